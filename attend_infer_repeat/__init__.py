@@ -1,0 +1,67 @@
+"""Attend, Infer, Repeat: count, locate and describe the objects in images, without labels.
+
+>>> import attend_infer_repeat as air
+>>> data = air.load_dataset("digits", split="test")
+>>> model = air.AIR(air.ModelConfig())
+>>> model.infer(data.images[:4]).count_probs.shape
+(4, 4)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .config import PRESETS, ModelConfig, TrainConfig
+from .errors import AirError, CheckpointError, ConfigError, DataError, ShapeError
+
+if TYPE_CHECKING:
+    from .air import AIR, Scenes
+    from .data import Dataset, load_dataset
+    from .evaluation import Evaluation, evaluate
+    from .model import geom
+    from .training import train
+
+__version__ = "0.1.0"
+
+# These import torch, which takes a second: they are imported when first asked for (PEP 562), so
+# that `air --help` answers at once.
+_LAZY = {
+    "AIR": "air",
+    "Scenes": "air",
+    "Dataset": "data",
+    "load_dataset": "data",
+    "Evaluation": "evaluation",
+    "evaluate": "evaluation",
+    "geom": "model",
+    "train": "training",
+}
+
+__all__ = [
+    "AIR",
+    "PRESETS",
+    "AirError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "Evaluation",
+    "ModelConfig",
+    "Scenes",
+    "ShapeError",
+    "TrainConfig",
+    "evaluate",
+    "geom",
+    "load_dataset",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,284 @@
+"""Frozen, validated settings. A field's text is also its help on the command line.
+
+``ModelConfig`` says what the model and its guide are; ``TrainConfig`` adds how they are
+trained. ``PRESETS`` names the complete settings a user starts from. No torch is imported here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from tyro.conf import Suppress, arg
+
+from .errors import ConfigError, nearest
+
+Config = TypeVar("Config")
+
+NON_LINEARITIES = ("ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Softplus", "Tanh")
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigError(message)
+
+
+def _require_positive(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        finite = isinstance(value, (int, float)) and math.isfinite(value)
+        _require(finite and value > 0, f"{name}: expected a number above 0, got {value!r}.")
+
+
+def _require_layers(config: object, *names: str) -> None:
+    for name in names:
+        sizes = getattr(config, name) or ()
+        _require(all(size > 0 for size in sizes), f"{name}: layer sizes must be above 0: {sizes}.")
+
+
+def _require_success(name: str, success: float, is_probability: bool) -> None:
+    if is_probability:
+        _require(0 < success < 1, f"{name}: expected a probability in (0, 1), got {success}.")
+    _require(0 < success <= 1, f"{name}: expected a ratio in (0, 1], got {success}.")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The generative model and its inference network."""
+
+    canvas_size: Suppress[tuple[int, int]] = (50, 50)
+    """Height and width of the images in pixels; training takes it from the data."""
+    channels: Suppress[int] = 1
+    """Colour channels of the images; training takes it from the data."""
+
+    model_steps: Annotated[int, arg(aliases=("-t",))] = 3
+    """Number of steps T: the most objects that the model can draw."""
+    z_pres_prior: float = 0.01
+    """Success probability of the count prior: k in p(n) ~ k^n, or p with --z-pres-prior-raw."""
+    z_pres_prior_raw: bool = False
+    """Use --z-pres-prior as the probability of each further object, not as the ratio k."""
+    scale_prior_mean: float = 3.0
+    """Mean of an object's scale s = canvas width / object width."""
+    scale_prior_sd: float = 0.2
+    """Standard deviation of an object's scale."""
+    pos_prior_mean: float = 0.0
+    """Mean of an object's x and y shift."""
+    pos_prior_sd: float = 1.0
+    """Standard deviation of an object's x and y shift."""
+    likelihood_sd: float = 0.3
+    """Standard deviation of the pixel noise."""
+
+    encoder_latent_size: int = 50
+    """Size of z_what, the code of an object's appearance."""
+    window_size: int = 28
+    """Side of the square attention window in pixels."""
+    decoder_net: tuple[int, ...] = (200,)
+    """Hidden layers of the decoder (z_what to window)."""
+    decoder_output_bias: float | None = -2.0
+    """Added to the decoder's output before the sigmoid, so that objects start out dark."""
+    decoder_output_use_sigmoid: bool = True
+    """Squash the decoder's output into [0, 1]."""
+
+    guide: Literal["improved", "basic"] = "improved"
+    """Read z_what from the attention window (improved) or from the LSTM's state (basic)."""
+    rnn_hidden_size: int = 256
+    """Size of the guide's LSTM state (and of the baseline's)."""
+    embed_net: tuple[int, ...] | None = None
+    """Layers between the image and the LSTM; none feeds it the raw pixels."""
+    predict_net: tuple[int, ...] = (200,)
+    """Hidden layers between the LSTM's state and z_pres, z_where."""
+    encoder_net: tuple[int, ...] = (200,)
+    """Hidden layers of the encoder (window to z_what)."""
+    non_linearity: str = "ReLU"
+    """Activation of every hidden layer, by its name in torch.nn."""
+    masking: bool = True
+    """Leave the costs of unused steps out of the objective."""
+
+    def __post_init__(self) -> None:
+        """Check the values: ConfigError if one is out of range or two contradict each other."""
+        _require_positive(
+            self,
+            *("channels", "model_steps", "window_size", "encoder_latent_size", "rnn_hidden_size"),
+            *("scale_prior_mean", "scale_prior_sd", "pos_prior_sd", "likelihood_sd"),
+        )
+        _require_layers(self, "decoder_net", "embed_net", "predict_net", "encoder_net")
+        _require(
+            len(self.canvas_size) == 2 and min(self.canvas_size) > 0,
+            f"canvas_size: expected (height, width) above 0, got {self.canvas_size}.",
+        )
+        _require_success("z_pres_prior", self.z_pres_prior, self.z_pres_prior_raw)
+        _require(
+            self.non_linearity in NON_LINEARITIES,
+            f"non_linearity: unknown '{self.non_linearity}', known are "
+            f"{', '.join(NON_LINEARITIES)}.{nearest(self.non_linearity, NON_LINEARITIES)}",
+        )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training run: data, objective, optimiser, seed, model."""
+
+    preset: str = "fast"
+    """Settings to start from: fast (ours, exact objective) or tutorial (Pyro's, baselines)."""
+    data: str = "digits"
+    """Data set to train on: digits, multi-mnist, sprites, or the path of a folder or .npz."""
+    canvas: int | None = None
+    """Side of the canvas of generated scenes in pixels; the data set's own if not given."""
+    channels: int | None = None
+    """Colour channels of generated scenes (1 or 3); the data set's own if not given."""
+    max_count: int | None = None
+    """Most objects in a generated scene; the data set's own if not given."""
+
+    num_steps: Annotated[int, arg(aliases=("-n",))] = 5_000
+    """Number of optimisation steps."""
+    batch_size: Annotated[int, arg(aliases=("-b",))] = 64
+    """Images in a mini-batch."""
+    learning_rate: Annotated[float, arg(aliases=("-lr",))] = 1e-3
+    """Adam's learning rate."""
+    lr_schedule: Literal["constant", "cosine"] = "cosine"
+    """Keep the learning rate, or let it fall to zero along a cosine over all steps."""
+    objective: Literal["exact", "tracegraph"] = "exact"
+    """Sum the count out exactly, or estimate its gradient with Pyro's TraceGraph_ELBO."""
+
+    baselines: bool = True
+    """Data-dependent baselines for the tracegraph objective."""
+    baseline_learning_rate: Annotated[float, arg(aliases=("-blr",))] = 1e-3
+    """Adam's learning rate for the baselines."""
+    bl_predict_net: tuple[int, ...] = ()
+    """Hidden layers between the baseline LSTM's state and the baseline."""
+    baseline_scalar: float | None = None
+    """Multiply the baseline network's output by this."""
+
+    anneal_prior: Literal["none", "lin", "exp"] = "none"
+    """Move the count prior from --z-pres-prior to --anneal-prior-to during training."""
+    anneal_prior_to: float = 1e-7
+    """Value at which the annealing of the count prior ends."""
+    anneal_prior_begin: int = 0
+    """Steps before the annealing begins."""
+    anneal_prior_duration: int = 100_000
+    """Steps over which the count prior is annealed."""
+
+    seed: int = 0
+    """Seed of initial weights, mini-batches and noise."""
+    eval_every: int = 250
+    """Steps between evaluations on held-out scenes; 0 evaluates only at the end."""
+    save_every: int = 1_000
+    """Steps between checkpoints; 0 saves only at the end."""
+    progress_every: int = 50
+    """Steps between lines of metrics."""
+
+    model: ModelConfig = ModelConfig()
+    """The model and its guide."""
+
+    def __post_init__(self) -> None:
+        """Check the values: ConfigError if one is out of range or two contradict each other."""
+        _require_positive(
+            self,
+            *("num_steps", "batch_size", "learning_rate", "baseline_learning_rate"),
+            *("anneal_prior_duration", "progress_every"),
+        )
+        _require_layers(self, "bl_predict_net")
+        for name in ("eval_every", "save_every", "anneal_prior_begin", "seed"):
+            _require(
+                getattr(self, name) >= 0, f"{name}: must not be negative: {getattr(self, name)}."
+            )
+        _require_success("anneal_prior_to", self.anneal_prior_to, self.model.z_pres_prior_raw)
+        _require(
+            self.baseline_scalar is None or self.baselines,
+            "baseline_scalar: contradicts no-baselines; leave one of the two out.",
+        )
+        _require(
+            self.model.masking or self.objective == "tracegraph",
+            "no-masking: the exact objective sums over masked counts; add --objective tracegraph.",
+        )
+
+
+FAST = TrainConfig()
+
+# The flags' defaults of Pyro's AIR example, whose command line is published with the tutorial.
+TUTORIAL = TrainConfig(
+    preset="tutorial",
+    data="multi-mnist",
+    num_steps=200_000,
+    learning_rate=1e-4,
+    lr_schedule="constant",
+    objective="tracegraph",
+    model=ModelConfig(
+        z_pres_prior=0.5,
+        scale_prior_sd=0.1,
+        decoder_output_bias=None,
+        decoder_output_use_sigmoid=False,
+        predict_net=(),
+    ),
+)
+
+PRESETS = {config.preset: config for config in (FAST, TUTORIAL)}
+
+
+def get_preset(name: str) -> TrainConfig:
+    """Return the settings of a preset.
+
+    Raises: ConfigError if there is no preset of that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(
+            f"preset: unknown '{name}', known are {', '.join(PRESETS)}.{nearest(name, PRESETS)}"
+        )
+    return PRESETS[name]
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a config as plain values, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """Rebuild a config from plain values, as ``to_dict`` and JSON left them.
+
+    Raises: ConfigError if a key is unknown or a value has the wrong type or range.
+    """
+    hints = get_type_hints(kind)
+    for key in values:
+        if key not in hints:
+            raise ConfigError(f"config: unknown key '{key}'.{nearest(key, hints)}")
+    try:
+        return kind(**{key: _convert(hints[key], key, value) for key, value in values.items()})
+    except TypeError as error:
+        raise ConfigError(f"config: {error}.") from error
+
+
+def _convert(hint: Any, key: str, value: Any) -> Any:
+    """Check ``value`` against its annotation, turning JSON's lists into tuples."""
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for option in options:
+        if dataclasses.is_dataclass(option) and isinstance(value, Mapping):
+            return from_dict(option, value)  # type: ignore[arg-type]
+        if get_origin(option) is Literal and value in get_args(option):
+            return value
+        if get_origin(option) is tuple and isinstance(value, (list, tuple)):
+            return tuple(value)
+        if option is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(option, type) and type(value) is option:
+            return value
+    raise ConfigError(f"config: {key} has the value {value!r}, which is not a {hint}.")
+
+
+def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
+    """List what differs between two configs, as ``name: old -> new``."""
+    before, after = _flat(to_dict(old)), _flat(to_dict(new))
+    return [f"{k}: {before[k]} -> {after[k]}" for k in before if before[k] != after[k]]
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    nested = values.get("model", {})
+    return {**{k: v for k, v in values.items() if k != "model"}, **nested}
+
+
+def for_images(config: TrainConfig, canvas_size: tuple[int, int], channels: int) -> TrainConfig:
+    """Fit the model to the images: the same config for another canvas and other channels."""
+    return replace(config, model=replace(config.model, canvas_size=canvas_size, channels=channels))

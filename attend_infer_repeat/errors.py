@@ -1,0 +1,32 @@
+"""Typed errors: one line each, saying what came, what was expected, and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AirError(Exception):
+    """A mistake in what the user gave; the command line prints its one line and exits with 2."""
+
+
+class ConfigError(AirError, ValueError):
+    """A setting that is out of range, unknown, or contradicts another one."""
+
+
+class DataError(AirError, ValueError):
+    """Data that is missing, damaged, or not what it should be."""
+
+
+class ShapeError(AirError, ValueError):
+    """An array whose shape, type or values do not fit the model."""
+
+
+class CheckpointError(AirError, ValueError):
+    """A run or checkpoint that is missing, damaged, or belongs to another configuration."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the known name closest to ``name``, or ``""``."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{matches[0]}'?" if matches else ""
