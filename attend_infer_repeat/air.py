@@ -1,0 +1,166 @@
+"""``AIR``: the generative model and its guide as one object that reads and draws scenes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .arrays import as_images
+from .config import ModelConfig
+from .distributions import count_log_prob
+from .guide import SceneGuide
+from .model import SceneModel, intensity
+from .spatial import window_boxes
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """What AIR found in N images, or drew; NumPy arrays, tensors if the images were a tensor."""
+
+    counts: Any
+    """(N,) int64, the most probable count, or the sampled one."""
+    count_probs: Any
+    """(N, T + 1) float32, q(n | x) for n = 0..T; rows sum to 1."""
+    boxes: Any
+    """(N, T, 4) float32, pixels x0, y0, x1, y1; NaN where absent. May reach past the canvas."""
+    z_pres: Any
+    """(N, T) bool, whether step t found an object: the first ``counts`` steps did."""
+    z_where: Any
+    """(N, T, 3) float32, poses (s, x, y); of no meaning where absent."""
+    z_what: Any
+    """(N, T, what_dim) float32, codes; of no meaning where absent."""
+    reconstruction: Any
+    """The scene drawn again, float32, with the axes of the images."""
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def numpy(self) -> Scenes:
+        """Return the same scenes as NumPy arrays."""
+        return Scenes(*(np.asarray(getattr(self, f.name)) for f in dataclasses.fields(self)))
+
+
+class AIR(nn.Module):
+    """Attend, Infer, Repeat (Eslami et al. 2016): p(x, z) in ``model``, q(z | x) in ``guide``.
+
+    >>> air = AIR(ModelConfig())
+    >>> scenes = air.infer(np.zeros((2, 50, 50), dtype=np.uint8))
+    >>> scenes.count_probs.shape
+    (2, 4)
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = SceneModel(config)
+        self.guide = SceneGuide(config, self.model.z_where_dist())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.model.z_where_loc.device
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> AIR:
+        """Load a trained model from a run's folder or a checkpoint's.
+
+        Raises: CheckpointError if there is none, or if it is damaged.
+        """
+        from .checkpoints import load_model
+
+        return load_model(path)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Save the model as a checkpoint folder, for ``AIR.load`` and the ``air`` command."""
+        from .checkpoints import save_checkpoint
+
+        save_checkpoint(path, self)
+
+    @torch.no_grad()
+    def infer(
+        self,
+        images: NDArray[np.generic] | Tensor,
+        *,
+        batch_size: int = 256,
+        sample: bool = False,
+        seed: int = 0,
+    ) -> Scenes:
+        """Count, locate and describe the objects in images.
+
+        Args:
+            images: (N, height, width) or (N, channels, height, width); uint8, or floats in [0, 1].
+            batch_size: images at a time; it bounds memory and changes no result.
+            sample: draw the latents from q(z | x) instead of taking means and most probable counts.
+            seed: of the draws, if ``sample``.
+        Returns: Scenes of N images.
+        Raises: ShapeError if the images do not fit the model.
+        """
+        checked = as_images(images, self.config)
+        with reproducible(seed):
+            batches = [self._infer_batch(batch, sample) for batch in checked.split(batch_size)]
+        scenes = Scenes(*(torch.cat(parts).cpu() for parts in zip(*batches, strict=True)))
+        if images.ndim == 3:
+            scenes = dataclasses.replace(scenes, reconstruction=scenes.reconstruction[:, 0])
+        return scenes if isinstance(images, Tensor) else scenes.numpy()
+
+    def _infer_batch(self, images: Tensor, sample: bool) -> tuple[Tensor, ...]:
+        path = self.guide.path(intensity(images.to(self.device)), sample)
+        count_probs = count_log_prob(path.z_pres_logits).exp()
+        if sample:
+            counts = torch.multinomial(count_probs, 1)[:, 0]
+        else:
+            counts = count_probs.argmax(dim=-1)
+        return self._scenes(counts, count_probs, path.z_where, path.z_what)
+
+    @torch.no_grad()
+    def sample(self, num_scenes: int, *, seed: int = 0) -> Scenes:
+        """Draw scenes from the prior, without pixel noise.
+
+        Returns: Scenes whose ``reconstruction`` (num_scenes, channels, height, width) is the
+            drawn image and whose ``count_probs`` is p(n).
+        """
+        with reproducible(seed):
+            states = self.model.prior(num_scenes)[1:]
+        z_pres, z_where, z_what = (
+            torch.stack(values, dim=1)
+            for values in zip(*((s.z_pres, s.z_where, s.z_what) for s in states), strict=True)
+        )
+        prior = self.model.count_prior.log_prob().exp().expand(num_scenes, -1)
+        scenes = self._scenes(z_pres.sum(dim=1).long(), prior, z_where, z_what)
+        return Scenes(*(tensor.cpu() for tensor in scenes)).numpy()
+
+    def _scenes(
+        self, counts: Tensor, count_probs: Tensor, z_where: Tensor, z_what: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return the fields of ``Scenes`` for given counts, in their order."""
+        z_pres = torch.arange(self.config.model_steps, device=counts.device) < counts[:, None]
+        boxes = window_boxes(z_where, self.config.canvas_size)
+        canvases = self.model.canvases(z_where, z_what)
+        return (
+            counts,
+            count_probs.float(),
+            boxes.masked_fill(~z_pres[..., None], torch.nan).float(),
+            z_pres,
+            z_where.float(),
+            z_what.float(),
+            canvases[torch.arange(len(counts)), counts].float(),
+        )
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Draw from a seed of one's own and leave torch's global generators as they were."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices), pyro.validation_enabled(False):
+        torch.manual_seed(seed)
+        yield

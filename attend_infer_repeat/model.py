@@ -1,0 +1,190 @@
+"""The generative model: a scene is drawn object by object.
+
+    for t = 1..T, while present:
+        z_pres_t  ~ Bernoulli(P(n >= t | n >= t - 1))      so that n = sum_t z_pres_t ~ p(n)
+        z_where_t ~ Normal(mean, sd)                       (s, x, y)
+        z_what_t  ~ Normal(0, I)
+        y_t       = object_to_image(z_where_t, decoder(z_what_t))
+    x ~ Normal(sum_t z_pres_t y_t, likelihood_sd)
+
+Source: Eslami et al. 2016, section 2; the order and names of the sites follow Pyro's tutorial.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyro
+import pyro.distributions as dist
+import pyro.poutine as poutine
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .config import ModelConfig
+from .distributions import (
+    BernoulliCount,
+    CountPrior,
+    TruncatedGeometricCount,
+    gaussian,
+    presence,
+)
+from .networks import Decoder
+from .spatial import object_to_image
+
+
+def intensity(images: Tensor) -> Tensor:
+    """Return images as floats in [0, 1]; uint8 is divided by 255, floats stay as they are."""
+    return images.to(torch.get_default_dtype()) / 255 if images.dtype == torch.uint8 else images
+
+
+class SceneState(NamedTuple):
+    """What the model has drawn so far."""
+
+    x: Tensor  # (batch, channels, height, width), the sum of the present objects
+    z_pres: Tensor  # (batch,), 0 or 1
+    z_where: Tensor | None = None  # (batch, 3)
+    z_what: Tensor | None = None  # (batch, what_dim)
+
+
+class SceneModel(nn.Module):
+    """p(x, z), as a Pyro program and as the laws that it is made of."""
+
+    z_where_loc: Tensor
+    z_where_scale: Tensor
+    success: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.decoder = Decoder(
+            config.encoder_latent_size,
+            config.decoder_net,
+            (config.channels, config.window_size, config.window_size),
+            config.non_linearity,
+            config.decoder_output_bias,
+            config.decoder_output_use_sigmoid,
+        )
+        position = config.pos_prior_mean, config.pos_prior_sd
+        mean, sd = zip(
+            (config.scale_prior_mean, config.scale_prior_sd), position, position, strict=True
+        )
+        self.register_buffer("z_where_loc", torch.tensor(mean))
+        self.register_buffer("z_where_scale", torch.tensor(sd))
+        # A buffer, since annealing changes it. In float64: 1 - 1e-10 must not become 1.
+        self.register_buffer("success", torch.tensor(config.z_pres_prior, dtype=torch.float64))
+
+    # The laws.
+
+    @property
+    def count_prior(self) -> CountPrior:
+        """p(n), on n = 0..T."""
+        law = BernoulliCount if self.config.z_pres_prior_raw else TruncatedGeometricCount
+        return law(self.success, self.config.model_steps)
+
+    def z_where_dist(self) -> dist.Normal:
+        """p(z_where_t), batch shape (3,)."""
+        return gaussian(self.z_where_loc, self.z_where_scale)
+
+    def z_what_dist(self) -> dist.Normal:
+        """p(z_what_t), batch shape (what_dim,)."""
+        zeros = self.z_where_loc.new_zeros(self.config.encoder_latent_size)
+        return gaussian(zeros, torch.ones_like(zeros))
+
+    def x_dist(self, canvas: Tensor) -> dist.Independent:
+        """p(x | canvas), batch shape (...) for a canvas of (..., channels, height, width)."""
+        sd = canvas.new_tensor(self.config.likelihood_sd)
+        return gaussian(canvas, sd).to_event(3)
+
+    def draw(self, z_where: Tensor, z_what: Tensor) -> Tensor:
+        """Draw one object per pose and code on a canvas of its own.
+
+        Args:
+            z_where: (..., 3), rows (s, x, y).
+            z_what: (..., what_dim).
+        Returns: y, (..., channels, height, width).
+        """
+        return object_to_image(z_where, self.decoder(z_what), self.config.canvas_size)
+
+    def canvases(self, z_where: Tensor, z_what: Tensor) -> Tensor:
+        """Return the canvas after n objects, for every n.
+
+        Args:
+            z_where: (batch, steps, 3).
+            z_what: (batch, steps, what_dim).
+        Returns: (batch, steps + 1, channels, height, width); the first is empty.
+        """
+        objects = self.draw(z_where, z_what)
+        return F.pad(objects.cumsum(dim=1), (0, 0, 0, 0, 0, 0, 1, 0))
+
+    # The Pyro program.
+
+    def prior_step(self, t: int, previous: SceneState, continue_prob: Tensor) -> SceneState:
+        """Draw the object of step t (from 0) on each canvas whose scene is not yet complete."""
+        z_pres = pyro.sample(f"z_pres_{t}", presence(continue_prob, previous.z_pres))
+        batch = z_pres.shape
+
+        # A complete scene has no further objects. The program draws their latents all the
+        # same, for the sake of the batch, so their log-probabilities are masked out.
+        with poutine.mask(mask=z_pres.bool() if self.config.masking else True):
+            z_where = pyro.sample(
+                f"z_where_{t}", self.z_where_dist().expand((*batch, 3)).to_event(1)
+            )
+            z_what_dist = self.z_what_dist()
+            z_what = pyro.sample(
+                f"z_what_{t}", z_what_dist.expand(batch + z_what_dist.batch_shape).to_event(1)
+            )
+        y = self.draw(z_where, z_what)
+        return SceneState(previous.x + z_pres[:, None, None, None] * y, z_pres, z_where, z_what)
+
+    def prior(self, num_scenes: int) -> list[SceneState]:
+        """Sample scenes; return the state before the first step and after each of the T steps."""
+        size = (num_scenes, self.config.channels, *self.config.canvas_size)
+        states = [
+            SceneState(
+                x=self.z_where_loc.new_zeros(size),
+                z_pres=torch.ones(num_scenes).to(self.z_where_loc),
+            )
+        ]
+        continue_prob = self.count_prior.continue_prob().to(self.z_where_loc)
+        for t in range(self.config.model_steps):
+            states.append(self.prior_step(t, states[-1], continue_prob[t]))
+        return states
+
+    def model(self, images: Tensor, batch_size: int | None = None) -> None:
+        """Condition the prior on a mini-batch of images, as ``pyro.infer.SVI`` wants it.
+
+        Args:
+            images: (num_images, channels, height, width), uint8 or floats in [0, 1].
+            batch_size: images in the mini-batch; the guide's plate draws it. All if None.
+        """
+        pyro.module("model", self)
+        with pyro.plate("data", len(images), subsample_size=batch_size) as indices:
+            batch = intensity(images[indices])
+            canvas = self.prior(len(batch))[-1].x
+            pyro.sample("x", self.x_dist(canvas), obs=batch)
+
+    # Scenes one by one, without a bound on the number of objects (the tutorial's first prior).
+
+    def prior_step_sketch(self, t: int) -> Tensor:
+        """Sample one object and draw it: y, (1, channels, height, width)."""
+        z_where = pyro.sample(f"z_where_{t}", self.z_where_dist().expand((1, 3)).to_event(1))
+        z_what = pyro.sample(
+            f"z_what_{t}",
+            self.z_what_dist().expand((1, self.config.encoder_latent_size)).to_event(1),
+        )
+        return self.draw(z_where, z_what)
+
+    def geom_prior(self, x: Tensor, stop_prob: float = 0.5, t: int = 0) -> Tensor:
+        """Add a geometric number of objects to the canvas x, by recursion."""
+        stop = pyro.sample(f"i_{t}", dist.Bernoulli(torch.tensor(stop_prob)))
+        if stop:
+            return x
+        return self.geom_prior(x + self.prior_step_sketch(t), stop_prob, t + 1)
+
+
+def geom(stop_prob: float = 0.5, num_trials: int = 0) -> int:
+    """Sample the number of failures before the first success of Bernoulli trials."""
+    if pyro.sample(f"x_{num_trials}", dist.Bernoulli(torch.tensor(stop_prob))):
+        return num_trials
+    return geom(stop_prob, num_trials + 1)

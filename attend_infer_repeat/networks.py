@@ -1,0 +1,108 @@
+"""The neural networks: multilayer perceptrons and the recurrent core."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from .distributions import gaussian, positive
+
+
+def mlp(sizes: Sequence[int], non_linearity: str) -> nn.Sequential:
+    """Return linear layers through ``sizes`` with a non-linearity between each two."""
+    layers: list[nn.Module] = []
+    for size_in, size_out in pairwise(sizes):
+        layers += [nn.Linear(size_in, size_out), getattr(nn, non_linearity)()]
+    return nn.Sequential(*layers[:-1])
+
+
+class Embedding(nn.Sequential):
+    """Flattened images (batch, pixels) to features (batch, out_size); the pixels by default."""
+
+    def __init__(self, num_pixels: int, layers: Sequence[int] | None, non_linearity: str) -> None:
+        super().__init__()
+        self.out_size = num_pixels
+        if layers:
+            self.out_size = layers[-1]
+            self.extend([mlp([num_pixels, *layers], non_linearity), getattr(nn, non_linearity)()])
+
+
+class Decoder(nn.Module):
+    """z_what (..., what_dim) to window intensities (..., channels, h, w)."""
+
+    def __init__(
+        self,
+        what_dim: int,
+        hidden: Sequence[int],
+        window: tuple[int, int, int],
+        non_linearity: str,
+        output_bias: float | None,
+        use_sigmoid: bool,
+    ) -> None:
+        super().__init__()
+        self.window = window
+        self.output_bias = output_bias or 0.0
+        self.use_sigmoid = use_sigmoid
+        self.layers = mlp([what_dim, *hidden, math.prod(window)], non_linearity)
+
+    def forward(self, z_what: Tensor) -> Tensor:
+        """Decode each code."""
+        out = self.layers(z_what) + self.output_bias
+        out = torch.sigmoid(out) if self.use_sigmoid else out
+        return out.unflatten(-1, self.window)
+
+
+class GaussianNetwork(nn.Module):
+    """Features (..., in_size) to independent Gaussians (..., out_size)."""
+
+    def __init__(self, in_size: int, hidden: Sequence[int], out_size: int, non_linearity: str):
+        super().__init__()
+        self.layers = mlp([in_size, *hidden, 2 * out_size], non_linearity)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the law of the output given the features."""
+        loc, scale = self.layers(features).chunk(2, dim=-1)
+        return gaussian(loc, positive(scale))
+
+
+class ImageLSTM(nn.Module):
+    """An LSTM cell whose input is the same image at every step, beside what changes.
+
+    Equal to ``nn.LSTMCell`` on the concatenation (features, step_input), but the image's share
+    of the gates, by far the largest product, is computed once per image: call ``look`` once
+    and then ``forward`` at every step.
+    """
+
+    def __init__(self, feature_size: int, step_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.look = nn.Linear(feature_size, 4 * hidden_size)
+        self.step = nn.Linear(step_size + hidden_size, 4 * hidden_size, bias=False)
+        self.h_init = nn.Parameter(torch.zeros(hidden_size))
+        self.c_init = nn.Parameter(torch.zeros(hidden_size))
+        for parameter in (*self.look.parameters(), *self.step.parameters()):
+            nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
+
+    def start(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Return the learned first state (h, c), each (batch, hidden_size)."""
+        return self.h_init.expand(batch_size, -1), self.c_init.expand(batch_size, -1)
+
+    def forward(
+        self, image_gates: Tensor, step_input: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Advance the state by one step.
+
+        Args:
+            image_gates: (batch, 4 * hidden_size), what ``look`` returned for the images.
+            step_input: (batch, step_size).
+            state: (h, c), each (batch, hidden_size).
+        Returns: the next (h, c).
+        """
+        h, c = state
+        gates = image_gates + self.step(torch.cat((step_input, h), dim=-1))
+        input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=-1)
+        c = torch.sigmoid(forget_gate) * c + torch.sigmoid(input_gate) * torch.tanh(candidate)
+        return torch.sigmoid(output_gate) * torch.tanh(c), c

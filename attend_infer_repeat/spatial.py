@@ -1,0 +1,115 @@
+"""Between window and canvas: the spatial transformer (Jaderberg et al. 2015), axis by axis.
+
+A pose z_where = (s, x, y) scales and shifts but never turns, so bilinear interpolation splits
+into one matrix for the rows and one for the columns: image = R @ window @ C^T. Coordinates
+run from -1 to 1 over an image, pixel centres as in ``align_corners=False``; outside an image
+the intensity is 0. The results equal ``affine_grid`` followed by ``grid_sample``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .errors import ShapeError
+
+# The smallest scale that is ever used: a window five canvases wide. Differs from the paper,
+# where s may be any real number: a scale of 0 in image_to_object divides by zero and a negative
+# one mirrors the object. Both directions clamp alike, so they stay each other's inverse.
+MIN_SCALE = 0.2
+
+
+def object_to_image(z_where: Tensor, windows: Tensor, canvas_size: tuple[int, int]) -> Tensor:
+    """Paint each window at its place on an empty canvas.
+
+    Canvas point u reads window point s * u + (x, y).
+
+    Args:
+        z_where: (..., 3), rows (s, x, y).
+        windows: (..., channels, h, w), intensity.
+        canvas_size: (height, width) in pixels.
+    Returns: (..., channels, height, width), differentiable in both inputs.
+    Raises: ShapeError if the leading axes differ.
+    Source: Eslami et al. 2016, figure 2.
+    """
+    _check_leading_axes(z_where, windows)
+    scale, shift_x, shift_y = _scale_and_shifts(z_where)
+    (height, width), (h, w) = canvas_size, windows.shape[-2:]
+    rows = _tent_weights(scale * _pixel_centres(height, z_where) + shift_y, h)
+    columns = _tent_weights(scale * _pixel_centres(width, z_where) + shift_x, w)
+    return _resample(windows, rows, columns)
+
+
+def image_to_object(z_where: Tensor, images: Tensor, window_size: tuple[int, int]) -> Tensor:
+    """Cut the window at each pose out of its image: the inverse of ``object_to_image``.
+
+    Window point v reads canvas point (v - (x, y)) / s.
+
+    Args:
+        z_where: (..., 3), rows (s, x, y).
+        images: (..., channels, height, width), intensity.
+        window_size: (h, w) in pixels.
+    Returns: (..., channels, h, w), differentiable in both inputs.
+    Raises: ShapeError if the leading axes differ.
+    Source: Eslami et al. 2016, figure 2.
+    """
+    _check_leading_axes(z_where, images)
+    scale, shift_x, shift_y = _scale_and_shifts(z_where)
+    (h, w), (height, width) = window_size, images.shape[-2:]
+    rows = _tent_weights((_pixel_centres(h, z_where) - shift_y) / scale, height)
+    columns = _tent_weights((_pixel_centres(w, z_where) - shift_x) / scale, width)
+    return _resample(images, rows, columns)
+
+
+def window_boxes(z_where: Tensor, canvas_size: tuple[int, int]) -> Tensor:
+    """Return where each window lies on the canvas; it may reach beyond its edges.
+
+    Args:
+        z_where: (..., 3), rows (s, x, y).
+        canvas_size: (height, width) in pixels.
+    Returns: (..., 4), pixels x0, y0, x1, y1 with (0, 0) at the canvas's upper left corner.
+    """
+    height, width = canvas_size
+    scale, shift_x, shift_y = _scale_and_shifts(z_where)
+    edges = torch.tensor([-1.0, 1.0], dtype=z_where.dtype, device=z_where.device)
+    x = ((edges - shift_x) / scale + 1) * (width / 2)  # (..., 2)
+    y = ((edges - shift_y) / scale + 1) * (height / 2)
+    return torch.stack((x[..., 0], y[..., 0], x[..., 1], y[..., 1]), dim=-1)
+
+
+def _check_leading_axes(z_where: Tensor, images: Tensor) -> None:
+    if z_where.shape[:-1] != images.shape[:-3] or z_where.shape[-1] != 3:
+        raise ShapeError(
+            f"z_where: expected {(*images.shape[:-3], 3)} beside images of "
+            f"{tuple(images.shape)}, got {tuple(z_where.shape)}."
+        )
+
+
+def _scale_and_shifts(z_where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Split z_where into s, x, y, each (..., 1), with s kept away from zero."""
+    scale, shift_x, shift_y = z_where.split(1, dim=-1)
+    return scale.clamp(min=MIN_SCALE), shift_x, shift_y
+
+
+def _pixel_centres(size: int, like: Tensor) -> Tensor:
+    """Return the coordinates in [-1, 1] of the centres of ``size`` pixels."""
+    pixels = torch.arange(size, dtype=like.dtype, device=like.device)
+    return (2 * pixels + 1) / size - 1
+
+
+def _tent_weights(points: Tensor, size: int) -> Tensor:
+    """Return the bilinear weight of each of ``size`` pixels for each point.
+
+    Args:
+        points: (..., n), coordinates in [-1, 1] over those pixels; beyond it the weights fall
+            to 0 within one pixel.
+    Returns: (..., n, size).
+    """
+    pixels = torch.arange(size, dtype=points.dtype, device=points.device)
+    positions = ((points + 1) * size - 1) / 2  # in pixels, 0 at the centre of the first
+    return (1 - (positions[..., None] - pixels).abs()).relu()
+
+
+def _resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Apply row weights (..., n, h) and column weights (..., m, w) to every channel."""
+    return rows[..., None, :, :] @ images @ columns[..., None, :, :].transpose(-1, -2)
