@@ -1,0 +1,11 @@
+"""The objectives that an AIR can be trained on; ``TrainConfig.objective`` names one."""
+
+from __future__ import annotations
+
+from .base import Objective
+from .exact import CountTerms, Exact, count_terms
+from .tracegraph import TraceGraph
+
+OBJECTIVES: dict[str, type[Objective]] = {"exact": Exact, "tracegraph": TraceGraph}
+
+__all__ = ["OBJECTIVES", "CountTerms", "Exact", "Objective", "TraceGraph", "count_terms"]

@@ -1,0 +1,80 @@
+"""What every objective offers to the training loop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ..air import AIR
+from ..config import TrainConfig
+
+
+class Objective(ABC):
+    """A way to improve an AIR by one optimisation step at a time.
+
+    Args:
+        air: the model and its guide, changed in place.
+        images: (num_images, channels, height, width), uint8, all the training images.
+        config: the run's settings.
+    """
+
+    def __init__(self, air: AIR, images: Tensor, config: TrainConfig) -> None:
+        self.air = air
+        self.images = images
+        self.config = config
+        self.batch_size = min(config.batch_size, len(images))
+
+    @abstractmethod
+    def step(self, step: int, lr_factor: float) -> Tensor:
+        """Take optimisation step ``step`` (from 0), with the learning rates times ``lr_factor``.
+
+        Returns: the mini-batch's ELBO before the step, (), nats per image.
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the next step needs beside the AIR's own parameters, by name."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state that ``state`` returned."""
+
+
+def mini_batch(step: int, num_images: int, batch_size: int, seed: int) -> Tensor:
+    """Return the indices of a step's mini-batch: shuffled epochs without replacement.
+
+    A function of the step alone, so a resumed run sees the batches it would have seen. The rest
+    of an epoch that fills no mini-batch is left out of it; the next epoch shuffles anew.
+    """
+    epoch, batch = divmod(step, num_images // batch_size)
+    return _shuffled(num_images, seed, epoch)[batch * batch_size : (batch + 1) * batch_size]
+
+
+@lru_cache(maxsize=1)
+def _shuffled(num_images: int, seed: int, epoch: int) -> Tensor:
+    generator = torch.Generator().manual_seed(hash((seed, epoch)) % 2**63)
+    return torch.randperm(num_images, generator=generator)
+
+
+def adam_tensors(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Flatten Adam's state per parameter to ``adam/<moment>/<parameter>``."""
+    return {
+        f"adam/{key}/{name}": torch.as_tensor(value)
+        for name, state in states.items()
+        for key, value in state.items()
+    }
+
+
+def adam_states(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Undo ``adam_tensors``: Adam's state for each parameter's name."""
+    states: dict[str, dict[str, Tensor]] = {}
+    for path, value in tensors.items():
+        kind, _, rest = path.partition("/")
+        if kind == "adam":
+            key, _, name = rest.partition("/")
+            states.setdefault(name, {})[key] = value
+    return states
