@@ -1,0 +1,22 @@
+"""Data: generated scenes with known truth, and the user's own images.
+
+``load_dataset`` is the door; ``DATASETS`` lists what it knows by name.
+"""
+
+from __future__ import annotations
+
+from .cache import cache_dir
+from .dataset import Dataset
+from .registry import DATASETS, Source, load_dataset
+from .splits import SPLITS, VALIDATION_SIZE, hold_out
+
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "VALIDATION_SIZE",
+    "Dataset",
+    "Source",
+    "cache_dir",
+    "hold_out",
+    "load_dataset",
+]
