@@ -1,0 +1,186 @@
+"""Checkpoints: weights as safetensors, everything else as JSON; written atomically.
+
+A checkpoint is a folder:
+
+    state.json                  the config, the step, versions, and the names and SHA-256 of
+    model-000800.safetensors    the parameters and buffers of the AIR
+    training-000800.safetensors the optimiser's moments and the random generators (runs only)
+
+``state.json`` is replaced last and in one go, so whoever reads the folder, also after a crash,
+finds either the old checkpoint or the new one. A run's folder holds its own in ``checkpoint/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from . import __version__
+from .air import AIR
+from .config import ModelConfig, TrainConfig, from_dict, to_dict
+from .errors import CheckpointError
+
+STATE_FILE = "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds beside the weights."""
+
+    folder: Path
+    model_config: ModelConfig
+    train_config: TrainConfig | None  # of a run
+    step: int
+    seconds: float  # of training, without evaluation
+    files: dict[str, dict[str, str]]  # "model", "training": {"name", "sha256"}
+
+    def tensors(self, part: str) -> dict[str, Tensor]:
+        """Read the tensors of ``model`` or ``training``.
+
+        Raises: CheckpointError if the file is missing or damaged.
+        """
+        if part not in self.files:
+            raise CheckpointError(
+                f"{self.folder}: holds a model but no training state; only a run can be resumed."
+            )
+        path = self.folder / self.files[part]["name"]
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read: {error.strerror}.") from error
+        if hashlib.sha256(content).hexdigest() != self.files[part]["sha256"]:
+            raise CheckpointError(f"{path}: damaged, its SHA-256 is not the one in {STATE_FILE}.")
+        try:
+            return load(content)
+        except SafetensorError as error:
+            raise CheckpointError(f"{path}: not a safetensors file: {error}.") from error
+
+
+def save_checkpoint(
+    folder: str | PathLike[str],
+    air: AIR,
+    *,
+    train_config: TrainConfig | None = None,
+    step: int = 0,
+    seconds: float = 0.0,
+    training: dict[str, Tensor] | None = None,
+) -> None:
+    """Write a checkpoint, replacing the folder's previous one only once this one is complete.
+
+    Args:
+        folder: made if need be.
+        air: the model to save.
+        train_config: the run's settings, if it belongs to a run.
+        step: optimisation steps taken.
+        seconds: time of training so far.
+        training: what ``Objective.state`` and the generators need to go on.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for part, tensors in (("model", air.state_dict()), ("training", training)):
+        if tensors is not None:
+            content = save({name: value.contiguous().cpu() for name, value in tensors.items()})
+            name = f"{part}-{step:06d}.safetensors"
+            _write_atomically(folder / name, content)
+            files[part] = {"name": name, "sha256": hashlib.sha256(content).hexdigest()}
+    state = {
+        "model": to_dict(air.config),
+        "train": to_dict(train_config) if train_config is not None else None,
+        "step": step,
+        "seconds": seconds,
+        "files": files,
+        "versions": versions(),
+    }
+    _write_atomically(folder / STATE_FILE, json.dumps(state, indent=2).encode())
+    current = {entry["name"] for entry in files.values()}
+    for path in folder.glob("*.safetensors"):
+        if path.name not in current:
+            path.unlink()
+
+
+def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
+    """Find the checkpoint of a run's folder, or at a checkpoint's own, and read its JSON.
+
+    Raises: CheckpointError if there is none or it cannot be read.
+    """
+    given = Path(path)
+    for folder in (given / "checkpoint", given):
+        state_file = folder / STATE_FILE
+        if state_file.is_file():
+            break
+    else:
+        what = "holds no checkpoint" if given.exists() else "no such run or checkpoint"
+        raise CheckpointError(f"{given}: {what}; give a folder that `air train` wrote.")
+    try:
+        state = json.loads(state_file.read_bytes())
+        train = state["train"]
+        return Checkpoint(
+            folder=folder,
+            model_config=from_dict(ModelConfig, state["model"]),
+            train_config=None if train is None else from_dict(TrainConfig, train),
+            step=state["step"],
+            seconds=state["seconds"],
+            files=state["files"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise CheckpointError(f"{state_file}: damaged or of another version: {reason}.") from error
+
+
+def load_model(path: str | PathLike[str]) -> AIR:
+    """Rebuild the AIR of a run or checkpoint.
+
+    Raises: CheckpointError if it is missing or damaged.
+    """
+    checkpoint = read_checkpoint(path)
+    air = AIR(checkpoint.model_config)
+    try:
+        air.load_state_dict(checkpoint.tensors("model"))
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{checkpoint.folder}: the weights do not fit the config in {STATE_FILE}."
+        ) from error
+    return air.eval()
+
+
+def versions() -> dict[str, str | None]:
+    """Return what made a result: versions of the software, and the commit of a checkout."""
+    import pyro
+
+    return {
+        "attend_infer_repeat": __version__,
+        "torch": torch.__version__,
+        "pyro": pyro.__version__,
+        "python": platform.python_version(),
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() or None
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,333 @@
+"""The command ``air``. Torch is imported only once a command needs it, so help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import inspect
+import io
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
+import tyro
+from tyro import MISSING_NONPROP as MISSING
+from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
+
+from . import __version__
+from .config import TrainConfig, get_preset
+from .errors import AirError, ConfigError, nearest
+
+if TYPE_CHECKING:
+    from .air import AIR
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model on images, without labels.
+
+    Writes a run's folder: config.json, metrics.jsonl, checkpoint/, figures/, TensorBoard events.
+    Ctrl-C saves a checkpoint first. The defaults below are those of the preset.
+
+    Examples:
+      air train                                             digits, in a minute or two
+      air train --data multi-mnist --out runs/mnist         the tutorial's data
+      air train --data sprites --canvas 64 -t 5             other sizes
+      air train --preset tutorial -n 20000 -blr 0.1         the tutorial's estimator
+      air train --resume runs/mnist                         go on after an interruption
+    """
+
+    training: OmitArgPrefixes[TrainConfig]
+    out: Path | None = None
+    """Folder of the new run; runs/<data>-<preset>-<seed> if not given."""
+    resume: Path | None = None
+    """Go on with the run in this folder, with its settings."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from .training import train
+
+        train(
+            self.training,
+            self.out,
+            resume=self.resume,
+            device=self.device,
+            quiet=self.quiet,
+        )
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure count accuracy and ELBO of a model on held-out scenes.
+
+    Examples:
+      air evaluate runs/mnist
+      air evaluate runs/mnist --split validation --json
+      air evaluate runs/mnist --data digits
+    """
+
+    model: Positional[Path]
+    """A run's folder or a checkpoint's."""
+    data: str | None = None
+    """Data set or path; the one that the model was trained on if not given."""
+    split: str = "test"
+    """Part of the data set: train, validation or test."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from .checkpoints import read_checkpoint
+        from .data import load_dataset
+        from .evaluation import evaluate
+        from .training import load_training_data
+
+        air = _load(self.model, self.device)
+        config = read_checkpoint(self.model).train_config
+        if self.data is not None:
+            data = load_dataset(self.data, self.split)
+        elif config is not None:
+            data = load_training_data(config, self.split)
+        else:
+            raise ConfigError(f"{self.model}: not a run, so name the data with --data.")
+        evaluation = evaluate(air, data)
+        print(json.dumps(evaluation.to_dict()) if self.json else evaluation.table())
+
+
+@dataclass(frozen=True)
+class Infer:
+    """Count, locate and describe the objects in image files.
+
+    Prints one JSON object a line: file, count, count_probs, and objects with box (pixels x0, y0,
+    x1, y1), score, z_where and z_what. With --out it also writes the lines to scenes.jsonl and
+    each image, with the boxes drawn on it, as a PNG. Images must have the model's canvas size.
+
+    Examples:
+      air infer runs/mnist picture.png
+      air infer runs/mnist scans/*.png --out found
+    """
+
+    model: Positional[Path]
+    """A run's folder or a checkpoint's."""
+    images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE [IMAGE ...]")]]
+    """Image files (PNG, JPEG, ...)."""
+    out: Path | None = None
+    """Folder for scenes.jsonl and annotated PNGs."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Run the command."""
+        import numpy as np
+
+        from .pictures import read_picture, scene_record
+        from .plots import annotated_figure
+
+        if not self.images:
+            raise ConfigError("images: none given; name at least one image file.")
+        air = _load(self.model, self.device)
+        pictures = np.stack([read_picture(path, air.config) for path in self.images])
+        scenes = air.infer(pictures)
+        lines = [
+            json.dumps(scene_record(str(path), scenes, i)) for i, path in enumerate(self.images)
+        ]
+        if self.out is not None:
+            names = _unique_names(self.images)
+            _claim(self.out, ["scenes.jsonl", *names])
+            (self.out / "scenes.jsonl").write_text("\n".join(lines) + "\n")
+            for i, name in enumerate(names):
+                annotated_figure(pictures[i], scenes, i).savefig(self.out / name, dpi=120)
+        print("\n".join(lines))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw scenes from a model's prior: what it has learned that images look like.
+
+    Examples:
+      air sample runs/mnist
+      air sample runs/mnist -n 64 --out prior.png --seed 1
+    """
+
+    model: Positional[Path]
+    """A run's folder or a checkpoint's."""
+    num_scenes: Annotated[int, arg(aliases=("-n",))] = 16
+    """Number of scenes."""
+    out: Path = Path("samples.png")
+    """PNG file to write."""
+    seed: int = 0
+    """Seed of the draws."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from .plots import images_figure
+
+        if self.num_scenes < 1:
+            raise ConfigError(f"num_scenes: expected at least 1, got {self.num_scenes}.")
+        if self.out.suffix.lower() != ".png":
+            raise ConfigError(f"out: expected a file that ends in .png, got {self.out}.")
+        scenes = _load(self.model, self.device).sample(self.num_scenes, seed=self.seed)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        images_figure(scenes.reconstruction).savefig(self.out, dpi=120)
+        print(f"Open {self.out}")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw a run's figures again: reconstructions, samples, curves, confusion matrix.
+
+    Examples:
+      air plot runs/mnist
+    """
+
+    folder: Positional[Path]
+    """A run's folder."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from .plots import plot_run
+
+        for path in plot_run(self.folder):
+            print(path)
+
+
+COMMANDS: dict[str, type] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "infer": Infer,
+    "sample": Sample,
+    "plot": Plot,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 2 after a user's mistake, or 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _parse(arguments).run()
+    except AirError as error:
+        print(f"air: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parse(arguments: list[str]) -> Any:
+    """Turn arguments into a command; usage errors become a ConfigError of one line."""
+    name = arguments[0] if arguments else ""
+    if name == "--version":
+        print(f"air {__version__}")
+        raise SystemExit(0)
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            if name not in COMMANDS:
+                return _parse_without_command(arguments)
+            return tyro.cli(
+                COMMANDS[name],
+                prog=f"air {name}",
+                description=inspect.getdoc(COMMANDS[name]),
+                default=Train(_base_config(arguments[1:])) if name == "train" else MISSING,
+                args=arguments[1:],
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        command = f"air {name}" if name in COMMANDS else "air"
+        raise ConfigError(f"{_gist(messages.getvalue())}; see {command} --help.") from end
+
+
+def _parse_without_command(arguments: list[str]) -> Any:
+    """Print the list of commands, or fail for want of one."""
+    if arguments and not arguments[0].startswith("-"):
+        raise ConfigError(
+            f"unknown command '{arguments[0]}', known are {', '.join(COMMANDS)}."
+            f"{nearest(arguments[0], COMMANDS)}"
+        )
+    commands: Any = Union[  # noqa: UP007
+        tuple(
+            Annotated[kind, subcommand(name, description=(kind.__doc__ or "").split("\n")[0])]
+            for name, kind in COMMANDS.items()
+        )
+    ]
+    return tyro.cli(
+        commands,
+        prog="air",
+        description="Attend, Infer, Repeat: count, locate and describe the objects in images, "
+        "without labels.\n\nTry: air train, then air infer. Each command has its own --help.",
+        args=arguments,
+    )
+
+
+def _base_config(arguments: Sequence[str]) -> TrainConfig:
+    """Return the settings that `air train`'s options change: a preset's or a resumed run's."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", default="fast")
+    parser.add_argument("--resume")
+    with contextlib.redirect_stderr(io.StringIO()):
+        try:
+            given, _ = parser.parse_known_args(arguments)
+        except SystemExit:  # an option without its value: the full parser says so
+            return get_preset("fast")
+    if given.resume is not None:
+        from .checkpoints import read_checkpoint
+
+        config = read_checkpoint(given.resume).train_config
+        if config is None:
+            raise ConfigError(f"resume: {given.resume} is a model without a run.")
+        return config
+    return get_preset(given.preset)
+
+
+def _gist(message: str) -> str:
+    """Return the gist of tyro's boxed message: the text above its first rule."""
+    text: list[str] = []
+    for line in message.splitlines():
+        content = line.strip("│ ")
+        if text and content.startswith(("─", "╰")):
+            break
+        if not content.startswith("╭"):
+            text.append(content)
+    return " ".join(" ".join(text).split()).rstrip(".") or message.strip()
+
+
+def _load(path: Path, device: str) -> AIR:
+    from .air import AIR
+    from .devices import find_device
+
+    return AIR.load(path).to(find_device(device))
+
+
+def _unique_names(paths: Sequence[Path]) -> list[str]:
+    """Return a PNG's name for each path; equal stems get a number."""
+    names: dict[str, int] = {}
+    unique = []
+    for path in paths:
+        names[path.stem] = names.get(path.stem, 0) + 1
+        suffix = f"-{names[path.stem]}" if names[path.stem] > 1 else ""
+        unique.append(f"{path.stem}{suffix}.png")
+    return unique
+
+
+def _claim(folder: Path, names: Sequence[str]) -> None:
+    """Make an output folder, and refuse to overwrite what lies in it."""
+    for name in names:
+        if (folder / name).exists():
+            raise ConfigError(f"{folder / name}: already exists; give another --out.")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

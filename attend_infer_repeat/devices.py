@@ -1,0 +1,23 @@
+"""Where computations run."""
+
+from __future__ import annotations
+
+import torch
+
+from .errors import ConfigError
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device called ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` prefers a GPU.
+
+    Raises: ConfigError if there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device: unknown '{name}'; expected auto, cpu or cuda.") from error
+    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
+        raise ConfigError(f"device: {name} is not available here; use --device cpu.")
+    return device

@@ -1,0 +1,97 @@
+"""How well an AIR does on held-out scenes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .air import AIR, reproducible
+from .arrays import as_images
+from .data import Dataset
+from .model import intensity
+from .objectives import count_terms
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures over all the scenes of a data set's split."""
+
+    data: str
+    split: str
+    num_images: int
+    elbo: float
+    """Mean evidence lower bound in nats per image, one sample per image; up is better."""
+    parts: dict[str, float]
+    """The ELBO's summands in nats per image: elbo = log_likelihood - the sum of the kl."""
+    count_accuracy: float | None
+    """Share of images whose most probable count is the true one; None without true counts."""
+    confusion: list[list[int]] | None
+    """Images by true count (row) and inferred count 0..T (column)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def table(self) -> str:
+        """Return the figures as lines for a person to read."""
+        lines = [f"{self.data}, {self.split} split, {self.num_images} images"]
+        if self.count_accuracy is not None:
+            lines.append(f"count accuracy   {self.count_accuracy:8.2%}")
+        lines.append(f"ELBO             {self.elbo:8.2f} nats per image")
+        lines += [f"  {name:<14} {value:8.2f}" for name, value in self.parts.items()]
+        if self.confusion is not None:
+            lines.append("images by true count (rows) and inferred count (columns)")
+            lines.append("     " + "".join(f"{n:>8}" for n in range(len(self.confusion[0]))))
+            for true, row in enumerate(self.confusion):
+                lines.append(f"{true:>5}" + "".join(f"{count:>8}" for count in row))
+        return "\n".join(lines)
+
+
+@torch.no_grad()
+def evaluate(air: AIR, data: Dataset, *, batch_size: int = 256, seed: int = 0) -> Evaluation:
+    """Measure the ELBO and, where the true counts are known, how often the count is right.
+
+    Args:
+        air: the model.
+        data: scenes of the model's canvas size.
+        batch_size: images at a time; it bounds memory.
+        seed: of the one sample per image that the ELBO takes.
+    Raises: ShapeError if the images do not fit the model.
+    """
+    checked = as_images(data.images, air.config)
+    totals = {"elbo": 0.0}
+    with reproducible(seed):
+        for batch in checked.split(batch_size):
+            terms = count_terms(air, intensity(batch.to(air.device)))
+            for name, values in ({"elbo": terms.elbo} | terms.parts).items():
+                totals[name] = totals.get(name, 0.0) + values.double().sum().item()
+    means = {name: total / len(checked) for name, total in totals.items()}
+
+    accuracy = confusion = None
+    if data.counts is not None:
+        inferred = air.infer(data.images, batch_size=batch_size).counts
+        accuracy = float((inferred == data.counts).mean())
+        confusion = confusion_matrix(data.counts, inferred, air.config.model_steps).tolist()
+    return Evaluation(
+        data=data.name,
+        split=data.split,
+        num_images=len(data),
+        elbo=means.pop("elbo"),
+        parts=means,
+        count_accuracy=accuracy,
+        confusion=confusion,
+    )
+
+
+def confusion_matrix(
+    true: NDArray[np.int64], inferred: NDArray[np.int64], model_steps: int
+) -> NDArray[np.int64]:
+    """Count images by true count (rows 0..max) and inferred count (columns 0..model_steps)."""
+    matrix = np.zeros((int(true.max()) + 1, model_steps + 1), dtype=np.int64)
+    np.add.at(matrix, (true, inferred), 1)
+    return matrix

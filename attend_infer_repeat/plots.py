@@ -1,0 +1,195 @@
+"""Figures of a run, drawn from what its folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from .air import AIR, Scenes
+from .checkpoints import read_checkpoint
+from .data import Dataset
+from .errors import CheckpointError, DataError
+from .runs import read_metrics
+
+# The tutorial's colours of step 1, 2, 3; further steps go on in ones that differ from them.
+STEP_COLORS = ("red", "green", "blue", "orange", "magenta", "cyan", "yellow", "purple")
+LINE_COLORS = {"train": "0.65", "validation": "C0", "test": "C3"}
+
+
+def step_color(t: int) -> str:
+    """Return the colour of step t (from 0)."""
+    return STEP_COLORS[t % len(STEP_COLORS)]
+
+
+def plot_run(run: Path) -> list[Path]:
+    """Draw all the figures of a run into its ``figures/`` folder.
+
+    Returns: the files; first the one that shows what the model sees.
+    Raises: CheckpointError if the folder holds no run; DataError if its data is gone.
+    """
+    from .training import load_training_data
+
+    checkpoint = read_checkpoint(run)
+    if checkpoint.train_config is None:
+        raise CheckpointError(f"{run}: a model without a run; there are no curves to plot.")
+    air = AIR.load(run)
+    try:
+        data = load_training_data(checkpoint.train_config, "test")
+    except DataError:  # a folder without a test part
+        data = load_training_data(checkpoint.train_config, "validation")
+    records = read_metrics(run)
+    figures = {
+        "reconstructions": reconstructions_figure(air, data[:10]),
+        "samples": images_figure(air.sample(16).reconstruction),
+        "elbo": curve_figure(records, "elbo", "ELBO (nats per image)"),
+        "count_accuracy": curve_figure(records, "count_accuracy", "count accuracy"),
+        "confusion": confusion_figure(records),
+    }
+    folder = run / "figures"
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for name, figure in figures.items():
+        if figure is not None:
+            paths.append(folder / f"{name}.png")
+            figure.savefig(paths[-1], dpi=120)
+    return paths
+
+
+def reconstructions_figure(air: AIR, data: Dataset) -> Figure:
+    """Show images over their reconstructions, with the boxes of step 1, 2, 3 in red, green, blue.
+
+    Args:
+        air: the model.
+        data: about ten images, a column each.
+    """
+    scenes = air.infer(data.images)
+    figure, axes = _grid(2, len(data))
+    for i in range(len(data)):
+        for row, image in enumerate((data.images[i], scenes.reconstruction[i])):
+            show_image(axes[row][i], image)
+            show_boxes(axes[row][i], scenes.boxes[i])
+        truth = "" if data.counts is None else f" of {data.counts[i]}"
+        axes[0][i].set_title(f"{scenes.counts[i]}{truth}", fontsize=9)
+    axes[0][0].set_ylabel("image", fontsize=9)
+    axes[1][0].set_ylabel("reconstruction", fontsize=9)
+    figure.suptitle(f"{data.name}, {data.split}: objects found{truth and ' of the true number'}")
+    return figure
+
+
+def images_figure(images: NDArray[np.generic], columns: int = 8) -> Figure:
+    """Show images in a grid.
+
+    Args:
+        images: (N, height, width) or (N, channels, height, width), intensity.
+        columns: of the grid.
+    """
+    columns = min(columns, len(images))
+    figure, axes = _grid(-(-len(images) // columns), columns)
+    for i, ax in enumerate(ax for row in axes for ax in row):
+        if i < len(images):
+            show_image(ax, images[i])
+        else:
+            ax.set_axis_off()
+    return figure
+
+
+def curve_figure(records: Sequence[dict[str, Any]], name: str, label: str) -> Figure | None:
+    """Draw a metric against training steps, a line per split; None if no record has it."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    ax = figure.subplots()
+    found = False
+    for split, color in LINE_COLORS.items():
+        points = [
+            (r["step"], r[name])
+            for r in records
+            if r.get("split", "train") == split and r.get(name) is not None
+        ]
+        if points:
+            found = True
+            steps, values = zip(*points, strict=True)
+            marker = "o" if len(points) == 1 else None
+            ax.plot(steps, values, color=color, marker=marker, label=f"{split} ({values[-1]:.4g})")
+    if not found:
+        return None
+    ax.set(xlabel="step", ylabel=label)
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return figure
+
+
+def confusion_figure(records: Sequence[dict[str, Any]]) -> Figure | None:
+    """Draw the last evaluation's counts, true against inferred; None if counts are unknown."""
+    evaluations = [record for record in records if record.get("confusion")]
+    if not evaluations:
+        return None
+    last = evaluations[-1]
+    matrix = np.array(last["confusion"])
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(4.8, 4.2), layout="constrained")
+    ax = figure.subplots()
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), count in np.ndenumerate(matrix):
+        ax.text(
+            j, i, str(count), ha="center", va="center", color="w" if shares[i, j] > 0.5 else "k"
+        )
+    ax.set(
+        xlabel="inferred count",
+        ylabel="true count",
+        xticks=range(matrix.shape[1]),
+        yticks=range(matrix.shape[0]),
+        title=f"{last['split']}, step {last['step']}: {last['count_accuracy']:.2%} right",
+    )
+    return figure
+
+
+def annotated_figure(image: NDArray[np.generic], scenes: Scenes, index: int) -> Figure:
+    """Show one image with the boxes that were found in it, and the count's probability."""
+    figure = Figure(figsize=(4, 4), layout="constrained")
+    ax = figure.subplots()
+    show_image(ax, image)
+    show_boxes(ax, scenes.boxes[index])
+    count = scenes.counts[index]
+    noun = "object" if count == 1 else "objects"
+    ax.set_title(f"{count} {noun} (probability {scenes.count_probs[index, count]:.3f})")
+    return figure
+
+
+def show_image(ax: Axes, image: NDArray[np.generic]) -> None:
+    """Show (height, width) or (channels, height, width), uint8 or intensity, without axes.
+
+    Pixel edges lie at whole numbers, as in ``Scenes.boxes``.
+    """
+    pixels = image.astype(float) / (255 if image.dtype == np.uint8 else 1)
+    if pixels.ndim == 3:
+        pixels = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+    height, width = pixels.shape[:2]
+    ax.imshow(
+        pixels.clip(0, 1),
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        extent=(0, width, height, 0),
+        interpolation="nearest",
+    )
+    ax.set(xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
+
+
+def show_boxes(ax: Axes, boxes: NDArray[np.float32]) -> None:
+    """Draw the boxes (T, 4) of each step in its colour; NaN rows are absent."""
+    for t, (x0, y0, x1, y1) in enumerate(boxes):
+        if not np.isnan(x0):
+            ax.add_patch(
+                Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=step_color(t), lw=1.5)
+            )
+
+
+def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
+    figure = Figure(figsize=(1.2 * columns + 0.4, 1.25 * rows + 0.5), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False).tolist()

@@ -1,0 +1,111 @@
+"""A run's folder: config.json, metrics.jsonl, checkpoint/, figures/, TensorBoard events."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .checkpoints import versions
+from .config import TrainConfig, to_dict
+from .errors import ConfigError
+
+METRICS_FILE = "metrics.jsonl"
+
+
+def new_run(config: TrainConfig, out: Path | None) -> Path:
+    """Make the folder of a new run and write its config.json.
+
+    Args:
+        config: the run's settings.
+        out: the folder; by default the first unused ``runs/<data>-<preset>-<seed>[-<k>]``.
+    Raises: ConfigError if ``out`` exists and is not an empty folder.
+    """
+    if out is None:
+        out = _unused(Path("runs") / f"{Path(config.data).stem}-{config.preset}-{config.seed}")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConfigError(
+            f"{out}: already holds files; give another --out, or go on with --resume {out}."
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{out}: cannot be made: {error.strerror}; give another --out."
+        ) from error
+    write_config(out, config)
+    return out
+
+
+def write_config(run: Path, config: TrainConfig) -> None:
+    """Write config.json: the settings, the command and the versions behind a run."""
+    record = {"config": to_dict(config), "command": sys.argv, "versions": versions()}
+    (run / "config.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _unused(path: Path) -> Path:
+    candidates = [path, *(path.with_name(f"{path.name}-{k}") for k in range(2, 10_000))]
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics.jsonl; a half-written last line is left out."""
+    path = run / METRICS_FILE
+    lines = path.read_text().splitlines() if path.is_file() else []
+    records = []
+    for line in lines:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+class Metrics:
+    """Writes a run's metrics, a line at a time, to metrics.jsonl and to TensorBoard."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        """Open the log after optimisation step ``step``; later lines, if any, are dropped.
+
+        They stem from steps that an interrupted run took after its last checkpoint, and that the
+        resumed run takes again.
+        """
+        from torch.utils.tensorboard import SummaryWriter
+
+        kept = [record for record in read_metrics(run) if record["step"] <= step]
+        self._file = (run / METRICS_FILE).open("w")
+        for record in kept:
+            self._write_line(record)
+        self._events = SummaryWriter(
+            str(run / "tensorboard"), purge_step=step + 1 if step else None
+        )
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one record, which has at least ``step``."""
+        self._write_line(record)
+        prefix = record.get("split", "train")
+        for name, value in record.items():
+            if isinstance(value, float):
+                self._events.add_scalar(f"{prefix}/{name}", value, record["step"])
+
+    def close(self) -> None:
+        """Flush and close both logs."""
+        self._file.close()
+        self._events.close()
+
+    def _write_line(self, record: dict[str, Any]) -> None:
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+
+
+@contextmanager
+def metrics_log(run: Path, step: int) -> Iterator[Metrics]:
+    """Open a run's metrics for the length of a ``with`` block."""
+    metrics = Metrics(run, step)
+    try:
+        yield metrics
+    finally:
+        metrics.close()
