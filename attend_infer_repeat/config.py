@@ -153,14 +153,20 @@ class TrainConfig:
     baseline_scalar: float | None = None
     """Multiply the baseline network's output by this."""
 
-    anneal_prior: Literal["none", "lin", "exp"] = "none"
-    """Move the count prior from --z-pres-prior to --anneal-prior-to during training."""
-    anneal_prior_to: float = 1e-7
-    """Value at which the annealing of the count prior ends."""
+    explore: float = 0.5
+    """Probability, at first, with which the exact objective's guide draws a uniform count."""
+    explore_steps: int = 500
+    """Steps over which that probability falls to 0."""
+    anneal_prior: Literal["none", "lin", "exp"] = "exp"
+    """Move the count prior during training: not at all, linearly, or exponentially."""
+    anneal_prior_from: float | None = 1e-15
+    """Value at which the count prior begins to move; None stands for --z-pres-prior."""
+    anneal_prior_to: float | None = None
+    """Value at which it ends; None stands for --z-pres-prior."""
     anneal_prior_begin: int = 0
-    """Steps before the annealing begins."""
-    anneal_prior_duration: int = 100_000
-    """Steps over which the count prior is annealed."""
+    """Steps before it begins to move."""
+    anneal_prior_duration: int = 500
+    """Steps over which it moves."""
 
     seed: int = 0
     """Seed of initial weights, mini-batches and noise."""
@@ -179,14 +185,23 @@ class TrainConfig:
         _require_positive(
             self,
             *("num_steps", "batch_size", "learning_rate", "baseline_learning_rate"),
-            *("anneal_prior_duration", "progress_every"),
+            *("explore_steps", "anneal_prior_duration", "progress_every"),
         )
         _require_layers(self, "bl_predict_net")
         for name in ("eval_every", "save_every", "anneal_prior_begin", "seed"):
             _require(
                 getattr(self, name) >= 0, f"{name}: must not be negative: {getattr(self, name)}."
             )
-        _require_success("anneal_prior_to", self.anneal_prior_to, self.model.z_pres_prior_raw)
+        for name in ("anneal_prior_from", "anneal_prior_to"):
+            value = getattr(self, name)
+            if value is not None:
+                _require_success(name, value, self.model.z_pres_prior_raw)
+        _require(0 <= self.explore < 1, f"explore: expected a share in [0, 1), got {self.explore}.")
+        _require(
+            self.explore == 0 or self.objective == "exact",
+            f"explore: only the exact objective explores; add --explore 0, or use "
+            f"--preset tutorial instead of --objective {self.objective}.",
+        )
         _require(
             self.baseline_scalar is None or self.baselines,
             "baseline_scalar: contradicts no-baselines; leave one of the two out.",
@@ -197,6 +212,10 @@ class TrainConfig:
         )
 
 
+# Ours. A new object at first costs log 1e15 = 35 nats, so that a second window has to find a second
+# object: at the final 4.6 nats, copies of one faint object, drawn on top of each other, pay for
+# themselves before the decoder has learned to draw it brightly, and training can stay there.
+# Exploration keeps step 1 learning while no object is yet worth its 35 nats.
 FAST = TrainConfig()
 
 # The flags' defaults of Pyro's AIR example, whose command line is published with the tutorial.
@@ -207,6 +226,11 @@ TUTORIAL = TrainConfig(
     learning_rate=1e-4,
     lr_schedule="constant",
     objective="tracegraph",
+    explore=0.0,
+    anneal_prior="none",
+    anneal_prior_from=None,
+    anneal_prior_to=1e-7,
+    anneal_prior_duration=100_000,
     model=ModelConfig(
         z_pres_prior=0.5,
         scale_prior_sd=0.1,

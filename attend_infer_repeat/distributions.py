@@ -5,6 +5,7 @@ The Pyro programs sample from these, the exact objective and the tests evaluate 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pyro.distributions as dist
@@ -51,6 +52,20 @@ def count_log_prob(continue_logits: Tensor) -> Tensor:
     reached = F.pad(F.logsigmoid(continue_logits).cumsum(-1), (1, 0))  # log prod_{t<=n} p_t
     stopped = F.pad(F.logsigmoid(-continue_logits), (0, 1))  # log (1 - p_{n+1})
     return reached + stopped
+
+
+def mix_with_uniform(log_prob: Tensor, share: float) -> Tensor:
+    """Return the law of a draw that is, with probability ``share``, uniform instead.
+
+    Args:
+        log_prob: (..., K), a normalised law on K outcomes.
+        share: in [0, 1).
+    Returns: (..., K), log((1 - share) P + share / K).
+    """
+    if share == 0:
+        return log_prob
+    uniform = torch.full_like(log_prob, math.log(share / log_prob.shape[-1]))
+    return torch.logaddexp(log_prob + math.log1p(-share), uniform)
 
 
 @dataclass(frozen=True)

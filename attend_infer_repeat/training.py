@@ -137,13 +137,7 @@ def _start(
 def _train(state: TrainingState, run: Path, validation: Dataset, progress: Progress) -> None:
     """Take the remaining steps; evaluate, report and save on the way."""
     config = state.config
-    anneal = Anneal(
-        config.anneal_prior,
-        config.model.z_pres_prior,
-        config.anneal_prior_to,
-        config.anneal_prior_begin,
-        config.anneal_prior_duration,
-    )
+    anneal = count_prior_schedule(config)
     elbos: list[Tensor] = []
     reported = state.seconds
     with metrics_log(run, state.step) as metrics, _stop_on_signal() as stop:
@@ -191,6 +185,21 @@ def _finish(state: TrainingState, run: Path, progress: Progress) -> None:
             write_evaluation(metrics, state, evaluation)
         progress.evaluated(state.step, state.seconds, evaluation)
     progress.finished(run, plot_run(run))
+
+
+def count_prior_schedule(config: TrainConfig) -> Anneal:
+    """Return the success probability of the count prior as a function of the step."""
+    final = config.model.z_pres_prior
+    start, to = config.anneal_prior_from, config.anneal_prior_to
+    if config.anneal_prior == "none":
+        start = to = None
+    return Anneal(
+        config.anneal_prior,
+        final if start is None else start,
+        final if to is None else to,
+        config.anneal_prior_begin,
+        config.anneal_prior_duration,
+    )
 
 
 def write_evaluation(metrics: Metrics, state: TrainingState, evaluation: Evaluation) -> None:

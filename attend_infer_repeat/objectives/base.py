@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import torch
@@ -78,3 +78,8 @@ def adam_states(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
             key, _, name = rest.partition("/")
             states.setdefault(name, {})[key] = value
     return states
+
+
+def load_adam(optimizer: torch.optim.Optimizer, states: Sequence[Mapping[str, Tensor]]) -> None:
+    """Give an Adam the states of its parameters, in its own order, on their devices."""
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": dict(enumerate(states))})

@@ -9,6 +9,10 @@ for them. With p_t = q(z_pres_t = 1 | path) and q(n | path) = (1 - p_{n+1}) prod
 
 Its mean and its mean gradient are those of the tutorial's estimator; the score-function term,
 and with it the baselines, are gone. KL_t, of Gaussians, is in closed form.
+
+Early in training q(n | path) may explore: with a small probability it is uniform on 0..T. That is
+another guide, with an ELBO of its own, in which every prefix of the path has to explain the image
+as well as it can, so that step 1 learns to draw whole objects and no count is given up early.
 """
 
 from __future__ import annotations
@@ -23,9 +27,10 @@ from torch.nn import functional as F
 
 from ..air import AIR
 from ..config import TrainConfig
-from ..distributions import count_log_prob
+from ..distributions import count_log_prob, mix_with_uniform
 from ..model import intensity
-from .base import Objective, adam_states, adam_tensors, mini_batch
+from ..schedules import Anneal
+from .base import Objective, adam_states, adam_tensors, load_adam, mini_batch
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,13 @@ class CountTerms:
         }
 
 
-def count_terms(air: AIR, images: Tensor) -> CountTerms:
+def count_terms(air: AIR, images: Tensor, explore: float = 0.0) -> CountTerms:
     """Walk the path once and return the terms of the ELBO for every count.
 
     Args:
         air: the model and its guide.
         images: (batch, channels, height, width), intensity.
+        explore: probability with which the guide's count is uniform instead, in [0, 1).
     Source: the formula at the head of this file.
     """
     path = air.guide.path(images)
@@ -75,7 +81,7 @@ def count_terms(air: AIR, images: Tensor) -> CountTerms:
     return CountTerms(
         log_likelihood=air.model.x_dist(canvases).log_prob(images[:, None]),
         log_p=air.model.count_prior.log_prob().to(images.dtype),
-        log_q=count_log_prob(path.z_pres_logits),
+        log_q=mix_with_uniform(count_log_prob(path.z_pres_logits), explore),
         kl_where=F.pad(kl_where.cumsum(dim=-1), (1, 0)),
         kl_what=F.pad(kl_what.cumsum(dim=-1), (1, 0)),
     )
@@ -86,6 +92,7 @@ class Exact(Objective):
 
     def __init__(self, air: AIR, images: Tensor, config: TrainConfig) -> None:
         super().__init__(air, images, config)
+        self.explore = Anneal("lin", config.explore, 0.0, 0, config.explore_steps)
         self.optimizer = torch.optim.Adam(air.parameters(), lr=config.learning_rate, fused=True)
 
     def step(self, step: int, lr_factor: float) -> Tensor:
@@ -95,7 +102,7 @@ class Exact(Objective):
         indices = mini_batch(step, len(self.images), self.batch_size, self.config.seed)
         batch = intensity(self.images[indices.to(self.images.device)])
         with pyro.validation_enabled(False):  # the laws' checks would cost more than the laws
-            elbo = count_terms(self.air, batch).elbo.mean()
+            elbo = count_terms(self.air, batch, self.explore(step)).elbo.mean()
         self.optimizer.zero_grad()
         (-elbo).backward()
         self.optimizer.step()
@@ -109,6 +116,5 @@ class Exact(Objective):
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """See ``Objective.restore``."""
-        parameters = dict(self.air.named_parameters())
-        for name, moments in adam_states(state).items():
-            self.optimizer.state[parameters[name]] = {**moments}
+        states = adam_states(state)
+        load_adam(self.optimizer, [states[name] for name, _ in self.air.named_parameters()])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..air import AIR
 from ..baseline import Baseline
 from ..config import TrainConfig
-from .base import Objective, adam_states, adam_tensors
+from .base import Objective, adam_states, adam_tensors, load_adam
 
 
 class TraceGraph(Objective):
@@ -65,8 +65,7 @@ class TraceGraph(Objective):
     def restore(self, state: dict[str, Tensor]) -> None:
         """See ``Objective.restore``."""
         for name, moments in adam_states(state).items():
-            parameter = self.parameters[name]
-            self._optimizer(parameter).state[parameter] = {**moments}
+            load_adam(self._optimizer(self.parameters[name]), [moments])
         if self.baseline is not None:
             self.baseline.load_state_dict(
                 {k.removeprefix("baseline/"): v for k, v in state.items() if k[:9] == "baseline/"}
