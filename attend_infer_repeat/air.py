@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyro
+import pyro.poutine as poutine
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from .arrays import as_images
 from .config import ModelConfig
 from .distributions import count_log_prob
+from .errors import ShapeError
 from .guide import SceneGuide
 from .model import SceneModel, intensity
 from .spatial import window_boxes
@@ -123,14 +125,30 @@ class AIR(nn.Module):
         return self._scenes(counts, count_probs, path.z_where, path.z_what)
 
     @torch.no_grad()
-    def sample(self, num_scenes: int, *, seed: int = 0) -> Scenes:
+    def sample(
+        self, num_scenes: int, *, counts: Sequence[int] | None = None, seed: int = 0
+    ) -> Scenes:
         """Draw scenes from the prior, without pixel noise.
 
+        Args:
+            num_scenes: how many.
+            counts: the number of objects in each scene, in 0..T; drawn from p(n) if None.
+            seed: of the draws.
         Returns: Scenes whose ``reconstruction`` (num_scenes, channels, height, width) is the
             drawn image and whose ``count_probs`` is p(n).
+        Raises: ShapeError if ``counts`` does not fit.
         """
+        steps = self.config.model_steps
+        given = {}
+        if counts is not None:
+            if len(counts) != num_scenes or not all(0 <= count <= steps for count in counts):
+                raise ShapeError(
+                    f"counts: expected {num_scenes} numbers from 0 to {steps}, got {counts}."
+                )
+            present = torch.arange(steps) < torch.tensor(counts)[:, None]  # (num_scenes, steps)
+            given = {f"z_pres_{t}": present[:, t].to(self.model.z_where_loc) for t in range(steps)}
         with reproducible(seed):
-            states = self.model.prior(num_scenes)[1:]
+            states = poutine.condition(self.model.prior, data=given)(num_scenes)[1:]
         z_pres, z_where, z_what = (
             torch.stack(values, dim=1)
             for values in zip(*((s.z_pres, s.z_where, s.z_what) for s in states), strict=True)

@@ -153,6 +153,9 @@ class Infer:
 class Sample:
     """Draw scenes from a model's prior: what it has learned that images look like.
 
+    The numbers of objects are 1 to T in equal shares, since a prior that makes objects costly
+    draws hardly any; --from-prior draws them from p(n).
+
     Examples:
       air sample runs/mnist
       air sample runs/mnist -n 64 --out prior.png --seed 1
@@ -166,20 +169,23 @@ class Sample:
     """PNG file to write."""
     seed: int = 0
     """Seed of the draws."""
+    from_prior: bool = False
+    """Draw the number of objects from the count prior, too."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
 
     def run(self) -> None:
         """Run the command."""
-        from .plots import images_figure
+        from .plots import samples_figure
 
         if self.num_scenes < 1:
             raise ConfigError(f"num_scenes: expected at least 1, got {self.num_scenes}.")
         if self.out.suffix.lower() != ".png":
             raise ConfigError(f"out: expected a file that ends in .png, got {self.out}.")
-        scenes = _load(self.model, self.device).sample(self.num_scenes, seed=self.seed)
+        air = _load(self.model, self.device)
+        figure = samples_figure(air, self.num_scenes, self.seed, self.from_prior)
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        images_figure(scenes.reconstruction).savefig(self.out, dpi=120)
+        figure.savefig(self.out, dpi=120)
         print(f"Open {self.out}")
 
 

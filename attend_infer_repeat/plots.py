@@ -47,7 +47,7 @@ def plot_run(run: Path) -> list[Path]:
     records = read_metrics(run)
     figures = {
         "reconstructions": reconstructions_figure(air, data[:10]),
-        "samples": images_figure(air.sample(16).reconstruction),
+        "samples": samples_figure(air, 8 * air.config.model_steps),
         "elbo": curve_figure(records, "elbo", "ELBO (nats per image)"),
         "count_accuracy": curve_figure(records, "count_accuracy", "count accuracy"),
         "confusion": confusion_figure(records),
@@ -75,11 +75,31 @@ def reconstructions_figure(air: AIR, data: Dataset) -> Figure:
         for row, image in enumerate((data.images[i], scenes.reconstruction[i])):
             show_image(axes[row][i], image)
             show_boxes(axes[row][i], scenes.boxes[i])
-        truth = "" if data.counts is None else f" of {data.counts[i]}"
+        truth = "" if data.counts is None else f" / {data.counts[i]}"
         axes[0][i].set_title(f"{scenes.counts[i]}{truth}", fontsize=9)
     axes[0][0].set_ylabel("image", fontsize=9)
     axes[1][0].set_ylabel("reconstruction", fontsize=9)
-    figure.suptitle(f"{data.name}, {data.split}: objects found{truth and ' of the true number'}")
+    numbers = "objects found" if data.counts is None else "objects found / true number"
+    figure.suptitle(f"{data.name}, {data.split}: {numbers}")
+    return figure
+
+
+def samples_figure(air: AIR, num_scenes: int, seed: int = 0, from_prior: bool = False) -> Figure:
+    """Show scenes that the model draws.
+
+    Args:
+        air: the model.
+        num_scenes: how many.
+        seed: of the draws.
+        from_prior: draw the numbers of objects from p(n), too. Otherwise they are 1..T in equal
+            shares, since a prior that makes objects costly draws hardly any.
+    """
+    steps = air.config.model_steps
+    counts = None if from_prior else [1 + i * steps // num_scenes for i in range(num_scenes)]
+    scenes = air.sample(num_scenes, counts=counts, seed=seed)
+    figure = images_figure(scenes.reconstruction)
+    numbers = "n from p(n)" if from_prior else f"n = 1 to {steps} objects"
+    figure.suptitle(f"samples from the prior, {numbers}")
     return figure
 
 

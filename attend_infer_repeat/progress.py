@@ -45,7 +45,8 @@ class Progress:
         verb = f"Resuming at step {step}" if step else "Training"
         self._console.print(
             f"{verb}: preset {config.preset}, data {config.data}, {config.num_steps} steps of "
-            f"{config.batch_size} images, seed {config.seed}; writing to {run}"
+            f"{config.batch_size} images, seed {config.seed}; writing to {run}",
+            soft_wrap=True,
         )
 
     def __enter__(self) -> Progress:
@@ -70,7 +71,8 @@ class Progress:
         self._bar.update(self._task, accuracy=accuracy)
         self._console.print(
             f"step {step:>6}  {seconds:6.0f} s  {evaluation.split} ELBO {evaluation.elbo:7.1f}"
-            f"  count accuracy {accuracy}"
+            f"  count accuracy {accuracy}",
+            soft_wrap=True,
         )
 
     def stopped(self, step: int, run: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from .checkpoints import versions
 from .config import TrainConfig, to_dict
 from .errors import ConfigError
 
+CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -41,9 +43,15 @@ def new_run(config: TrainConfig, out: Path | None) -> Path:
 
 
 def write_config(run: Path, config: TrainConfig) -> None:
-    """Write config.json: the settings, the command and the versions behind a run."""
-    record = {"config": to_dict(config), "command": sys.argv, "versions": versions()}
-    (run / "config.json").write_text(json.dumps(record, indent=2) + "\n")
+    """Write config.json: the settings, the versions, and every command that trained the run."""
+    path = run / CONFIG_FILE
+    commands = json.loads(path.read_text())["commands"] if path.is_file() else []
+    record = {
+        "config": to_dict(config),
+        "commands": [*commands, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])],
+        "versions": versions(),
+    }
+    path.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _unused(path: Path) -> Path:
