@@ -101,13 +101,15 @@ class AIR(nn.Module):
 
         Args:
             images: (N, height, width) or (N, channels, height, width); uint8, or floats in [0, 1].
-            batch_size: images at a time; it bounds memory and changes no result.
+            batch_size: images at a time; it bounds memory, and changes no result but samples.
             sample: draw the latents from q(z | x) instead of taking means and most probable counts.
             seed: of the draws, if ``sample``.
         Returns: Scenes of N images.
         Raises: ShapeError if the images do not fit the model.
         """
         checked = as_images(images, self.config)
+        if batch_size < 1:
+            raise ShapeError(f"batch_size: expected at least 1, got {batch_size}.")
         with reproducible(seed):
             batches = [self._infer_batch(batch, sample) for batch in checked.split(batch_size)]
         scenes = Scenes(*(torch.cat(parts).cpu() for parts in zip(*batches, strict=True)))

@@ -16,7 +16,7 @@ def as_images(images: NDArray[np.generic] | Tensor, config: ModelConfig) -> Tens
 
     Args:
         images: (batch, height, width) of a one-channel model or
-            (batch, channels, height, width); uint8, or floats in [0, 1].
+            (batch, channels, height, width); uint8, bool, or floats in [0, 1].
         config: the model's, for the expected sizes.
     Returns: (batch, channels, height, width), uint8 or float32.
     Raises: ShapeError if the shape, the type or a value does not fit.
@@ -25,7 +25,7 @@ def as_images(images: NDArray[np.generic] | Tensor, config: ModelConfig) -> Tens
         raise ShapeError(
             f"images: expected a NumPy array or a tensor, got {type(images).__name__}."
         )
-    tensor = torch.as_tensor(images)
+    tensor = _as_tensor(images)
     expected = (config.channels, *config.canvas_size)
     if tensor.ndim == 3 and config.channels == 1:
         tensor = tensor[:, None]
@@ -38,6 +38,8 @@ def as_images(images: NDArray[np.generic] | Tensor, config: ModelConfig) -> Tens
         raise ShapeError("images: expected at least one, got none.")
     if tensor.dtype == torch.uint8:
         return tensor
+    if tensor.dtype == torch.bool:
+        return tensor.to(torch.uint8) * 255
     if not tensor.is_floating_point():
         raise ShapeError(
             f"images: expected uint8 or floats in [0, 1], got {tensor.dtype}; "
@@ -52,6 +54,22 @@ def as_images(images: NDArray[np.generic] | Tensor, config: ModelConfig) -> Tens
             "divide by 255 or pass uint8."
         )
     return tensor.to(torch.get_default_dtype())
+
+
+def _as_tensor(images: NDArray[np.generic] | Tensor) -> Tensor:
+    """Return a tensor of the same values; it shares memory with the images where torch can."""
+    if isinstance(images, Tensor):
+        return images
+    if images.dtype.kind not in "biuf":
+        raise ShapeError(f"images: expected uint8 or floats in [0, 1], got {images.dtype}.")
+    # Torch knows neither negative strides nor foreign byte orders, and warns of read-only memory.
+    images = np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("="))
+    try:
+        return torch.from_numpy(images if images.flags.writeable else images.copy())
+    except TypeError as error:  # a type that torch lacks, such as float128
+        raise ShapeError(
+            f"images: expected uint8 or floats in [0, 1], got {images.dtype}."
+        ) from error
 
 
 def _shape_hint(shape: tuple[int, ...], expected: tuple[int, int, int]) -> str:

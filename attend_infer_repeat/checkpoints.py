@@ -2,12 +2,13 @@
 
 A checkpoint is a folder:
 
-    state.json                  the config, the step, versions, and the names and SHA-256 of
-    model-000800.safetensors    the parameters and buffers of the AIR
-    training-000800.safetensors the optimiser's moments and the random generators (runs only)
+    state.json                     the config, the step, versions, and the SHA-256 of
+    model-<sha256>.safetensors     the parameters and buffers of the AIR
+    training-<sha256>.safetensors  the optimiser's moments and the random generators (runs only)
 
-``state.json`` is replaced last and in one go, so whoever reads the folder, also after a crash,
-finds either the old checkpoint or the new one. A run's folder holds its own in ``checkpoint/``.
+A file's name holds the first digits of its SHA-256, so no save touches another's files, and
+``state.json`` is replaced last and in one go: whoever reads the folder, also after a crash, finds
+either the old checkpoint or the new one. A run's folder holds its own in ``checkpoint/``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from .config import ModelConfig, TrainConfig, from_dict, to_dict
 from .errors import CheckpointError
 
 STATE_FILE = "state.json"
+TEMPORARY = ".tmp"
 
 
 @dataclass(frozen=True)
@@ -43,23 +45,23 @@ class Checkpoint:
     train_config: TrainConfig | None  # of a run
     step: int
     seconds: float  # of training, without evaluation
-    files: dict[str, dict[str, str]]  # "model", "training": {"name", "sha256"}
+    sha256: dict[str, str]  # of the files of "model" and "training"
 
     def tensors(self, part: str) -> dict[str, Tensor]:
         """Read the tensors of ``model`` or ``training``.
 
         Raises: CheckpointError if the file is missing or damaged.
         """
-        if part not in self.files:
+        if part not in self.sha256:
             raise CheckpointError(
                 f"{self.folder}: holds a model but no training state; only a run can be resumed."
             )
-        path = self.folder / self.files[part]["name"]
+        path = self.folder / _file_name(part, self.sha256[part])
         try:
             content = path.read_bytes()
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read: {error.strerror}.") from error
-        if hashlib.sha256(content).hexdigest() != self.files[part]["sha256"]:
+        if hashlib.sha256(content).hexdigest() != self.sha256[part]:
             raise CheckpointError(f"{path}: damaged, its SHA-256 is not the one in {STATE_FILE}.")
         try:
             return load(content)
@@ -88,24 +90,23 @@ def save_checkpoint(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    files = {}
+    sha256 = {}
     for part, tensors in (("model", air.state_dict()), ("training", training)):
         if tensors is not None:
             content = save({name: value.contiguous().cpu() for name, value in tensors.items()})
-            name = f"{part}-{step:06d}.safetensors"
-            _write_atomically(folder / name, content)
-            files[part] = {"name": name, "sha256": hashlib.sha256(content).hexdigest()}
+            sha256[part] = hashlib.sha256(content).hexdigest()
+            write_atomically(folder / _file_name(part, sha256[part]), content)
     state = {
         "model": to_dict(air.config),
         "train": to_dict(train_config) if train_config is not None else None,
         "step": step,
         "seconds": seconds,
-        "files": files,
+        "sha256": sha256,
         "versions": versions(),
     }
-    _write_atomically(folder / STATE_FILE, json.dumps(state, indent=2).encode())
-    current = {entry["name"] for entry in files.values()}
-    for path in folder.glob("*.safetensors"):
+    write_atomically(folder / STATE_FILE, json.dumps(state, indent=2).encode())
+    current = {_file_name(part, digest) for part, digest in sha256.items()}
+    for path in (*folder.glob("*.safetensors"), *folder.glob(f"*{TEMPORARY}")):
         if path.name not in current:
             path.unlink()
 
@@ -126,13 +127,15 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     try:
         state = json.loads(state_file.read_bytes())
         train = state["train"]
+        if "model" not in state["sha256"]:
+            raise KeyError("model")
         return Checkpoint(
             folder=folder,
             model_config=from_dict(ModelConfig, state["model"]),
             train_config=None if train is None else from_dict(TrainConfig, train),
             step=state["step"],
             seconds=state["seconds"],
-            files=state["files"],
+            sha256={part: str(digest) for part, digest in state["sha256"].items()},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
@@ -177,8 +180,13 @@ def _commit() -> str | None:
     return result.stdout.strip() or None
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
+def _file_name(part: str, sha256: str) -> str:
+    return f"{part}-{sha256[:16]}.safetensors"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file in one go: readers find the old content or the new, also after a crash."""
+    temporary = path.with_name(path.name + TEMPORARY)
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()

@@ -40,6 +40,24 @@ def _require_layers(config: object, *names: str) -> None:
         _require(all(size > 0 for size in sizes), f"{name}: layer sizes must be above 0: {sizes}.")
 
 
+def _require_finite(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        finite = value is None or math.isfinite(value)
+        _require(finite, f"{name}: expected a finite number, got {value!r}.")
+
+
+def _require_choices(config: object) -> None:
+    """Check every field that is annotated with a ``Literal``."""
+    for name, hint in get_type_hints(type(config)).items():
+        known, value = get_args(hint), getattr(config, name)
+        if get_origin(hint) is Literal and value not in known:
+            raise ConfigError(
+                f"{name}: unknown '{value}', known are {', '.join(known)}."
+                f"{nearest(str(value), known)}"
+            )
+
+
 def _require_success(name: str, success: float, is_probability: bool) -> None:
     if is_probability:
         _require(0 < success < 1, f"{name}: expected a probability in (0, 1), got {success}.")
@@ -100,6 +118,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check the values: ConfigError if one is out of range or two contradict each other."""
+        _require_choices(self)
+        _require_finite(self, "pos_prior_mean", "decoder_output_bias")
         _require_positive(
             self,
             *("channels", "model_steps", "window_size", "encoder_latent_size", "rnn_hidden_size"),
@@ -182,8 +202,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check the values: ConfigError if one is out of range or two contradict each other."""
+        _require_choices(self)
+        _require_finite(self, "baseline_scalar")
+        given = [n for n in ("canvas", "channels", "max_count") if getattr(self, n) is not None]
         _require_positive(
             self,
+            *given,
             *("num_steps", "batch_size", "learning_rate", "baseline_learning_rate"),
             *("explore_steps", "anneal_prior_duration", "progress_every"),
         )
@@ -281,26 +305,33 @@ def _convert(hint: Any, key: str, value: Any) -> Any:
     for option in options:
         if dataclasses.is_dataclass(option) and isinstance(value, Mapping):
             return from_dict(option, value)  # type: ignore[arg-type]
-        if get_origin(option) is Literal and value in get_args(option):
-            return value
+        if get_origin(option) is Literal:
+            return value  # checked by the config itself
         if get_origin(option) is tuple and isinstance(value, (list, tuple)):
-            return tuple(value)
+            return tuple(_convert(get_args(option)[0], key, element) for element in value)
         if option is float and isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value)
         if isinstance(option, type) and type(value) is option:
             return value
-    raise ConfigError(f"config: {key} has the value {value!r}, which is not a {hint}.")
+    raise ConfigError(f"config: {key} has the value {value!r}, which is not {_name(hint)}.")
+
+
+def _name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
-    """List what differs between two configs, as ``name: old -> new``."""
+    """List what differs between two configs, as ``name: old -> new`` or ``model.name: ...``."""
     before, after = _flat(to_dict(old)), _flat(to_dict(new))
     return [f"{k}: {before[k]} -> {after[k]}" for k in before if before[k] != after[k]]
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    nested = values.get("model", {})
-    return {**{k: v for k, v in values.items() if k != "model"}, **nested}
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+    return flat
 
 
 def for_images(config: TrainConfig, canvas_size: tuple[int, int], channels: int) -> TrainConfig:

@@ -29,14 +29,18 @@ def positive(unconstrained: Tensor) -> Tensor:
     return F.softplus(unconstrained) + MIN_SD
 
 
-def presence(continue_prob: Tensor, previous: Tensor) -> dist.Bernoulli:
+def presence(continue_logits: Tensor, previous: Tensor) -> dist.Bernoulli:
     """Law of z_pres_t: a Bernoulli while the previous object is present, 0 after an absent one.
 
+    Log-odds, since a Bernoulli clamps its probabilities to the float's epsilon: an object that is
+    less probable than 1e-7 would be charged too little.
+
     Args:
-        continue_prob: (batch,) or (), probability of one more object.
+        continue_logits: (batch,) or (), log-odds of one more object.
         previous: (batch,), z_pres_{t-1}, 0 or 1.
     """
-    return dist.Bernoulli(probs=continue_prob * previous)
+    never = torch.finfo(previous.dtype).min  # finite: -inf would make 0 * inf = NaN of log_prob(0)
+    return dist.Bernoulli(logits=torch.where(previous > 0, continue_logits, never))
 
 
 def count_log_prob(continue_logits: Tensor) -> Tensor:
@@ -78,13 +82,13 @@ class BernoulliCount:
     success: Tensor  # (), in (0, 1)
     max_count: int
 
-    def continue_prob(self) -> Tensor:
-        """Return P(n > t | n >= t) for t = 0..max_count - 1, shape (max_count,)."""
-        return self.success.expand(self.max_count)
+    def continue_logits(self) -> Tensor:
+        """Return the log-odds of n > t given n >= t, for t = 0..max_count - 1: (max_count,)."""
+        return torch.logit(self.success).expand(self.max_count)
 
     def log_prob(self) -> Tensor:
         """Return log p(n) for n = 0..max_count, shape (max_count + 1,)."""
-        return count_log_prob(torch.logit(self.continue_prob()))
+        return count_log_prob(self.continue_logits())
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,11 @@ class TruncatedGeometricCount:
         n = torch.arange(self.max_count + 1, device=self.success.device)
         return torch.log_softmax(n * self.success.log(), dim=0)
 
-    def continue_prob(self) -> Tensor:
-        """Return P(n > t | n >= t) for t = 0..max_count - 1, shape (max_count,)."""
-        at_least = self.log_prob().exp().flip(0).cumsum(0).flip(0)  # P(n >= t)
-        return at_least[1:] / at_least[:-1]
+    def continue_logits(self) -> Tensor:
+        """Return the log-odds of n > t given n >= t, for t = 0..max_count - 1: (max_count,)."""
+        log_prob = self.log_prob()
+        at_least = log_prob.flip(0).logcumsumexp(0).flip(0)  # log P(n >= t)
+        return at_least[1:] - log_prob[:-1]  # log P(n > t) - log P(n = t)
 
 
 CountPrior = BernoulliCount | TruncatedGeometricCount

@@ -74,8 +74,9 @@ class SceneGuide(nn.Module):
             what_dim,
             activation,
         )
-        self.z_where_init = nn.Parameter(torch.zeros(3))
-        self.z_what_init = nn.Parameter(torch.zeros(what_dim))
+        if not self.basic:  # whose LSTM reads neither
+            self.z_where_init = nn.Parameter(torch.zeros(3))
+            self.z_what_init = nn.Parameter(torch.zeros(what_dim))
         self.register_buffer("z_where_loc", z_where_prior.loc.clone())
         self.register_buffer("z_where_scale", z_where_prior.scale.clone())
 
@@ -84,11 +85,17 @@ class SceneGuide(nn.Module):
     def start(self, images: Tensor) -> tuple[Tensor, GuideState]:
         """Look at the images once; return the image's share of the LSTM's gates and the state."""
         num_images = len(images)
+        if self.basic:
+            z_where = images.new_zeros(num_images, 3)
+            z_what = images.new_zeros(num_images, self.config.encoder_latent_size)
+        else:
+            z_where = self.z_where_init.expand(num_images, -1)
+            z_what = self.z_what_init.expand(num_images, -1)
         return self.rnn.look(self.embed(images.flatten(1))), GuideState(
             memory=self.rnn.start(num_images),
             z_pres=images.new_ones(num_images),
-            z_where=self.z_where_init.expand(num_images, -1),
-            z_what=self.z_what_init.expand(num_images, -1),
+            z_where=z_where,
+            z_what=z_what,
         )
 
     def attend(
@@ -152,9 +159,7 @@ class SceneGuide(nn.Module):
         """Find the object of step t (from 0) in each image that is not yet explained."""
         memory, logits, z_where_dist = self.attend(gates, previous)
         infer = {} if baseline is None else {"baseline": {"baseline_value": baseline}}
-        z_pres = pyro.sample(
-            f"z_pres_{t}", presence(torch.sigmoid(logits), previous.z_pres), infer=infer
-        )
+        z_pres = pyro.sample(f"z_pres_{t}", presence(logits, previous.z_pres), infer=infer)
         with poutine.mask(mask=z_pres.bool() if self.config.masking else True):
             z_where = pyro.sample(f"z_where_{t}", z_where_dist.to_event(1))
             z_what = pyro.sample(f"z_what_{t}", self.read(images, z_where, memory).to_event(1))

@@ -119,9 +119,9 @@ class SceneModel(nn.Module):
 
     # The Pyro program.
 
-    def prior_step(self, t: int, previous: SceneState, continue_prob: Tensor) -> SceneState:
+    def prior_step(self, t: int, previous: SceneState, continue_logits: Tensor) -> SceneState:
         """Draw the object of step t (from 0) on each canvas whose scene is not yet complete."""
-        z_pres = pyro.sample(f"z_pres_{t}", presence(continue_prob, previous.z_pres))
+        z_pres = pyro.sample(f"z_pres_{t}", presence(continue_logits, previous.z_pres))
         batch = z_pres.shape
 
         # A complete scene has no further objects. The program draws their latents all the
@@ -146,9 +146,9 @@ class SceneModel(nn.Module):
                 z_pres=torch.ones(num_scenes).to(self.z_where_loc),
             )
         ]
-        continue_prob = self.count_prior.continue_prob().to(self.z_where_loc)
+        continue_logits = self.count_prior.continue_logits().to(self.z_where_loc)
         for t in range(self.config.model_steps):
-            states.append(self.prior_step(t, states[-1], continue_prob[t]))
+            states.append(self.prior_step(t, states[-1], continue_logits[t]))
         return states
 
     def model(self, images: Tensor, batch_size: int | None = None) -> None:

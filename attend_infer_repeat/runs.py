@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import versions
+from .checkpoints import versions, write_atomically
 from .config import TrainConfig, to_dict
 from .errors import ConfigError
 
@@ -19,7 +19,7 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def new_run(config: TrainConfig, out: Path | None) -> Path:
-    """Make the folder of a new run and write its config.json.
+    """Make the folder of a new run.
 
     Args:
         config: the run's settings.
@@ -38,7 +38,6 @@ def new_run(config: TrainConfig, out: Path | None) -> Path:
         raise ConfigError(
             f"{out}: cannot be made: {error.strerror}; give another --out."
         ) from error
-    write_config(out, config)
     return out
 
 
@@ -83,17 +82,18 @@ class Metrics:
         """
         from torch.utils.tensorboard import SummaryWriter
 
-        kept = [record for record in read_metrics(run) if record["step"] <= step]
-        self._file = (run / METRICS_FILE).open("w")
-        for record in kept:
-            self._write_line(record)
+        path = run / METRICS_FILE
+        kept = [json.dumps(r) + "\n" for r in read_metrics(run) if r["step"] <= step]
+        write_atomically(path, "".join(kept).encode())
+        self._file = path.open("a")
         self._events = SummaryWriter(
             str(run / "tensorboard"), purge_step=step + 1 if step else None
         )
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one record, which has at least ``step``."""
-        self._write_line(record)
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
         prefix = record.get("split", "train")
         for name, value in record.items():
             if isinstance(value, float):
@@ -103,10 +103,6 @@ class Metrics:
         """Flush and close both logs."""
         self._file.close()
         self._events.close()
-
-    def _write_line(self, record: dict[str, Any]) -> None:
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
 
 
 @contextmanager

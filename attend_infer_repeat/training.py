@@ -64,9 +64,9 @@ def train(
         run = new_run(config, None if out is None else Path(out))
     else:
         run = Path(resume)  # type: ignore[arg-type]
-        _check_resumable(checkpoint, config, out)
-        write_config(run, config)
+        _check_resumable(run, checkpoint, config, out)
     state = _start(config, data, trained_on, checkpoint)
+    write_config(run, config)
     with Progress(config, state.step, run, quiet) as progress:
         _train(state, run, validation, progress)
         _finish(state, run, progress)
@@ -95,7 +95,9 @@ class TrainingState:
     seconds: float
 
 
-def _check_resumable(checkpoint: Checkpoint, config: TrainConfig, out: object) -> None:
+def _check_resumable(
+    run: Path, checkpoint: Checkpoint, config: TrainConfig, out: Path | str | None
+) -> None:
     if out is not None:
         raise ConfigError("out: a resumed run stays in its folder; leave --out or --resume out.")
     if checkpoint.train_config is None:
@@ -110,7 +112,8 @@ def _check_resumable(checkpoint: Checkpoint, config: TrainConfig, out: object) -
             f"resume: the run was made with other settings ({'; '.join(changed)}); "
             "leave those options out, or start a new run with --out."
         )
-    if checkpoint.step >= config.num_steps:
+    finished = (run / "figures").exists()  # they come last
+    if checkpoint.step > config.num_steps or (checkpoint.step == config.num_steps and finished):
         raise ConfigError(
             f"resume: the run has taken all of its {checkpoint.step} steps; "
             f"ask for more with -n {2 * checkpoint.step}."
@@ -153,8 +156,8 @@ def _train(state: TrainingState, run: Path, validation: Dataset, progress: Progr
                 elbo = torch.stack(elbos).mean().item()  # waits for the device
                 if not math.isfinite(elbo):
                     raise TrainingError(
-                        f"step {state.step}: the ELBO is {elbo}; lower --learning-rate and go on "
-                        f"from the last checkpoint with another --out, or start again."
+                        f"step {state.step}: the ELBO is {elbo}; start again with a lower "
+                        f"--learning-rate. {run} still holds the last sound checkpoint, if any."
                     )
                 rate = len(elbos) * state.objective.batch_size / (state.seconds - reported)
                 elbos, reported = [], state.seconds
@@ -222,6 +225,11 @@ def _is_due(step: int, every: int) -> bool:
 
 
 def _save(state: TrainingState, run: Path) -> None:
+    if not all(torch.isfinite(p).all() for p in state.air.parameters()):
+        raise TrainingError(
+            f"step {state.step}: some weights are not finite; start again with a lower "
+            f"--learning-rate. {run} still holds the last sound checkpoint, if any."
+        )
     save_checkpoint(
         run / "checkpoint",
         state.air,

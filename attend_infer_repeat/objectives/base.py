@@ -56,7 +56,7 @@ def mini_batch(step: int, num_images: int, batch_size: int, seed: int) -> Tensor
 
 @lru_cache(maxsize=1)
 def _shuffled(num_images: int, seed: int, epoch: int) -> Tensor:
-    generator = torch.Generator().manual_seed(hash((seed, epoch)) % 2**63)
+    generator = torch.Generator().manual_seed((seed << 24) + epoch)
     return torch.randperm(num_images, generator=generator)
 
 
