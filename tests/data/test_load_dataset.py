@@ -1,0 +1,122 @@
+"""Properties of the one door to all data sets."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from attend_infer_repeat.data import DATASETS, load_dataset
+from attend_infer_repeat.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("AIR_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def archive(tmp_path):
+    images = np.arange(30, dtype=np.uint8)[:, None, None] * np.ones((5, 4), np.uint8)
+    np.savez(tmp_path / "mine.npz", images=images)
+    return tmp_path / "mine.npz"
+
+
+def assert_refused(*parts: str, args, **options) -> None:
+    with pytest.raises(DataError) as caught:
+        load_dataset(*args, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [("digit", "digits"), ("multi_mnist", "multi-mnist"), ("mnist", "multi-mnist")],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(name, suggestion):
+    assert_refused(f"Did you mean '{suggestion}'?", *DATASETS, args=[name])
+
+
+@pytest.mark.parametrize("name", ["", "/no/such/folder", "zzz"])
+def test_what_is_neither_name_nor_path_is_refused_with_the_names(name):
+    assert_refused(*DATASETS, args=[name])
+
+
+@pytest.mark.parametrize("name", [None, 3, ["digits"]])
+def test_what_cannot_be_a_name_is_refused(name):
+    assert_refused(type(name).__name__, *DATASETS, args=[name])
+
+
+@pytest.mark.parametrize("split", ["valid", "Test", "", None])
+def test_an_unknown_split_is_refused_with_the_known(split):
+    assert_refused(repr(split), "train, validation, test", args=["digits", split])
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "parts"),
+    [
+        ("digits", "channels", ["'channels'", "canvas_size"]),
+        ("multi-mnist", "canvas_size", ["'canvas_size'", "no options"]),
+        ("sprites", "max_counts", ["Did you mean 'max_count'?", "canvas_size, channels"]),
+    ],
+)
+def test_an_option_that_a_set_has_not_is_refused_with_those_it_has(name, option, parts):
+    assert_refused(name, *parts, args=[name], **{option: 3})
+
+
+def test_a_path_has_no_options(archive):
+    assert_refused("canvas_size", "no options", args=[archive], canvas_size=50)
+
+
+@pytest.mark.parametrize("value", [0, -3, 1.5, "50", True, None])
+def test_an_option_that_is_no_positive_whole_number_is_refused(value):
+    assert_refused("canvas_size", repr(value), args=["sprites"], canvas_size=value)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_images_have_one_or_three_channels(channels):
+    assert_refused("1 (grey) or 3 (colour)", args=["sprites"], channels=channels)
+
+
+@pytest.mark.parametrize("name", ["digits", "sprites"])
+def test_a_canvas_smaller_than_the_objects_is_refused(name):
+    assert_refused("needs a canvas", args=[name], canvas_size=8)
+
+
+def test_a_path_may_be_text_or_a_path_object(archive, monkeypatch):
+    monkeypatch.chdir(archive.parent)
+    for path in (archive, str(archive), "mine.npz"):
+        assert len(load_dataset(path)) == 30
+
+
+def test_a_path_validates_with_its_last_tenth(archive):
+    assert load_dataset(archive, "validation").images[:, 0, 0].tolist() == [27, 28, 29]
+
+
+def test_a_path_without_test_images_has_no_test_split(archive):
+    assert_refused("mine_test.npz", args=[archive, "test"])
+
+
+def test_a_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sprites").mkdir()
+    monkeypatch.setitem(DATASETS["sprites"].load.__globals__["NUM_SCENES"], "test", 10)
+    assert len(load_dataset("sprites", "test")) == 10
+    assert_refused("no images", args=["./sprites"])
+
+
+def test_every_set_has_a_description_of_one_line():
+    for source in DATASETS.values():
+        assert source.description
+        assert "\n" not in source.description
+
+
+def test_loading_the_package_loads_no_heavy_library():
+    heavy = ("torch", "sklearn", "pooch", "PIL", "scipy")
+    code = f"import attend_infer_repeat.data, sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,203 @@
+"""Oracles: tiny models and scenes whose answer is known exactly, and how to compare with them.
+
+The laws of the answers are evaluated through the package's Pyro programs or through closed forms
+of Gaussians, never by the formula that is under test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pyro
+import pyro.poutine as poutine
+import torch
+from pyro.poutine import Trace
+from scipy import stats
+from torch import Tensor
+from torch.distributions import MultivariateNormal, kl_divergence
+
+from attend_infer_repeat.air import AIR
+from attend_infer_repeat.config import ModelConfig
+from attend_infer_repeat.guide import Path
+
+TINY = ModelConfig(
+    canvas_size=(8, 8),
+    model_steps=3,
+    z_pres_prior=0.3,
+    scale_prior_mean=2.0,
+    scale_prior_sd=0.3,
+    pos_prior_sd=0.5,
+    encoder_latent_size=3,
+    window_size=4,
+    decoder_net=(8,),
+    predict_net=(8,),
+    encoder_net=(8,),
+    rnn_hidden_size=8,
+)
+"""Everything that the full model has, a thousand times smaller."""
+
+
+def make_air(config: ModelConfig = TINY, gain: float = 1.0, seed: int = 0) -> AIR:
+    """Return an AIR with random weights, ``gain`` times as large as those of a new one."""
+    torch.manual_seed(seed)
+    air = AIR(config)
+    with torch.no_grad():
+        for parameter in air.parameters():
+            parameter.mul_(gain)
+        # These start at 0, where their effect would go unseen.
+        for name, parameter in air.named_parameters():
+            if name.endswith("_init"):
+                parameter.normal_(0.0, 0.3)
+    return air
+
+
+def random_images(num: int, config: ModelConfig = TINY) -> Tensor:
+    """Return noise: (num, channels, height, width), intensity."""
+    return torch.rand(num, config.channels, *config.canvas_size)
+
+
+# Enumeration
+
+
+def presence_strings(steps: int) -> Iterator[Tensor]:
+    """Yield all 2**steps values of (z_pres_1, ..., z_pres_T), impossible ones too."""
+    for bits in product((0.0, 1.0), repeat=steps):
+        yield torch.tensor(bits)
+
+
+def on_path(path: Path, presence: Tensor) -> dict[str, Tensor]:
+    """Return the value of every latent site: a path's poses and codes, and a presence string."""
+    values = {}
+    for t, present in enumerate(presence):
+        values[f"z_pres_{t}"] = present.expand(len(path.z_where))
+        values[f"z_where_{t}"] = path.z_where[:, t]
+        values[f"z_what_{t}"] = path.z_what[:, t]
+    return values
+
+
+def conditioned_trace(
+    program: Callable[..., object], values: dict[str, Tensor], images: Tensor
+) -> Trace:
+    """Run a Pyro program with its latents held at ``values``."""
+    trace = poutine.trace(poutine.condition(program, values)).get_trace(images)
+    trace.compute_log_prob()
+    return trace
+
+
+def latent_sites(trace: Trace) -> list[str]:
+    """Return the names of a trace's latent sites, in order, without the plate's own."""
+    return [site for site in trace.stochastic_nodes if site.startswith("z_")]
+
+
+def enumerated_elbo(air: AIR, images: Tensor, path: Path) -> Tensor:
+    """Return E_q(z_pres | path)[log p(x, z) - log q(z | x)], (batch,), by all presence strings.
+
+    Both densities come from the Pyro programs. Along a fixed path the log-ratios of the Gaussians
+    are replaced by their means, the divergences between the sites' own laws.
+    """
+    total = torch.zeros(len(images))
+    for presence in presence_strings(air.config.model_steps):
+        values = on_path(path, presence)
+        p = conditioned_trace(air.model.model, values, images)
+        q = conditioned_trace(air.guide.guide, values, images)
+        value, log_q = p.nodes["x"]["log_prob"].clone(), torch.zeros(len(images))
+        for t, present in enumerate(presence):
+            log_q = log_q + q.nodes[f"z_pres_{t}"]["log_prob"]
+            value = value + p.nodes[f"z_pres_{t}"]["log_prob"]
+            for latent in ("z_where", "z_what"):
+                q_law, p_law = (trace.nodes[f"{latent}_{t}"]["fn"] for trace in (q, p))
+                value = value - present * kl_divergence(q_law, p_law)
+        if (presence.diff() <= 0).all():  # all others have probability 0
+            total = total + log_q.exp() * (value - log_q)
+        else:
+            assert (log_q < -30).all()
+    return total
+
+
+# Scenes with known evidence
+
+
+def linear_scene_config(steps: int = 3) -> ModelConfig:
+    """Return a model that paints every window at the same place, linearly in its code."""
+    return replace(
+        TINY,
+        model_steps=steps,
+        canvas_size=(6, 6),
+        # So narrow that the poses are as good as fixed: they move the image by about 1e-8 of an
+        # intensity. float64 still resolves the narrow law itself to 1e-8 of its width.
+        scale_prior_sd=1e-8,
+        pos_prior_sd=1e-8,
+        decoder_net=(),
+        decoder_output_bias=None,
+        decoder_output_use_sigmoid=False,
+    )
+
+
+def decoder_matrix(air: AIR) -> tuple[Tensor, Tensor]:
+    """Return A (pixels, what_dim) and b (pixels,): an object's canvas is A z_what + b."""
+    what_dim = air.config.encoder_latent_size
+    codes = torch.cat((torch.zeros(1, what_dim), torch.eye(what_dim)))
+    with torch.no_grad():
+        canvases = air.model.draw(air.model.z_where_loc.expand(len(codes), 3), codes).flatten(1)
+    return (canvases[1:] - canvases[0]).T, canvases[0]
+
+
+def log_evidence(air: AIR, images: Tensor) -> Tensor:
+    """Return log p(x), (batch,), of a linear scene: a finite sum over counts of Gaussians.
+
+    Given n, x is n b plus n independent A z_what plus noise, so
+    x ~ Normal(n b, likelihood_sd^2 I + n A A^T).
+    """
+    a, b = decoder_matrix(air)
+    noise = air.config.likelihood_sd**2 * torch.eye(len(b))
+    log_prior = air.model.count_prior.log_prob()
+    terms = [
+        log_prior[n] + MultivariateNormal(n * b, noise + n * a @ a.T).log_prob(images.flatten(1))
+        for n in range(len(log_prior))
+    ]
+    return torch.stack(terms).logsumexp(dim=0)
+
+
+# Statistics
+
+FALSE_ALARM = 1e-6
+"""Chance that a correct package fails one call of ``assert_equal_means``."""
+
+
+def assert_equal_means(first: Tensor, second: Tensor) -> None:
+    """Fail unless two independent samples have equal means, coordinate by coordinate.
+
+    Args:
+        first, second: (replicates, coordinates), each replicate a mean over so many draws that
+            it is Gaussian. Welch's t-test of every coordinate, at a level that holds the chance
+            of any false alarm below FALSE_ALARM (Bonferroni).
+    """
+    squared_errors = first.var(0) / len(first) + second.var(0) / len(second)
+    # The fewest degrees of freedom that Welch's formula can give: the test is conservative.
+    freedom = min(len(first), len(second)) - 1
+    bound = stats.t.isf(FALSE_ALARM / (2 * first.shape[1]), freedom)
+    difference = (first.mean(0) - second.mean(0)).abs()
+    # Where both samples are constant, only rounding is left.
+    allowed = bound * squared_errors.sqrt() + 1e-9
+    worst = (difference / allowed).argmax()
+    assert (difference <= allowed).all(), (
+        f"coordinate {worst}: means {first.mean(0)[worst]:.6g} and {second.mean(0)[worst]:.6g} "
+        f"differ by {difference[worst]:.3g}, allowed are {allowed[worst]:.3g}"
+    )
+
+
+def assert_mean(sample: Tensor, expected: float | Tensor) -> None:
+    """Fail unless the mean of a sample lies within five standard errors: 1 in 1.7 million."""
+    error = sample.std() / np.sqrt(len(sample))
+    assert abs(sample.mean() - expected) <= 5 * error, (
+        f"mean {sample.mean():.6g}, expected {expected:.6g}, standard error {error:.2g}"
+    )
+
+
+def seeded(seed: int, function: Callable[..., object], *args: object) -> object:
+    """Call a function with the random numbers of a seed."""
+    pyro.set_rng_seed(seed)
+    return function(*args)

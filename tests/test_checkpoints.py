@@ -1,0 +1,234 @@
+"""Checkpoints: what was saved is what is loaded, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from exact import TINY, make_air, random_images
+
+from attend_infer_repeat import AIR, CheckpointError, ModelConfig, TrainConfig
+from attend_infer_repeat.checkpoints import load_model, read_checkpoint, save_checkpoint
+
+BASIC = replace(TINY, guide="basic", z_pres_prior_raw=True, embed_net=(5,), channels=3)
+
+
+def weights_file(folder: Path, part: str = "model") -> Path:
+    (path,) = folder.glob(f"{part}-*.safetensors")
+    return path
+
+
+def kinds(folder: Path) -> list[str]:
+    """Return the names of a folder's files without their hashes."""
+    return sorted(f"{path.stem.split('-')[0]}{path.suffix}" for path in folder.iterdir())
+
+
+def assert_same_weights(first: AIR, second: AIR) -> None:
+    ours, theirs = first.state_dict(), second.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), name
+        assert ours[name].dtype == theirs[name].dtype, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("config", [TINY, BASIC], ids=["improved", "basic"])
+def test_a_loaded_model_infers_what_the_saved_one_did(
+    config: ModelConfig, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    torch.set_default_dtype(dtype)
+    air = make_air(config, gain=3)
+    air.model.success.fill_(1e-10)  # as annealing leaves it; in float64, whatever the weights are
+    air.save(tmp_path / "model")
+    loaded = AIR.load(tmp_path / "model")
+    assert loaded.config == config
+    assert_same_weights(air, loaded)
+    images = random_images(6, config)
+    one, other = air.infer(images, sample=True), loaded.infer(images, sample=True)
+    for name in ("counts", "count_probs", "boxes", "z_what", "reconstruction"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_a_runs_folder_leads_to_its_checkpoint(tmp_path: Path) -> None:
+    air = make_air()
+    config = TrainConfig(model=TINY, seed=4)
+    training = {"adam/exp_avg/x": torch.arange(3.0), "generator/cpu": torch.get_rng_state()}
+    save_checkpoint(
+        tmp_path / "checkpoint", air, train_config=config, step=7, seconds=1.5, training=training
+    )
+    for given in (tmp_path, tmp_path / "checkpoint", str(tmp_path)):
+        checkpoint = read_checkpoint(given)
+        assert checkpoint.model_config == TINY
+        assert checkpoint.train_config == config
+        assert (checkpoint.step, checkpoint.seconds) == (7, 1.5)
+        restored = checkpoint.tensors("training")
+        assert restored.keys() == training.keys()
+        assert all(torch.equal(restored[name], training[name]) for name in training)
+        assert_same_weights(load_model(given), air)
+
+
+def test_a_model_without_a_run_has_no_training_state(tmp_path: Path) -> None:
+    make_air().save(tmp_path)
+    checkpoint = read_checkpoint(tmp_path)
+    assert checkpoint.train_config is None
+    with pytest.raises(CheckpointError, match="no training state"):
+        checkpoint.tensors("training")
+
+
+def test_a_checkpoint_holds_nothing_that_could_run(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, make_air(), step=3, training={"x": torch.ones(1)})
+    assert kinds(tmp_path) == ["model.safetensors", "state.json", "training.safetensors"]
+
+
+def test_a_second_save_leaves_no_stale_files(tmp_path: Path) -> None:
+    for step in (3, 4):
+        save_checkpoint(tmp_path, make_air(), step=step, training={"x": torch.ones(1)})
+    save_checkpoint(tmp_path, make_air(), step=5)
+    assert kinds(tmp_path) == ["model.safetensors", "state.json"]
+    assert read_checkpoint(tmp_path).step == 5
+
+
+# Damage
+
+
+@pytest.mark.parametrize("where", [0, 100, -1])
+def test_a_flipped_byte_is_noticed(where: int, tmp_path: Path) -> None:
+    make_air().save(tmp_path)
+    path = weights_file(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[where] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=path.name):
+        AIR.load(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 4, 500])
+def test_truncated_weights_are_noticed(size: int, tmp_path: Path) -> None:
+    make_air().save(tmp_path)
+    path = weights_file(tmp_path)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(CheckpointError, match=path.name):
+        AIR.load(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["model", "training"])
+def test_missing_tensors_are_noticed(part: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, make_air(), training={"x": torch.ones(1)})
+    path = weights_file(tmp_path, part)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=path.name):
+        read_checkpoint(tmp_path).tensors(part)
+
+
+def without(key: str) -> Callable[[str], str]:
+    return lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != key})
+
+
+def with_value(key: str, value: object) -> Callable[[str], str]:
+    return lambda text: json.dumps(json.loads(text) | {key: value})
+
+
+DAMAGE: dict[str, Callable[[str], str]] = {
+    "empty": lambda text: "",
+    "truncated": lambda text: text[: len(text) // 2],
+    "not an object": lambda text: "[]",
+    "null": lambda text: "null",
+    **{f"without {key}": without(key) for key in ("model", "train", "step", "seconds", "sha256")},
+    "model of another version": with_value("model", {"colour": True}),
+    "model out of range": with_value("model", {"channels": -1}),
+    "model is a list": with_value("model", []),
+    "train is a number": with_value("train", 3),
+    "sha256 is null": with_value("sha256", None),
+    "sha256 is empty": with_value("sha256", {}),
+    "sha256 is a list": with_value("sha256", ["model"]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_json_is_noticed_and_named(damage: Callable[[str], str], tmp_path: Path) -> None:
+    make_air().save(tmp_path)
+    state = tmp_path / "state.json"
+    state.write_text(damage(state.read_text()))
+    with pytest.raises(CheckpointError, match=r"state\.json"):
+        AIR.load(tmp_path)
+
+
+def test_json_that_is_not_text_is_noticed(tmp_path: Path) -> None:
+    make_air().save(tmp_path)
+    (tmp_path / "state.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(CheckpointError, match=r"state\.json"):
+        AIR.load(tmp_path)
+
+
+def test_weights_of_another_config_are_refused(tmp_path: Path) -> None:
+    make_air().save(tmp_path)
+    state = tmp_path / "state.json"
+    values = json.loads(state.read_text())
+    values["model"]["rnn_hidden_size"] = 9
+    state.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        AIR.load(tmp_path)
+
+
+def test_a_place_without_a_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"{tmp_path.name}: holds no checkpoint"):
+        AIR.load(tmp_path)
+    with pytest.raises(CheckpointError, match=r"nowhere: no such"):
+        AIR.load(tmp_path / "nowhere")
+
+
+# Interruption
+
+
+class Crash(Exception):
+    """What ends a save half-way."""
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    """Let the save stop just before a file that starts with ``prefix`` takes its place."""
+    replace_file = os.replace
+
+    def crashing(source: Path, target: Path) -> None:
+        if Path(target).name.startswith(prefix):
+            raise Crash
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", crashing)
+
+
+@pytest.mark.parametrize("steps", [(3, 4), (3, 3)], ids=["later step", "same step"])
+@pytest.mark.parametrize("prefix", ["model", "training", "state"])
+def test_an_interrupted_save_leaves_the_previous_checkpoint(
+    prefix: str, steps: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = make_air(seed=1), make_air(seed=2)
+    save_checkpoint(tmp_path, old, step=steps[0], training={"x": torch.zeros(1)})
+    with monkeypatch.context() as patch:
+        crash_at(patch, prefix)
+        with pytest.raises(Crash):
+            save_checkpoint(tmp_path, new, step=steps[1], training={"x": torch.ones(1)})
+    checkpoint = read_checkpoint(tmp_path)
+    assert checkpoint.step == steps[0]
+    assert_same_weights(load_model(tmp_path), old)
+    assert checkpoint.tensors("training")["x"] == 0
+
+    save_checkpoint(tmp_path, new, step=5)
+    assert_same_weights(load_model(tmp_path), new)
+
+
+@pytest.mark.parametrize("prefix", ["model", "training", "state"])
+def test_the_save_after_an_interrupted_one_clears_up(
+    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        crash_at(patch, prefix)
+        with pytest.raises(Crash):
+            save_checkpoint(tmp_path, make_air(), step=3, training={"x": torch.ones(1)})
+    save_checkpoint(tmp_path, make_air(), step=4)
+    assert kinds(tmp_path) == ["model.safetensors", "state.json"]

@@ -1,0 +1,108 @@
+"""How well an AIR does on held-out scenes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from exact import TINY, assert_mean, make_air
+
+from attend_infer_repeat import AIR, Dataset, ShapeError, evaluate
+from attend_infer_repeat.evaluation import confusion_matrix
+from attend_infer_repeat.objectives import count_terms
+
+
+def labelled(num: int = 60, max_count: int = 3) -> Dataset:
+    """Return noise of different brightness with counts that mean nothing."""
+    rng = np.random.default_rng(0)
+    images = rng.random((num, 8, 8)) * np.linspace(0, 255, num)[:, None, None]
+    counts = rng.integers(0, max_count + 1, num)
+    counts[0] = max_count
+    return Dataset("noise", "test", images.astype(np.uint8), counts)
+
+
+def mixed_air() -> AIR:
+    """Return an AIR that finds different counts in different images."""
+    return make_air(gain=6, seed=2)
+
+
+@pytest.mark.parametrize("max_count", [1, 3, 6])
+def test_confusion_counts_every_image_once_and_accuracy_is_its_diagonal(max_count: int) -> None:
+    data, air = labelled(max_count=max_count), mixed_air()
+    evaluation = evaluate(air, data)
+    confusion = np.array(evaluation.confusion)
+    assert confusion.shape == (max_count + 1, 4)
+    np.testing.assert_array_equal(confusion.sum(1), np.bincount(data.counts))
+    inferred = air.infer(data.images).counts
+    np.testing.assert_array_equal(confusion.sum(0), np.bincount(inferred, minlength=4))
+    assert evaluation.count_accuracy == pytest.approx(np.trace(confusion) / len(data))
+    assert evaluation.num_images == len(data) == 60
+
+
+def test_confusion_matrix_has_true_counts_in_rows() -> None:
+    matrix = confusion_matrix(np.array([0, 1, 1, 2]), np.array([0, 1, 3, 1]), model_steps=3)
+    np.testing.assert_array_equal(matrix, [[1, 0, 0, 0], [0, 1, 0, 1], [0, 1, 0, 0]])
+
+
+def test_without_true_counts_there_is_an_elbo_and_no_accuracy() -> None:
+    data, air = labelled(), mixed_air()
+    evaluation = evaluate(air, replace(data, counts=None))
+    assert evaluation.count_accuracy is None
+    assert evaluation.confusion is None
+    assert evaluation.elbo == evaluate(air, data).elbo
+
+
+def test_evaluation_is_reproducible_and_leaves_the_generator_alone() -> None:
+    data, air = labelled(), mixed_air()
+    state = torch.get_rng_state()
+    first = evaluate(air, data)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(99)
+    assert evaluate(air, data) == first
+    assert evaluate(air, data, seed=1).elbo != first.elbo
+
+
+def test_evaluation_leaves_the_model_alone() -> None:
+    air = mixed_air().train()
+    before = {name: value.clone() for name, value in air.state_dict().items()}
+    evaluate(air, labelled())
+    assert all(torch.equal(value, before[name]) for name, value in air.state_dict().items())
+    assert all(parameter.grad is None for parameter in air.parameters())
+    assert air.training
+
+
+def test_elbo_is_the_combination_of_its_parts() -> None:
+    evaluation = evaluate(mixed_air(), labelled())
+    parts = dict(evaluation.parts)
+    expected = parts.pop("log_likelihood") - sum(parts.values())
+    assert evaluation.elbo == pytest.approx(expected)
+
+
+def test_elbo_is_the_mean_over_the_images_in_nats_per_image() -> None:
+    air, data = make_air(), labelled(5)
+    elbos = torch.tensor([evaluate(air, data, seed=seed).elbo for seed in range(60)])
+    images = torch.as_tensor(data.images).double()[:, None] / 255
+    with torch.no_grad():
+        expected = count_terms(air, images.repeat(4_000, 1, 1, 1)).elbo.mean()
+    assert_mean(elbos, expected)  # whose own error is far smaller: 60 draws against 4,000
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 60])
+def test_batch_size_changes_no_count(batch_size: int) -> None:
+    air, data = mixed_air(), labelled()
+    assert evaluate(air, data, batch_size=batch_size).confusion == evaluate(air, data).confusion
+
+
+def test_figures_are_plain_values() -> None:
+    figures = evaluate(mixed_air(), labelled()).to_dict()
+    assert json.loads(json.dumps(figures)) == figures
+    assert figures["data"] == "noise"
+    assert figures["split"] == "test"
+
+
+def test_images_of_another_size_are_refused() -> None:
+    with pytest.raises(ShapeError):
+        evaluate(make_air(replace(TINY, canvas_size=(9, 9))), labelled())

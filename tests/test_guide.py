@@ -1,0 +1,228 @@
+"""The inference network, as a Pyro program and as laws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pyro.poutine as poutine
+import pytest
+import torch
+from exact import (
+    TINY,
+    conditioned_trace,
+    latent_sites,
+    make_air,
+    on_path,
+    presence_strings,
+    random_images,
+)
+
+from attend_infer_repeat.baseline import Baseline
+from attend_infer_repeat.config import ModelConfig, TrainConfig
+from attend_infer_repeat.distributions import count_log_prob
+from attend_infer_repeat.guide import GuideState
+
+BASIC = replace(TINY, guide="basic")
+COLOUR = replace(TINY, canvas_size=(9, 7), channels=3)
+
+
+def possible_strings() -> list[list[float]]:
+    return [s.tolist() for s in presence_strings(3) if (s.diff() <= 0).all()]
+
+
+def tracegraph_config(model: ModelConfig, **changes: object) -> TrainConfig:
+    return TrainConfig(model=model, objective="tracegraph", explore=0.0, **changes)
+
+
+def altered_step(state: GuideState) -> GuideState:
+    """Return another pose, code and presence with the same memory."""
+    return state._replace(
+        z_where=state.z_where + 1, z_what=state.z_what - 1, z_pres=1 - state.z_pres
+    )
+
+
+@pytest.mark.parametrize("config", [TINY, BASIC, COLOUR])
+def test_guide_has_the_models_latent_sites_in_the_same_order_and_shapes(
+    config: ModelConfig,
+) -> None:
+    air, images = make_air(config), random_images(5, config)
+    model = poutine.trace(air.model.model).get_trace(images)
+    guide = poutine.trace(air.guide.guide).get_trace(images)
+    assert latent_sites(guide) == latent_sites(model)
+    guide.compute_log_prob()
+    for site in latent_sites(guide):
+        assert guide.nodes[site]["value"].shape == model.nodes[site]["value"].shape
+        assert guide.nodes[site]["log_prob"].shape == (5,)
+
+
+@pytest.mark.parametrize("config", [TINY, BASIC])
+def test_guide_finds_no_object_after_an_absent_one(config: ModelConfig) -> None:
+    states = make_air(config).guide.guide(random_images(3_000, config))
+    z_pres = torch.stack([state.z_pres for state in states], dim=1)
+    assert (z_pres.diff(dim=1) <= 0).all()
+    assert 0 < z_pres[:, -1].mean() < 1
+
+
+@pytest.mark.parametrize("presence", possible_strings())
+def test_latents_after_the_last_object_do_not_change_log_q(presence: list[float]) -> None:
+    air, images = make_air(gain=2), random_images(4)
+    values = on_path(air.guide.path(images), torch.tensor(presence))
+    altered = {
+        site: torch.randn_like(value) if "w" in site and int(site[-1]) >= sum(presence) else value
+        for site, value in values.items()
+    }
+    log_probs = [
+        conditioned_trace(air.guide.guide, v, images).log_prob_sum() for v in (values, altered)
+    ]
+    assert log_probs[0].item() == log_probs[1].item()
+
+
+@pytest.mark.parametrize("config", [TINY, BASIC])
+def test_without_masking_latents_after_the_last_object_are_charged(config: ModelConfig) -> None:
+    air, unmasked = make_air(config), make_air(replace(config, masking=False))
+    images = random_images(4, config)
+    values = on_path(air.guide.path(images), torch.tensor([1.0, 0.0, 0.0]))
+    masked, full = (conditioned_trace(a.guide.guide, values, images) for a in (air, unmasked))
+    for site in latent_sites(masked):
+        if "w" in site and int(site[-1]) >= 1:
+            assert (masked.nodes[site]["log_prob"] == 0).all()
+        law, value = full.nodes[site]["fn"], values[site]
+        torch.testing.assert_close(full.nodes[site]["log_prob"], law.log_prob(value))
+
+
+@pytest.mark.parametrize("config", [TINY, BASIC, COLOUR])
+@pytest.mark.parametrize("presence", possible_strings())
+def test_path_holds_the_laws_of_the_program(config: ModelConfig, presence: list[float]) -> None:
+    air, images = make_air(config, gain=2), random_images(4, config)
+    path = air.guide.path(images)
+    n = int(sum(presence))
+    trace = conditioned_trace(air.guide.guide, on_path(path, torch.tensor(presence)), images)
+    log_q = sum(trace.nodes[f"z_pres_{t}"]["log_prob"] for t in range(3))
+    # Bernoulli clamps its probability at the rounding of float64.
+    torch.testing.assert_close(log_q, count_log_prob(path.z_pres_logits)[:, n], rtol=0, atol=1e-12)
+    for t in range(n):
+        where = path.z_where_dist.log_prob(path.z_where)[:, t].sum(-1)
+        what = path.z_what_dist.log_prob(path.z_what)[:, t].sum(-1)
+        torch.testing.assert_close(trace.nodes[f"z_where_{t}"]["log_prob"], where)
+        torch.testing.assert_close(trace.nodes[f"z_what_{t}"]["log_prob"], what)
+
+
+def test_path_without_sampling_takes_the_means_and_is_deterministic() -> None:
+    air, images = make_air(), random_images(4)
+    path, again = (air.guide.path(images, sample=False) for _ in range(2))
+    assert torch.equal(path.z_where, path.z_where_dist.mean)
+    assert torch.equal(path.z_what, path.z_what_dist.mean)
+    assert torch.equal(path.z_pres_logits, again.z_pres_logits)
+    assert not torch.equal(path.z_where, air.guide.path(images).z_where)
+
+
+def test_path_of_means_of_one_image_is_that_of_the_same_row_in_a_batch() -> None:
+    air, images = make_air(), random_images(5)
+    batch, alone = (air.guide.path(given, sample=False) for given in (images, images[3:4]))
+    for name in ("z_pres_logits", "z_where", "z_what"):
+        torch.testing.assert_close(getattr(batch, name)[3:4], getattr(alone, name))
+
+
+def test_improved_guide_reads_the_code_from_its_window_alone() -> None:
+    guide, images = make_air().guide, random_images(4)
+    gates, state = guide.start(images)
+    memory, _, _ = guide.attend(gates, state)
+    pose = torch.tensor([[2.0, -0.5, -0.5]]).expand(4, 3)  # the upper left or lower right quarter
+    here = guide.read(images, pose, memory)
+    assert not torch.allclose(here.loc, guide.read(images, -pose.abs(), memory).loc)
+    other_memory = tuple(torch.randn_like(m) for m in memory)
+    assert torch.equal(here.loc, guide.read(images, pose, other_memory).loc)
+
+
+def test_basic_guide_reads_the_code_from_its_memory_alone() -> None:
+    guide, images = make_air(BASIC).guide, random_images(4)
+    gates, state = guide.start(images)
+    memory, _, z_where_dist = guide.attend(gates, state)
+    law = guide.read(images, z_where_dist.mean, memory)
+    elsewhere = guide.read(1 - images, z_where_dist.mean + 1, memory)
+    assert torch.equal(law.loc, elsewhere.loc)
+    other_memory = tuple(torch.randn_like(m) for m in memory)
+    assert not torch.allclose(law.loc, guide.read(images, z_where_dist.mean, other_memory).loc)
+
+
+@pytest.mark.parametrize(("config", "remembers"), [(TINY, True), (BASIC, False)])
+def test_only_the_improved_guides_memory_takes_in_the_last_step(
+    config: ModelConfig, remembers: bool
+) -> None:
+    guide, images = make_air(config).guide, random_images(4, config)
+    gates, state = guide.start(images)
+    (memory, logits, law), (other_memory, other_logits, other_law) = (
+        guide.attend(gates, s) for s in (state, altered_step(state))
+    )
+    for one, other in (
+        (memory[0], other_memory[0]),
+        (logits, other_logits),
+        (law.loc, other_law.loc),
+    ):
+        assert torch.equal(one, other) != remembers
+
+
+@pytest.mark.parametrize("config", [TINY, BASIC])
+def test_the_image_reaches_every_law_of_the_guide(config: ModelConfig) -> None:
+    guide = make_air(config).guide
+    images = random_images(2, config)
+    path = guide.path(images, sample=False)
+    for values in (path.z_pres_logits, path.z_where, path.z_what):
+        assert (values[0] != values[1]).all()
+
+
+@pytest.mark.parametrize("config", [TINY, BASIC])
+def test_every_parameter_of_the_guide_moves_some_law(config: ModelConfig) -> None:
+    air = make_air(config)
+    path = air.guide.path(random_images(20, config))
+    total = sum(
+        (v * torch.randn_like(v)).sum() for v in (path.z_pres_logits, path.z_where, path.z_what)
+    )
+    names, parameters = zip(*air.guide.named_parameters(), strict=True)
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    unused = [n for n, g in zip(names, gradients, strict=True) if g is None or (g == 0).all()]
+    assert unused == []
+
+
+def test_an_untrained_guide_starts_near_the_prior_pose() -> None:
+    config = replace(TINY, scale_prior_mean=4.0, scale_prior_sd=0.1, pos_prior_mean=0.5)
+    torch.manual_seed(0)
+    guide = make_air(config).guide
+    law = guide.path(random_images(50, config)).z_where_dist
+    # Weights start within 1 / sqrt(8), so that outputs of 8 inputs rarely reach 1.
+    assert ((law.loc - torch.tensor([4.0, 0.5, 0.5])).abs() < 1).all()
+
+
+@pytest.mark.parametrize("masking", [True, False])
+def test_baseline_predicts_nothing_once_a_scene_is_complete_if_masked(masking: bool) -> None:
+    model = replace(TINY, masking=masking)
+    baseline = Baseline(tracegraph_config(model, bl_predict_net=(5,)))
+    images = random_images(6)
+    _, state = make_air(model).guide.start(images)
+    predict = baseline.begin(images)
+    value = predict(state._replace(z_pres=torch.tensor([1.0, 0.0] * 3)))
+    assert value.shape == (6,)
+    assert (value[::2] != 0).all()
+    assert (value[1::2] == 0).all() == masking
+
+
+def test_baseline_scalar_multiplies_the_baseline() -> None:
+    images = random_images(4)
+    _, state = make_air().guide.start(images)
+    values = []
+    for scalar in (None, 30.0):
+        torch.manual_seed(1)
+        config = tracegraph_config(TINY, baseline_scalar=scalar)
+        values.append(Baseline(config).begin(images)(state))
+    torch.testing.assert_close(values[1], 30 * values[0])
+
+
+def test_training_the_baseline_does_not_reach_the_guide() -> None:
+    guide, images = make_air().guide, random_images(4)
+    baseline = Baseline(tracegraph_config(TINY))
+    predict = baseline.begin(images)
+    states = guide.guide(images)
+    value = sum(predict(state).sum() for state in states)
+    value.backward()
+    assert all(parameter.grad is None for parameter in guide.parameters())
+    assert any((parameter.grad != 0).any() for parameter in baseline.parameters())
