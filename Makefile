@@ -25,9 +25,9 @@ help:  ## list these targets
 
 setup: $(READY)  ## make .venv and install the package and its tools at the tested versions
 
-demo: $(READY)  ## train on small digit scenes and write runs/demo
+demo: $(READY)  ## train on scenes of handwritten digits, offline; writes runs/demo
 	rm -rf runs/demo
-	$(BIN)/air train --data digits --out runs/demo
+	$(BIN)/air train --data digits -n 2000 --out runs/demo
 
 test: $(READY)  ## run the tests; TESTS="..." passes arguments to pytest
 	$(BIN)/python -m pytest $(TESTS)
