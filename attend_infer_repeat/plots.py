@@ -46,7 +46,7 @@ def plot_run(run: Path) -> list[Path]:
         data = load_training_data(checkpoint.train_config, "validation")
     records = read_metrics(run)
     figures = {
-        "reconstructions": reconstructions_figure(air, data[:10]),
+        "reconstructions": reconstructions_figure(air, data[_first_not_blank(data, 10)]),
         "samples": samples_figure(air, 8 * air.config.model_steps),
         "elbo": curve_figure(records, "elbo", "ELBO (nats per image)"),
         "count_accuracy": curve_figure(records, "count_accuracy", "count accuracy"),
@@ -208,6 +208,13 @@ def show_boxes(ax: Axes, boxes: NDArray[np.float32]) -> None:
             ax.add_patch(
                 Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=step_color(t), lw=1.5)
             )
+
+
+def _first_not_blank(data: Dataset, num: int) -> NDArray[np.intp]:
+    """Return where the first images are that show anything, or the first ones if none does."""
+    pixels = data.images.reshape(len(data), -1)
+    blank = pixels.min(axis=1) == pixels.max(axis=1)
+    return np.flatnonzero(~blank)[:num] if not blank.all() else np.arange(min(num, len(data)))
 
 
 def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
