@@ -15,16 +15,18 @@ from exact import (
     TINY,
     assert_equal_means,
     assert_mean,
-    decoder_matrix,
     enumerated_elbo,
-    linear_scene_config,
+    exact_posterior_scene,
+    fix_output,
+    linear_scene,
     log_evidence,
     make_air,
     random_images,
+    scenes_from,
     seeded,
 )
 from pyro.infer import TraceGraph_ELBO
-from torch import Tensor, nn
+from torch import Tensor
 
 from attend_infer_repeat.air import AIR
 from attend_infer_repeat.baseline import Baseline
@@ -197,33 +199,6 @@ def test_elbo_along_a_path_is_largest_at_the_posterior_of_the_count() -> None:
 # Known evidence
 
 
-def fix_output(network: nn.Sequential, outputs: Tensor) -> None:
-    """Make the last layer return ``outputs`` for every input."""
-    with torch.no_grad():
-        network[-1].weight.zero_()
-        network[-1].bias.copy_(outputs)
-
-
-def scale_output(sd: Tensor) -> Tensor:
-    """Return the network output whose standard deviation is ``sd`` (all but 1e-5 of it)."""
-    return torch.log(torch.expm1(sd - 1e-5))
-
-
-def linear_scene(steps: int) -> AIR:
-    """Return a model with known evidence whose guide takes the poses from the prior."""
-    air = make_air(linear_scene_config(steps), gain=2)
-    logits, pose_scale = torch.tensor([0.3]), scale_output(torch.ones(3))
-    fix_output(air.guide.predict, torch.cat((logits, torch.zeros(3), pose_scale)))
-    return air
-
-
-def scenes_from(air: AIR, num: int) -> Tensor:
-    """Return images drawn from the model itself, with pixel noise."""
-    with torch.no_grad():
-        canvas = air.model.prior(num)[-1].x
-        return air.model.x_dist(canvas).sample()
-
-
 @pytest.mark.parametrize("steps", [1, 3])
 def test_elbo_never_exceeds_exact_log_evidence_in_expectation(steps: int) -> None:
     air = linear_scene(steps)
@@ -247,34 +222,6 @@ def test_evidence_oracle_agrees_with_sampling_the_prior() -> None:
         for image, expected in zip(images, log_evidence(air, images), strict=True):
             weights = (air.model.x_dist(canvases).log_prob(image) - expected).exp()
             assert_mean(weights, 1.0)
-
-
-def exact_posterior_scene() -> tuple[AIR, Tensor]:
-    """Return a one-object model, an image, and in its guide the exact posterior of that image.
-
-    With orthogonal columns of A, z_what given x and n = 1 has independent coordinates.
-    """
-    air = linear_scene(steps=1)
-    image = scenes_from(air, 1)
-    decoder = air.model.decoder.layers[-1]
-    with torch.no_grad():
-        # Rotate the codes so that A's columns become orthogonal.
-        a, _ = decoder_matrix(air)
-        _, _, rotation = torch.linalg.svd(a, full_matrices=False)
-        decoder.weight.copy_(decoder.weight @ rotation.T)
-    a, b = decoder_matrix(air)
-    torch.testing.assert_close(a.T @ a, torch.diag((a * a).sum(0)), rtol=0, atol=1e-10)
-    variance = air.config.likelihood_sd**2
-    what_variance = 1 / (1 + (a * a).sum(0) / variance)
-    what_mean = what_variance * (a.T @ (image.flatten() - b)) / variance
-    fix_output(air.guide.encode.layers, torch.cat((what_mean, scale_output(what_variance.sqrt()))))
-    # The posterior of the count, from the evidence with and without the object.
-    prior = air.model.count_prior.log_prob()
-    empty = prior[0] + air.model.x_dist(torch.zeros_like(image)).log_prob(image)
-    full = torch.log(torch.expm1(log_evidence(air, image) - empty)) + empty
-    poses = torch.cat((torch.zeros(3), scale_output(torch.ones(3))))
-    fix_output(air.guide.predict, torch.cat((full - empty, poses)))
-    return air, image
 
 
 def test_with_the_exact_posterior_every_trace_weighs_the_exact_evidence() -> None:
