@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .air import AIR, reproducible
 from .arrays import as_images
+from .boxes import matched_ious
 from .data import Dataset
 from .model import intensity
 from .objectives import count_terms
@@ -32,6 +33,8 @@ class Evaluation:
     """Share of images whose most probable count is the true one; None without true counts."""
     confusion: list[list[int]] | None
     """Images by true count (row) and inferred count 0..T (column)."""
+    box_iou: float | None
+    """Median intersection over union of found and true boxes, matched; None without true boxes."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -42,6 +45,8 @@ class Evaluation:
         lines = [f"{self.data}, {self.split} split, {self.num_images} images"]
         if self.count_accuracy is not None:
             lines.append(f"count accuracy   {self.count_accuracy:8.2%}")
+        if self.box_iou is not None:
+            lines.append(f"median box IoU   {self.box_iou:8.3f}")
         lines.append(f"ELBO             {self.elbo:8.2f} nats per image")
         lines += [f"  {name:<14} {value:8.2f}" for name, value in self.parts.items()]
         if self.confusion is not None:
@@ -72,11 +77,14 @@ def evaluate(air: AIR, data: Dataset, *, batch_size: int = 256, seed: int = 0) -
                 totals[name] = totals.get(name, 0.0) + values.double().sum().item()
     means = {name: total / len(checked) for name, total in totals.items()}
 
-    accuracy = confusion = None
+    accuracy = confusion = iou = None
     if data.counts is not None:
-        inferred = air.infer(data.images, batch_size=batch_size).counts
-        accuracy = float((inferred == data.counts).mean())
-        confusion = confusion_matrix(data.counts, inferred, air.config.model_steps).tolist()
+        scenes = air.infer(data.images, batch_size=batch_size)
+        accuracy = float((scenes.counts == data.counts).mean())
+        confusion = confusion_matrix(data.counts, scenes.counts, air.config.model_steps).tolist()
+        if data.boxes is not None:
+            ious = matched_ious(scenes.boxes, data.boxes)
+            iou = float(np.median(ious)) if len(ious) else None
     return Evaluation(
         data=data.name,
         split=data.split,
@@ -85,6 +93,7 @@ def evaluate(air: AIR, data: Dataset, *, batch_size: int = 256, seed: int = 0) -
         parts=means,
         count_accuracy=accuracy,
         confusion=confusion,
+        box_iou=iou,
     )
 
 

@@ -106,3 +106,13 @@ def test_figures_are_plain_values() -> None:
 def test_images_of_another_size_are_refused() -> None:
     with pytest.raises(ShapeError):
         evaluate(make_air(replace(TINY, canvas_size=(9, 9))), labelled())
+
+
+def test_boxes_that_are_found_where_they_are_have_an_iou_of_one() -> None:
+    data, air = labelled(), mixed_air()
+    assert evaluate(air, data).box_iou is None
+    scenes = air.infer(data.images)
+    truth = replace(data, counts=scenes.counts, boxes=scenes.boxes)
+    assert evaluate(air, truth).box_iou == pytest.approx(1)
+    shifted = replace(truth, boxes=scenes.boxes + np.float32(100))
+    assert evaluate(air, shifted).box_iou == 0

@@ -1,0 +1,68 @@
+"""Agreement of boxes."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from attend_infer_repeat.boxes import box_iou, matched_ious
+
+NAN = [np.nan] * 4
+
+
+def random_boxes(rng: np.random.Generator, num: int, slots: int) -> np.ndarray:
+    corners = rng.integers(0, 20, (num, slots, 2))
+    boxes = np.concatenate((corners, corners + rng.integers(1, 12, (num, slots, 2))), -1)
+    boxes = boxes.astype(np.float32)
+    boxes[np.arange(slots) >= rng.integers(0, slots + 1, num)[:, None]] = np.nan
+    return boxes
+
+
+@pytest.mark.parametrize(
+    ("box", "iou"),
+    [
+        ([0, 0, 2, 2], 1),
+        ([1, 0, 3, 2], 1 / 3),
+        ([1, 1, 3, 3], 1 / 7),
+        ([2, 0, 4, 2], 0),
+        ([5, 5, 6, 6], 0),
+        (NAN, 0),
+    ],
+)
+def test_iou_of_known_boxes(box: list[float], iou: float) -> None:
+    square = np.array([[0, 0, 2, 2]], dtype=float)
+    assert box_iou(square, np.array([box], dtype=float)) == pytest.approx(iou)
+
+
+def test_iou_counts_shared_pixels() -> None:
+    rng = np.random.default_rng(0)
+    first, second = random_boxes(rng, 30, 2), random_boxes(rng, 30, 3)
+    y, x = np.mgrid[:40, :40] + 0.5
+
+    def pixels(boxes: np.ndarray) -> np.ndarray:
+        x0, y0, x1, y1 = (boxes[..., i, None, None] for i in range(4))
+        return (x > x0) & (x < x1) & (y > y0) & (y < y1)
+
+    a, b = pixels(first)[:, :, None], pixels(second)[:, None]
+    shared, covered = (a & b).sum((-1, -2)), (a | b).sum((-1, -2))
+    expected = np.where((a.any((-1, -2)) & b.any((-1, -2))), shared / np.maximum(covered, 1), 0)
+    np.testing.assert_allclose(box_iou(first, second), expected)
+
+
+def test_matching_finds_the_largest_total_of_all_matchings() -> None:
+    rng = np.random.default_rng(0)
+    found, true = random_boxes(rng, 40, 3), random_boxes(rng, 40, 3)
+    ious = matched_ious(found, true)
+    best, num_pairs = 0.0, 0
+    for one, other in zip(found, true, strict=True):
+        iou = box_iou(one, other)
+        best += max(sum(iou[i, j] for i, j in enumerate(order)) for order in permutations(range(3)))
+        num_pairs += min((~np.isnan(one[:, 0])).sum(), (~np.isnan(other[:, 0])).sum())
+    assert ious.sum() == pytest.approx(best)
+    assert len(ious) == num_pairs
+
+
+def test_nothing_found_matches_nothing() -> None:
+    assert len(matched_ious(np.full((4, 3, 4), np.nan), np.zeros((4, 2, 4)))) == 0
