@@ -75,13 +75,13 @@ class ModelConfig:
 
     model_steps: Annotated[int, arg(aliases=("-t",))] = 3
     """Number of steps T: the most objects that the model can draw."""
-    z_pres_prior: float = 0.01
+    z_pres_prior: float = 0.02
     """Success probability of the count prior: k in p(n) ~ k^n, or p with --z-pres-prior-raw."""
     z_pres_prior_raw: bool = False
     """Use --z-pres-prior as the probability of each further object, not as the ratio k."""
-    scale_prior_mean: float = 3.0
+    scale_prior_mean: float = 2.6
     """Mean of an object's scale s = canvas width / object width."""
-    scale_prior_sd: float = 0.2
+    scale_prior_sd: float = 0.3
     """Standard deviation of an object's scale."""
     pos_prior_mean: float = 0.0
     """Mean of an object's x and y shift."""
@@ -177,6 +177,10 @@ class TrainConfig:
     """Probability, at first, with which the exact objective's guide draws a uniform count."""
     explore_steps: int = 500
     """Steps over which that probability falls to 0."""
+    composite_weight: float = 10.0
+    """Weight of the loss on scenes made from scenes (exact objective, T > 1); 0 makes none."""
+    composite_begin: int = 500
+    """Steps before the first scenes are made."""
     anneal_prior: Literal["none", "lin", "exp"] = "exp"
     """Move the count prior during training: not at all, linearly, or exponentially."""
     anneal_prior_from: float | None = 1e-15
@@ -192,6 +196,8 @@ class TrainConfig:
     """Seed of initial weights, mini-batches and noise."""
     eval_every: int = 250
     """Steps between evaluations on held-out scenes; 0 evaluates only at the end."""
+    eval_split: Literal["validation", "test"] = "validation"
+    """Held-out scenes to evaluate while training; test is for reports, never for choosing."""
     save_every: int = 1_000
     """Steps between checkpoints; 0 saves only at the end."""
     progress_every: int = 50
@@ -212,7 +218,11 @@ class TrainConfig:
             *("explore_steps", "anneal_prior_duration", "progress_every"),
         )
         _require_layers(self, "bl_predict_net")
-        for name in ("eval_every", "save_every", "anneal_prior_begin", "seed"):
+        _require_finite(self, "composite_weight")
+        for name in (
+            *("eval_every", "save_every", "anneal_prior_begin", "seed"),
+            *("composite_weight", "composite_begin"),
+        ):
             _require(
                 getattr(self, name) >= 0, f"{name}: must not be negative: {getattr(self, name)}."
             )
@@ -222,9 +232,9 @@ class TrainConfig:
                 _require_success(name, value, self.model.z_pres_prior_raw)
         _require(0 <= self.explore < 1, f"explore: expected a share in [0, 1), got {self.explore}.")
         _require(
-            self.explore == 0 or self.objective == "exact",
-            f"explore: only the exact objective explores; add --explore 0, or use "
-            f"--preset tutorial instead of --objective {self.objective}.",
+            self.objective == "exact" or (self.explore == 0 and self.composite_weight == 0),
+            "explore, composite_weight: belong to the exact objective; add --explore 0 "
+            f"--composite-weight 0, or use --preset tutorial for --objective {self.objective}.",
         )
         _require(
             self.baseline_scalar is None or self.baselines,
@@ -237,7 +247,7 @@ class TrainConfig:
 
 
 # Ours. A new object at first costs log 1e15 = 35 nats, so that a second window has to find a second
-# object: at the final 4.6 nats, copies of one faint object, drawn on top of each other, pay for
+# object: at the final 3.9 nats, copies of one faint object, drawn on top of each other, pay for
 # themselves before the decoder has learned to draw it brightly, and training can stay there.
 # Exploration keeps step 1 learning while no object is yet worth its 35 nats.
 FAST = TrainConfig()
@@ -251,12 +261,14 @@ TUTORIAL = TrainConfig(
     lr_schedule="constant",
     objective="tracegraph",
     explore=0.0,
+    composite_weight=0.0,
     anneal_prior="none",
     anneal_prior_from=None,
     anneal_prior_to=1e-7,
     anneal_prior_duration=100_000,
     model=ModelConfig(
         z_pres_prior=0.5,
+        scale_prior_mean=3.0,
         scale_prior_sd=0.1,
         decoder_output_bias=None,
         decoder_output_use_sigmoid=False,

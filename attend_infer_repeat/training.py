@@ -29,7 +29,7 @@ from .runs import Metrics, metrics_log, new_run, write_config
 from .schedules import Anneal, cosine_decay
 
 # What a resumed run may change: it moves the end or the reports, not what was learned so far.
-RESUMABLE = ("num_steps", "eval_every", "save_every", "progress_every")
+RESUMABLE = ("num_steps", "eval_every", "eval_split", "save_every", "progress_every")
 
 
 class TrainingError(AirError):
@@ -58,7 +58,7 @@ def train(
     """
     trained_on = find_device(device)
     checkpoint = None if resume is None else read_checkpoint(resume)
-    data, validation = hold_out(load_training_data(config))
+    data, held_out = hold_out(load_training_data(config))
     config = for_images(config, data.canvas_size, data.channels)
     if checkpoint is None:
         run = new_run(config, None if out is None else Path(out))
@@ -67,8 +67,10 @@ def train(
         _check_resumable(run, checkpoint, config, out)
     state = _start(config, data, trained_on, checkpoint)
     write_config(run, config)
+    if config.eval_split == "test":
+        held_out = load_training_data(config, "test")
     with Progress(config, state.step, run, quiet) as progress:
-        _train(state, run, validation, progress)
+        _train(state, run, held_out, progress)
         _finish(state, run, progress)
     return run
 
@@ -137,7 +139,7 @@ def _start(
     return TrainingState(config, air, objective, checkpoint.step, checkpoint.seconds)
 
 
-def _train(state: TrainingState, run: Path, validation: Dataset, progress: Progress) -> None:
+def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progress) -> None:
     """Take the remaining steps; evaluate, report and save on the way."""
     config = state.config
     anneal = count_prior_schedule(config)
@@ -164,7 +166,7 @@ def _train(state: TrainingState, run: Path, validation: Dataset, progress: Progr
                 metrics.write(_record(state, images_per_second=rate, elbo=elbo))
                 progress.update(state.step, rate, elbo)
             if last or _is_due(state.step, config.eval_every):
-                evaluation = evaluate(state.air, validation)
+                evaluation = evaluate(state.air, held_out)
                 write_evaluation(metrics, state, evaluation)
                 progress.evaluated(state.step, state.seconds, evaluation)
             if last or stop.requested or _is_due(state.step, config.save_every):
@@ -182,7 +184,7 @@ def _finish(state: TrainingState, run: Path, progress: Progress) -> None:
         test = load_training_data(state.config, "test")
     except DataError:  # a folder without a test part
         test = None
-    if test is not None:
+    if test is not None and state.config.eval_split != "test":
         evaluation = evaluate(state.air, test)
         with metrics_log(run, state.step) as metrics:
             write_evaluation(metrics, state, evaluation)

@@ -65,6 +65,9 @@ BAD_TRAIN: list[tuple[str, Any]] = [
     ("explore", 1.0),
     ("explore", NAN),
     ("explore_steps", 0),
+    ("composite_weight", -1.0),
+    ("composite_weight", NAN),
+    ("composite_begin", -1),
     ("anneal_prior_from", 0.0),
     ("anneal_prior_from", NAN),
     ("anneal_prior_to", 0.0),
@@ -104,9 +107,11 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     unmasked = ModelConfig(masking=False)
     with pytest.raises(ConfigError, match="masking"):
         TrainConfig(model=unmasked)
-    assert TrainConfig(model=unmasked, objective="tracegraph", explore=0.0).model is unmasked
-    with pytest.raises(ConfigError, match="explore"):
-        TrainConfig(objective="tracegraph", explore=0.5)
+    plain = {"objective": "tracegraph", "explore": 0.0, "composite_weight": 0.0}
+    assert TrainConfig(model=unmasked, **plain).model is unmasked
+    for setting in ({"explore": 0.5}, {"composite_weight": 1.0}):
+        with pytest.raises(ConfigError, match=next(iter(setting))):
+            TrainConfig(**(plain | setting))
 
 
 def test_configs_are_frozen() -> None:
@@ -189,7 +194,7 @@ def test_values_of_the_wrong_type_are_refused_by_name(name: str, value: Any) -> 
         from_dict(TrainConfig, {name: value})
 
 
-BASE = TrainConfig(explore=0.0)
+BASE = TrainConfig(explore=0.0, composite_weight=0.0)
 """Settings of which any single one may change."""
 
 OTHER_TRAIN: dict[str, Any] = {
@@ -198,6 +203,7 @@ OTHER_TRAIN: dict[str, Any] = {
     "objective": "tracegraph", "baselines": False, "baseline_learning_rate": 0.5,
     "bl_predict_net": (7,), "baseline_scalar": 2.0, "anneal_prior": "lin", "anneal_prior_to": 0.5,
     "anneal_prior_from": 0.5, "explore": 0.25, "explore_steps": 7,
+    "composite_weight": 2.0, "composite_begin": 9, "eval_split": "test",
     "anneal_prior_begin": 7, "anneal_prior_duration": 7, "seed": 7, "eval_every": 7,
     "save_every": 7, "progress_every": 7,
 }  # fmt: skip

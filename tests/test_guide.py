@@ -31,7 +31,9 @@ def possible_strings() -> list[list[float]]:
 
 
 def tracegraph_config(model: ModelConfig, **changes: object) -> TrainConfig:
-    return TrainConfig(model=model, objective="tracegraph", explore=0.0, **changes)
+    return TrainConfig(
+        model=model, objective="tracegraph", explore=0.0, composite_weight=0.0, **changes
+    )
 
 
 def altered_step(state: GuideState) -> GuideState:

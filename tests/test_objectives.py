@@ -47,7 +47,8 @@ VARIANTS = {
 
 
 def train_config(objective: str, model: ModelConfig = TINY, **changes: object) -> TrainConfig:
-    settings = {"batch_size": 8, "learning_rate": 1e-2, "explore": 0.0} | changes
+    settings = {"batch_size": 8, "learning_rate": 1e-2, "explore": 0.0, "composite_weight": 0.0}
+    settings |= changes
     return TrainConfig(objective=objective, model=model, **settings)
 
 

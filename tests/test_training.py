@@ -80,6 +80,8 @@ def tiny(data: Path, objective: str = "exact", **changes: Any) -> TrainConfig:
         "lr_schedule": "cosine",
         "explore": 0.5 if objective == "exact" else 0.0,
         "explore_steps": 8,
+        "composite_weight": 1.0 if objective == "exact" else 0.0,
+        "composite_begin": 4,
         "anneal_prior": "exp",
         "anneal_prior_from": 1e-3,
         "anneal_prior_duration": 8,

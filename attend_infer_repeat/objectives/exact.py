@@ -31,6 +31,7 @@ from ..distributions import count_log_prob, mix_with_uniform
 from ..model import intensity
 from ..schedules import Anneal
 from .base import Objective, adam_states, adam_tensors, load_adam, mini_batch
+from .composites import composite_loss
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Exact(Objective):
     def __init__(self, air: AIR, images: Tensor, config: TrainConfig) -> None:
         super().__init__(air, images, config)
         self.explore = Anneal("lin", config.explore, 0.0, 0, config.explore_steps)
+        self.composes = config.composite_weight > 0 and config.model.model_steps > 1
         self.optimizer = torch.optim.Adam(air.parameters(), lr=config.learning_rate, fused=True)
 
     def step(self, step: int, lr_factor: float) -> Tensor:
@@ -102,9 +104,15 @@ class Exact(Objective):
         indices = mini_batch(step, len(self.images), self.batch_size, self.config.seed)
         batch = intensity(self.images[indices.to(self.images.device)])
         with pyro.validation_enabled(False):  # the laws' checks would cost more than the laws
-            elbo = count_terms(self.air, batch, self.explore(step)).elbo.mean()
+            terms = count_terms(self.air, batch, self.explore(step))
+            elbo = terms.elbo.mean()
+            loss = -elbo
+            if self.composes and step >= self.config.composite_begin:
+                loss = loss + self.config.composite_weight * composite_loss(
+                    self.air, batch, terms.log_q
+                )
         self.optimizer.zero_grad()
-        (-elbo).backward()
+        loss.backward()
         self.optimizer.step()
         return elbo.detach()
 

@@ -1,0 +1,145 @@
+"""Scenes made from scenes: their counts are what they say, and nothing else is made up."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from exact import TINY, make_air
+from scipy import ndimage
+from torch import Tensor
+
+from attend_infer_repeat.objectives.composites import compose, composite_loss, place
+
+CANVAS = (30, 40)
+
+
+def single_objects(num: int, channels: int = 1) -> Tensor:
+    """Return images with one bright block each, of different sizes, places and brightness."""
+    images = torch.zeros(num, channels, *CANVAS)
+    for i, image in enumerate(images):
+        h, w = 3 + i % 5, 3 + i % 4
+        y, x = (7 * i) % (CANVAS[0] - h), (11 * i) % (CANVAS[1] - w)
+        image[:, y : y + h, x : x + w] = 0.5 + 0.5 * torch.rand(channels, 1, 1)
+    return images
+
+
+def sure_of(counts: list[int], steps: int = 3) -> Tensor:
+    """Return log q(n | x) of a guide that is sure of these counts."""
+    log_q = torch.full((len(counts), steps + 1), -20.0)
+    log_q[torch.arange(len(counts)), torch.tensor(counts)] = 0.0
+    return log_q.log_softmax(-1)
+
+
+def num_blobs(image: Tensor) -> int:
+    return ndimage.label((image.amax(0) > 0.02).numpy(), structure=torch.ones(3, 3).numpy())[1]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_moved_object_is_the_same_object_elsewhere(channels: int) -> None:
+    images = single_objects(12, channels)
+    centres = torch.rand(12, 2) * torch.tensor(CANVAS)
+    moved = place(images, centres, torch.ones(12))
+    for before, after in zip(images, moved, strict=True):
+        ink = before[before > 0].sort().values
+        torch.testing.assert_close(after[after > 1e-9].sort().values, ink)
+    assert not torch.equal(moved, images)
+
+
+def test_objects_go_where_they_are_sent_unless_the_canvas_ends() -> None:
+    images = single_objects(12)
+    inside = torch.tensor(CANVAS) / 2 + torch.randint(-5, 6, (12, 2))
+    for image, target in zip(place(images, inside, torch.ones(12)), inside, strict=True):
+        y, x = (image[0] > 1e-9).nonzero().double().mean(0) + 0.5
+        # Whole pixels: half a pixel off at most on each axis.
+        assert abs(y - target[0]) <= 0.5 + 1e-9
+        assert abs(x - target[1]) <= 0.5 + 1e-9
+    beyond = place(images, torch.full((12, 2), 1_000.0), torch.ones(12))
+    torch.testing.assert_close(beyond.sum((1, 2, 3)), images.sum((1, 2, 3)))
+    assert (beyond[:, 0, -1].amax(1) > 0.4).all()  # touches the lower edge
+
+
+@pytest.mark.parametrize("zoom", [1.2, 1.4])
+def test_an_enlarged_object_grows_by_the_square_of_the_zoom(zoom: float) -> None:
+    images = single_objects(12)
+    centres = torch.tensor(CANVAS).double() / 2
+    larger = place(images, centres.expand(12, 2), torch.full((12,), zoom))
+    growth = larger.sum((1, 2, 3)) / images.sum((1, 2, 3))
+    # Interpolation keeps the mass of a smooth object; blocks of 3 pixels are not smooth.
+    torch.testing.assert_close(growth.mean(), torch.tensor(zoom**2), rtol=0.02, atol=0)
+
+
+def test_objects_are_not_enlarged_beyond_half_the_canvas() -> None:
+    image = torch.zeros(1, 1, *CANVAS)
+    image[..., 5:17, 5:10] = 1.0  # 12 of 30 rows: may grow by a quarter
+    larger = place(image, torch.tensor([[15.0, 20.0]]), torch.tensor([2.0]))
+    # Half the canvas is 15 rows; interpolation may round one of them off.
+    assert 14 <= (larger[0, 0] > 0.5).any(1).sum() <= 15
+
+
+def test_counts_are_the_numbers_of_objects() -> None:
+    scenes = compose(single_objects(90), sure_of([1] * 90))
+    assert len(scenes.images) == len(scenes.counts) == len(scenes.weights) == 60
+    usable = scenes.weights > 0
+    assert usable[:30].all()
+    assert usable[30:].sum() >= 10
+    apart = 0
+    for image, count in zip(scenes.images[usable], scenes.counts[usable], strict=True):
+        assert 1 <= num_blobs(image) <= count  # two that touch are one blob, and still two
+        apart += num_blobs(image) == count
+    assert apart > 0.75 * usable.sum()
+
+
+def test_pairs_are_close_and_never_brighter_than_white() -> None:
+    scenes = compose(single_objects(90), sure_of([1] * 90))
+    pairs = scenes.images[(scenes.weights > 0) & (scenes.counts == 2)]
+    assert pairs.amax() <= 1
+    extents = [(image[0] > 0.02).nonzero() for image in pairs]
+    spans = torch.stack([(e.amax(0) - e.amin(0)).max() for e in extents]).double()
+    # Sizes are 3 to 7, enlarged to 10 at most, centres at most 1.5 sizes apart: 15 + 10 pixels.
+    assert spans.max() <= 25
+    assert spans.mean() < 15
+
+
+def test_singles_and_pairs_weigh_the_same() -> None:
+    scenes = compose(single_objects(90), sure_of([1] * 90))
+    for_one, for_two = (scenes.weights[scenes.counts == n].sum() for n in (1, 2))
+    assert for_one > 0
+    torch.testing.assert_close(for_one, for_two)
+
+
+def test_only_images_that_surely_hold_one_object_are_used() -> None:
+    images = single_objects(60)
+    images[::2] = torch.rand(30, 1, *CANVAS)  # the guide does not know what these are
+    log_q = sure_of([1] * 60)
+    log_q[::2] = torch.tensor([0.01, 0.97, 0.01, 0.01]).log()
+    scenes = compose(images, log_q)
+    for image in scenes.images[scenes.weights > 0]:
+        assert num_blobs(image) <= 2
+    nothing = compose(images, sure_of([0, 2] * 30))
+    assert (nothing.weights == 0).all()
+
+
+def test_without_sure_images_there_is_no_loss_and_no_gradient() -> None:
+    air = make_air()
+    images = torch.rand(9, 1, *TINY.canvas_size)
+    loss = composite_loss(air, images, sure_of([2] * 9))
+    assert loss.item() == 0
+    loss.backward()
+    assert all(p.grad is None or (p.grad == 0).all() for p in air.parameters())
+
+
+def test_the_loss_teaches_the_guide_to_count_what_was_made() -> None:
+    air = make_air()
+    images = torch.zeros(30, 1, 8, 8)
+    images[torch.arange(30), 0, torch.arange(30) % 8, torch.arange(30) % 7] = 1.0
+    log_q = sure_of([1] * 30)
+    optimizer = torch.optim.Adam(air.guide.parameters(), lr=0.01)
+    losses = []
+    for _ in range(150):
+        loss = composite_loss(air, images, log_q)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
+    assert all(p.grad is None for p in air.model.parameters())
