@@ -16,21 +16,16 @@ asked for (multi-mnist 98.0%, digits 99.0%, sprites 98.0%) within its run, and h
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from runs import RESULTS, Task, parse_seeds, read_results, run_all
 
 ASKED = {"multi-mnist": 0.98, "digits": 0.99, "sprites": 0.98}
-RESULTS = Path(__file__).parent / "results" / "reproduce"
+FOLDER = RESULTS / "reproduce"
 
 
 @dataclass(frozen=True)
@@ -45,48 +40,20 @@ class Run:
     """Single-threaded runs side by side."""
     work: Path = Path("runs/reproduce")
     """Folder of the runs."""
-    options: Annotated[str, tyro.conf.arg(aliases=("-o",))] = ""
-    """Further options of `air train`, such as "-n 5000"."""
+    options: Annotated[str, tyro.conf.arg(aliases=("-o",))] = "--eval-split test --eval-every 250"
+    """Options of `air train` beside data and seed."""
 
     def run(self) -> None:
         """Run the command."""
-        tasks = [(data, seed) for data in self.data for seed in parse_seeds(self.seeds)]
-        with ThreadPoolExecutor(self.jobs) as pool:
-            for task in tasks:
-                pool.submit(self._train, *task)
+        run_all([self._task(d, s) for d in self.data for s in parse_seeds(self.seeds)], self.jobs)
 
-    def _train(self, data: str, seed: int) -> None:
-        result = RESULTS / f"{data}-{seed}.json"
-        if result.exists():
-            return
-        run = self.work / f"{data}-{seed}"
-        new = [*f"--data {data} --seed {seed} --eval-split test --eval-every 250".split(), "--out"]
-        start = ["--resume"] if (run / "checkpoint" / "state.json").exists() else new
-        command = ["air", "train", "--quiet", *self.options.split(), *start, str(run)]
-        subprocess.run(
-            [sys.executable, "-m", "attend_infer_repeat.cli", *command[1:]],
-            check=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+    def _task(self, data: str, seed: int) -> Task:
+        return Task(
+            options=f"--data {data} --seed {seed} {self.options}",
+            run=self.work / f"{data}-{seed}",
+            result=FOLDER / f"{data}-{seed}.json",
+            labels={"data": data, "seed": seed},
         )
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        result.write_text(json.dumps(summarise(run, data, seed, command), indent=1) + "\n")
-        print(f"{data} seed {seed}: {result}", flush=True)
-
-
-def summarise(run: Path, data: str, seed: int, command: list[str]) -> dict[str, Any]:
-    """Return what a finished run shows: its evaluations on the test split, and how it was made."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    names = ("step", "seconds", "count_accuracy", "elbo", "box_iou", "confusion")
-    record = json.loads((run / "config.json").read_text())
-    return {
-        "data": data,
-        "seed": seed,
-        "command": " ".join(command),
-        "machine": f"{platform.machine()}, one thread per run, {os.cpu_count()} cores",
-        "versions": record["versions"],
-        "config": record["config"],
-        "evaluations": [{k: x[k] for k in names} for x in lines if x.get("split") == "test"],
-    }
 
 
 @dataclass(frozen=True)
@@ -95,10 +62,11 @@ class Table:
 
     def run(self) -> None:
         """Run the command."""
+        results = sorted(read_results(FOLDER), key=lambda result: result["seed"])
         for data in ASKED:
-            results = [json.loads(path.read_text()) for path in RESULTS.glob(f"{data}-*.json")]
-            if results:
-                print(table(data, sorted(results, key=lambda result: result["seed"])))
+            chosen = [result for result in results if result["data"] == data]
+            if chosen:
+                print(table(data, chosen))
 
 
 def table(data: str, results: list[dict[str, Any]]) -> str:
@@ -152,15 +120,6 @@ def _row(seed: int, evaluations: list[dict[str, Any]], asked: float) -> dict[str
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Return the seeds of a text such as ``0-19`` or ``3,5,8-10``."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        seeds += range(int(first), int(last or first) + 1)
-    return seeds
 
 
 if __name__ == "__main__":

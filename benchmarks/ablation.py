@@ -1,0 +1,98 @@
+"""What does each choice of the fast preset contribute?
+
+Trains the preset, and the preset without one choice at a time, for 2,000 steps, and measures the
+validation split (the last 2,000 training scenes), by which the preset's settings were chosen.
+
+    python benchmarks/ablation.py run --data multi-mnist --seeds 0-2
+    python benchmarks/ablation.py table
+
+Results: ``benchmarks/results/ablation/<data>-<variant>-<seed>.json``.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from runs import RESULTS, Task, parse_seeds, read_results, run_all
+
+FOLDER = RESULTS / "ablation"
+VARIANTS = {
+    "fast": ("the preset", ""),
+    "no-exploration": ("the guide's count never explores", "--explore 0"),
+    "no-annealing": ("objects cost the same from the start", "--anneal-prior none"),
+    "neither": ("neither of the two", "--explore 0 --anneal-prior none"),
+    "no-composites": ("no scenes made from scenes", "--composite-weight 0"),
+    "tutorial-scale": (
+        "the scale prior of the tutorial's command, 3 ± 0.2",
+        "--scale-prior-mean 3 --scale-prior-sd 0.2",
+    ),
+    "constant-rate": ("a constant learning rate", "--lr-schedule constant"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train every variant and seed that has no result yet."""
+
+    data: tuple[str, ...] = ("multi-mnist", "digits")
+    """Data sets."""
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    """Variants of the preset."""
+    seeds: str = "0-2"
+    """Seeds, such as 0-2 or 3,5,8."""
+    steps: int = 2_000
+    """Training steps."""
+    jobs: int = 2
+    """Single-threaded runs side by side."""
+    work: Path = Path("runs/ablation")
+    """Folder of the runs."""
+
+    def run(self) -> None:
+        """Run the command."""
+        tasks = [
+            self._task(data, variant, seed)
+            for seed in parse_seeds(self.seeds)
+            for data in self.data
+            for variant in self.variants
+        ]
+        run_all(tasks, self.jobs)
+
+    def _task(self, data: str, variant: str, seed: int) -> Task:
+        name = f"{data}-{variant}-{seed}"
+        return Task(
+            options=f"--data {data} --seed {seed} -n {self.steps} {VARIANTS[variant][1]}".strip(),
+            run=self.work / name,
+            result=FOLDER / f"{name}.json",
+            labels={"data": data, "variant": variant, "seed": seed},
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """Print all results as a Markdown table: every seed, the worst included."""
+
+    def run(self) -> None:
+        """Run the command."""
+        results = read_results(FOLDER)
+        for data in sorted({result["data"] for result in results}):
+            print(f"**{data}**, validation split\n")
+            print("| variant | seeds | count accuracy, every seed | ELBO, mean |")
+            print("| --- | --- | --- | --- |")
+            for variant, (text, _) in VARIANTS.items():
+                ends = [
+                    [e for e in result["evaluations"] if e["split"] == "validation"][-1]
+                    for result in sorted(results, key=lambda result: result["seed"])
+                    if (result["data"], result["variant"]) == (data, variant)
+                ]
+                if ends:
+                    accuracies = ", ".join(f"{end['count_accuracy']:.2%}" for end in ends)
+                    elbo = statistics.mean(end["elbo"] for end in ends)
+                    print(f"| {text} | {len(ends)} | {accuracies} | {elbo:.1f} |")
+            print()
+
+
+if __name__ == "__main__":
+    tyro.cli(Run | Table, config=(tyro.conf.OmitSubcommandPrefixes,)).run()  # type: ignore[arg-type]

@@ -1,0 +1,72 @@
+"""What the benchmarks share: training runs side by side, and their results as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+MEASURED = ("step", "seconds", "split", "count_accuracy", "elbo", "box_iou", "confusion")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training run and where its result goes."""
+
+    options: str  # of `air train`
+    run: Path  # the run's folder
+    result: Path  # the JSON file
+    labels: dict[str, Any]  # what the result says of itself
+
+
+def run_all(tasks: Sequence[Task], jobs: int) -> None:
+    """Train what has no result yet, single-threaded runs side by side; go on with what was cut."""
+    with ThreadPoolExecutor(jobs) as pool:
+        for done in [pool.submit(_run, task) for task in tasks if not task.result.exists()]:
+            done.result()
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """Return all results in a folder."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds of a text such as ``0-19`` or ``3,5,8-10``."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        seeds += range(int(first), int(last or first) + 1)
+    return seeds
+
+
+def _run(task: Task) -> None:
+    options = f"{task.options} --out {task.run}"
+    interrupted = (task.run / "checkpoint" / "state.json").exists()
+    arguments = shlex.split(f"--resume {task.run}" if interrupted else options)
+    subprocess.run(
+        [sys.executable, "-m", "attend_infer_repeat.cli", "train", "--quiet", *arguments],
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    lines = [json.loads(line) for line in (task.run / "metrics.jsonl").read_text().splitlines()]
+    record = json.loads((task.run / "config.json").read_text())
+    result = task.labels | {
+        "command": f"OMP_NUM_THREADS=1 air train {options}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread a run",
+        "versions": record["versions"],
+        "config": record["config"],
+        "evaluations": [{k: x[k] for k in MEASURED} for x in lines if "split" in x],
+    }
+    task.result.parent.mkdir(parents=True, exist_ok=True)
+    task.result.write_text(json.dumps(result, indent=1) + "\n")
+    print(task.result, flush=True)
