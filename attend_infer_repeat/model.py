@@ -119,33 +119,30 @@ class SceneModel(nn.Module):
 
     # The Pyro program.
 
+    def sample_object(self, t: int, num: int) -> tuple[Tensor, Tensor]:
+        """Sample the pose and the code of step t (from 0): (num, 3) and (num, what_dim)."""
+        z_where, z_what = (
+            pyro.sample(f"{name}_{t}", law.expand(torch.Size([num]) + law.batch_shape).to_event(1))
+            for name, law in (("z_where", self.z_where_dist()), ("z_what", self.z_what_dist()))
+        )
+        return z_where, z_what
+
     def prior_step(self, t: int, previous: SceneState, continue_logits: Tensor) -> SceneState:
         """Draw the object of step t (from 0) on each canvas whose scene is not yet complete."""
         z_pres = pyro.sample(f"z_pres_{t}", presence(continue_logits, previous.z_pres))
-        batch = z_pres.shape
 
         # A complete scene has no further objects. The program draws their latents all the
         # same, for the sake of the batch, so their log-probabilities are masked out.
         with poutine.mask(mask=z_pres.bool() if self.config.masking else True):
-            z_where = pyro.sample(
-                f"z_where_{t}", self.z_where_dist().expand((*batch, 3)).to_event(1)
-            )
-            z_what_dist = self.z_what_dist()
-            z_what = pyro.sample(
-                f"z_what_{t}", z_what_dist.expand(batch + z_what_dist.batch_shape).to_event(1)
-            )
+            z_where, z_what = self.sample_object(t, len(z_pres))
         y = self.draw(z_where, z_what)
         return SceneState(previous.x + z_pres[:, None, None, None] * y, z_pres, z_where, z_what)
 
     def prior(self, num_scenes: int) -> list[SceneState]:
         """Sample scenes; return the state before the first step and after each of the T steps."""
         size = (num_scenes, self.config.channels, *self.config.canvas_size)
-        states = [
-            SceneState(
-                x=self.z_where_loc.new_zeros(size),
-                z_pres=torch.ones(num_scenes).to(self.z_where_loc),
-            )
-        ]
+        empty = self.z_where_loc.new_zeros(size)
+        states = [SceneState(x=empty, z_pres=self.z_where_loc.new_ones(num_scenes))]
         continue_logits = self.count_prior.continue_logits().to(self.z_where_loc)
         for t in range(self.config.model_steps):
             states.append(self.prior_step(t, states[-1], continue_logits[t]))
@@ -168,12 +165,7 @@ class SceneModel(nn.Module):
 
     def prior_step_sketch(self, t: int) -> Tensor:
         """Sample one object and draw it: y, (1, channels, height, width)."""
-        z_where = pyro.sample(f"z_where_{t}", self.z_where_dist().expand((1, 3)).to_event(1))
-        z_what = pyro.sample(
-            f"z_what_{t}",
-            self.z_what_dist().expand((1, self.config.encoder_latent_size)).to_event(1),
-        )
-        return self.draw(z_where, z_what)
+        return self.draw(*self.sample_object(t, 1))
 
     def geom_prior(self, x: Tensor, stop_prob: float = 0.5, t: int = 0) -> Tensor:
         """Add a geometric number of objects to the canvas x, by recursion."""
