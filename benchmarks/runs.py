@@ -66,7 +66,7 @@ def _run(task: Task) -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread a run",
         "versions": record["versions"],
         "config": record["config"],
-        "evaluations": [{k: x[k] for k in MEASURED} for x in lines if "split" in x],
+        "evaluations": [{k: x.get(k) for k in MEASURED} for x in lines if "split" in x],
     }
     task.result.parent.mkdir(parents=True, exist_ok=True)
     task.result.write_text(json.dumps(result, indent=1) + "\n")
