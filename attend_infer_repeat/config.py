@@ -81,7 +81,7 @@ class ModelConfig:
     """Use --z-pres-prior as the probability of each further object, not as the ratio k."""
     scale_prior_mean: float = 2.6
     """Mean of an object's scale s = canvas width / object width."""
-    scale_prior_sd: float = 0.15
+    scale_prior_sd: float = 0.1
     """Standard deviation of an object's scale."""
     pos_prior_mean: float = 0.0
     """Mean of an object's x and y shift."""
@@ -250,8 +250,8 @@ class TrainConfig:
 # object: at the final 3.9 nats, copies of one faint object, drawn on top of each other, pay for
 # themselves before the decoder has learned to draw it brightly, and training can stay there.
 # Exploration keeps step 1 learning while no object is yet worth its 35 nats.
-# The scale prior is tight, so that one window large enough for two objects costs as much: 8.7 sd or
-# 38 nats at half the mean scale. The mean is a window of 19 pixels on a canvas of 50.
+# The scale prior is tight, so that one window large enough for two objects costs more: 13 sd or
+# 84 nats at half the mean scale. The mean is a window of 19 pixels on a canvas of 50.
 FAST = TrainConfig()
 
 # The flags' defaults of Pyro's AIR example, whose command line is published with the tutorial.
@@ -271,7 +271,6 @@ TUTORIAL = TrainConfig(
     model=ModelConfig(
         z_pres_prior=0.5,
         scale_prior_mean=3.0,
-        scale_prior_sd=0.1,
         decoder_output_bias=None,
         decoder_output_use_sigmoid=False,
         predict_net=(),

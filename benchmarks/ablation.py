@@ -29,7 +29,7 @@ VARIANTS = {
         "the scale prior of the tutorial's command, 3 ± 0.2",
         "--scale-prior-mean 3 --scale-prior-sd 0.2",
     ),
-    "loose-scale": ("a looser scale prior, 2.6 ± 0.3", "--scale-prior-sd 0.3"),
+    "loose-scale": ("a looser scale prior, 2.6 ± 0.15", "--scale-prior-sd 0.15"),
     "constant-rate": ("a constant learning rate", "--lr-schedule constant"),
 }
 
