@@ -130,7 +130,6 @@ class Infer:
         import numpy as np
 
         from .pictures import read_picture, scene_record
-        from .plots import annotated_figure
 
         if not self.images:
             raise ConfigError("images: none given; name at least one image file.")
@@ -141,6 +140,8 @@ class Infer:
             json.dumps(scene_record(str(path), scenes, i)) for i, path in enumerate(self.images)
         ]
         if self.out is not None:
+            from .plots import annotated_figure  # matplotlib: not needed without --out
+
             names = _unique_names(self.images)
             _claim(self.out, ["scenes.jsonl", *names])
             (self.out / "scenes.jsonl").write_text("\n".join(lines) + "\n")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .air import AIR
 from .arrays import as_images
-from .checkpoints import Checkpoint, load_model, read_checkpoint, save_checkpoint
+from .checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from .config import TrainConfig, differences, for_images
 from .data import Dataset, hold_out, load_dataset
 from .devices import find_device
@@ -132,7 +132,7 @@ def _start(
     objective = OBJECTIVES[config.objective](air, images, config)
     if checkpoint is None:
         return TrainingState(config, air, objective, step=0, seconds=0.0)
-    air.load_state_dict(load_model(checkpoint.folder).state_dict())
+    air.load_state_dict(checkpoint.tensors("model"))
     tensors = checkpoint.tensors("training")
     objective.restore({k: v for k, v in tensors.items() if not k.startswith("generator/")})
     _restore_generators(tensors, device)
