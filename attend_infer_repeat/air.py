@@ -65,7 +65,7 @@ class AIR(nn.Module):
         super().__init__()
         self.config = config
         self.model = SceneModel(config)
-        self.guide = SceneGuide(config, self.model.z_where_dist())
+        self.guide = SceneGuide(config, self.model.z_where_dist(), self.model.draw)
 
     @property
     def device(self) -> torch.device:

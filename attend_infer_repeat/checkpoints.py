@@ -4,7 +4,7 @@ A checkpoint is a folder:
 
     state.json                     the config, the step, versions, and the SHA-256 of
     model-<sha256>.safetensors     the parameters and buffers of the AIR
-    training-<sha256>.safetensors  the optimiser's moments and the random generators (runs only)
+    training-<sha256>.safetensors  the weights in training, moments, random generators (runs only)
 
 A file's name holds the first digits of its SHA-256, so no save touches another's files, and
 ``state.json`` is replaced last and in one go: whoever reads the folder, also after a crash, finds
@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -69,6 +70,16 @@ class Checkpoint:
             raise CheckpointError(f"{path}: not a safetensors file: {error}.") from error
 
 
+def prefixed(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put tensors under ``part/``, so that those of several owners fit into one file."""
+    return {f"{part}/{name}": value for name, value in tensors.items()}
+
+
+def part_of(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Undo ``prefixed`` for one part of many."""
+    return {k.removeprefix(f"{part}/"): v for k, v in tensors.items() if k.startswith(f"{part}/")}
+
+
 def save_checkpoint(
     folder: str | PathLike[str],
     air: AIR,
@@ -86,7 +97,7 @@ def save_checkpoint(
         train_config: the run's settings, if it belongs to a run.
         step: optimisation steps taken.
         seconds: time of training so far.
-        training: what ``Objective.state`` and the generators need to go on.
+        training: what a run needs to go on beside the model.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import io
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
@@ -71,6 +71,7 @@ class Evaluate:
       air evaluate runs/mnist
       air evaluate runs/mnist --split validation --json
       air evaluate runs/mnist --data digits
+      air evaluate runs/mnist --max-count 3
     """
 
     model: Positional[Path]
@@ -79,6 +80,8 @@ class Evaluate:
     """Data set or path; the one that the model was trained on if not given."""
     split: str = "test"
     """Part of the data set: train, validation or test."""
+    max_count: int | None = None
+    """Most objects in a generated scene, to test on more than was trained on."""
     json: bool = False
     """Print one JSON object instead of a table."""
     device: str = "auto"
@@ -93,10 +96,12 @@ class Evaluate:
 
         air = _load(self.model, self.device)
         config = read_checkpoint(self.model).train_config
+        given = {} if self.max_count is None else {"max_count": self.max_count}
         if self.data is not None:
-            data = load_dataset(self.data, self.split)
+            data = load_dataset(self.data, self.split, **given)
         elif config is not None:
-            data = load_training_data(config, self.split)
+            max_count = given.get("max_count", config.max_count)
+            data = load_training_data(replace(config, max_count=max_count), self.split)
         else:
             raise ConfigError(f"{self.model}: not a run, so name the data with --data.")
         evaluation = evaluate(air, data)

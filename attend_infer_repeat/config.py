@@ -75,7 +75,7 @@ class ModelConfig:
 
     model_steps: Annotated[int, arg(aliases=("-t",))] = 3
     """Number of steps T: the most objects that the model can draw."""
-    z_pres_prior: float = 0.02
+    z_pres_prior: float = 0.3
     """Success probability of the count prior: k in p(n) ~ k^n, or p with --z-pres-prior-raw."""
     z_pres_prior_raw: bool = False
     """Use --z-pres-prior as the probability of each further object, not as the ratio k."""
@@ -92,24 +92,27 @@ class ModelConfig:
 
     encoder_latent_size: int = 50
     """Size of z_what, the code of an object's appearance."""
-    window_size: int = 28
+    window_size: int = 20
     """Side of the square attention window in pixels."""
-    decoder_net: tuple[int, ...] = (200,)
+    decoder_net: tuple[int, ...] = (400,)
     """Hidden layers of the decoder (z_what to window)."""
     decoder_output_bias: float | None = -2.0
     """Added to the decoder's output before the sigmoid, so that objects start out dark."""
     decoder_output_use_sigmoid: bool = True
     """Squash the decoder's output into [0, 1]."""
 
-    guide: Literal["improved", "basic"] = "improved"
-    """Read z_what from the attention window (improved) or from the LSTM's state (basic)."""
+    guide: Literal["residual", "improved", "basic"] = "residual"
+    """Read z_what from the LSTM's state (basic) or from the attention window (improved); residual
+    also takes a glimpse of what is not yet drawn before it decides on z_pres and z_where."""
     rnn_hidden_size: int = 256
     """Size of the guide's LSTM state (and of the baseline's)."""
     embed_net: tuple[int, ...] | None = None
     """Layers between the image and the LSTM; none feeds it the raw pixels."""
     predict_net: tuple[int, ...] = (200,)
     """Hidden layers between the LSTM's state and z_pres, z_where."""
-    encoder_net: tuple[int, ...] = (200,)
+    correct_net: tuple[int, ...] = (200,)
+    """Hidden layers between the residual guide's glimpse and its corrections of z_pres, z_where."""
+    encoder_net: tuple[int, ...] = (400,)
     """Hidden layers of the encoder (window to z_what)."""
     non_linearity: str = "ReLU"
     """Activation of every hidden layer, by its name in torch.nn."""
@@ -125,7 +128,9 @@ class ModelConfig:
             *("channels", "model_steps", "window_size", "encoder_latent_size", "rnn_hidden_size"),
             *("scale_prior_mean", "scale_prior_sd", "pos_prior_sd", "likelihood_sd"),
         )
-        _require_layers(self, "decoder_net", "embed_net", "predict_net", "encoder_net")
+        _require_layers(
+            self, "decoder_net", "embed_net", "predict_net", "correct_net", "encoder_net"
+        )
         _require(
             len(self.canvas_size) == 2 and min(self.canvas_size) > 0,
             f"canvas_size: expected (height, width) above 0, got {self.canvas_size}.",
@@ -153,7 +158,7 @@ class TrainConfig:
     max_count: int | None = None
     """Most objects in a generated scene; the data set's own if not given."""
 
-    num_steps: Annotated[int, arg(aliases=("-n",))] = 5_000
+    num_steps: Annotated[int, arg(aliases=("-n",))] = 3_000
     """Number of optimisation steps."""
     batch_size: Annotated[int, arg(aliases=("-b",))] = 64
     """Images in a mini-batch."""
@@ -161,6 +166,8 @@ class TrainConfig:
     """Adam's learning rate."""
     lr_schedule: Literal["constant", "cosine"] = "cosine"
     """Keep the learning rate, or let it fall to zero along a cosine over all steps."""
+    ema_decay: float = 0.99
+    """Decay of the running mean of the weights, which is evaluated and saved; 0 takes the last."""
     objective: Literal["exact", "tracegraph"] = "exact"
     """Sum the count out exactly, or estimate its gradient with Pyro's TraceGraph_ELBO."""
 
@@ -175,11 +182,11 @@ class TrainConfig:
 
     explore: float = 0.5
     """Probability, at first, with which the exact objective's guide draws a uniform count."""
-    explore_steps: int = 500
+    explore_steps: int = 300
     """Steps over which that probability falls to 0."""
     composite_weight: float = 10.0
     """Weight of the loss on scenes made from scenes (exact objective, T > 1); 0 makes none."""
-    composite_begin: int = 500
+    composite_begin: int = 250
     """Steps before the first scenes are made."""
     anneal_prior: Literal["none", "lin", "exp"] = "exp"
     """Move the count prior during training: not at all, linearly, or exponentially."""
@@ -189,7 +196,7 @@ class TrainConfig:
     """Value at which it ends; None stands for --z-pres-prior."""
     anneal_prior_begin: int = 0
     """Steps before it begins to move."""
-    anneal_prior_duration: int = 500
+    anneal_prior_duration: int = 700
     """Steps over which it moves."""
 
     seed: int = 0
@@ -231,6 +238,7 @@ class TrainConfig:
             if value is not None:
                 _require_success(name, value, self.model.z_pres_prior_raw)
         _require(0 <= self.explore < 1, f"explore: expected a share in [0, 1), got {self.explore}.")
+        _require(0 <= self.ema_decay < 1, f"ema_decay: not in [0, 1): {self.ema_decay}.")
         _require(
             self.objective == "exact" or (self.explore == 0 and self.composite_weight == 0),
             "explore, composite_weight: belong to the exact objective; add --explore 0 "
@@ -261,6 +269,7 @@ TUTORIAL = TrainConfig(
     num_steps=200_000,
     learning_rate=1e-4,
     lr_schedule="constant",
+    ema_decay=0.0,
     objective="tracegraph",
     explore=0.0,
     composite_weight=0.0,
@@ -271,9 +280,14 @@ TUTORIAL = TrainConfig(
     model=ModelConfig(
         z_pres_prior=0.5,
         scale_prior_mean=3.0,
+        scale_prior_sd=0.1,
+        window_size=28,
+        decoder_net=(200,),
         decoder_output_bias=None,
         decoder_output_use_sigmoid=False,
+        guide="improved",
         predict_net=(),
+        encoder_net=(200,),
     ),
 )
 

@@ -2,17 +2,22 @@
 
     for t = 1..T, while present:
         h_t       = LSTM(x, z_where_{t-1}, z_what_{t-1}, z_pres_{t-1}; h_{t-1})
-        z_pres_t  ~ Bernoulli(p(h_t))
-        z_where_t ~ Normal(mean(h_t), sd(h_t))
-        z_what_t  ~ Normal(mean(w_t), sd(w_t)),    w_t = image_to_object(z_where_t, x)
+        a_t       = predict(h_t) + correct(g_t, h_t),   g_t: a glimpse of what is not yet drawn
+        z_pres_t  ~ Bernoulli(p(a_t))
+        z_where_t ~ Normal(mean(a_t), sd(a_t))
+        z_what_t  ~ Normal(mean(w_t), sd(w_t)),         w_t = image_to_object(z_where_t, x)
 
-The basic guide reads z_what_t from h_t instead of the window w_t, and its LSTM sees only x.
+The glimpse looks at the residual x - (y_1 + .. + y_{t-1}) around the pose that h_t predicts. That
+is the residual guide. The improved guide takes no glimpse, a_t = predict(h_t); the basic guide
+moreover reads z_what_t from h_t instead of the window w_t, and its LSTM sees only x.
 
-Source: Eslami et al. 2016, section 2.1 and figure 3; Pyro's tutorial.
+Source: Eslami et al. 2016, section 2.1 and figure 3; Pyro's tutorial for the basic and the improved
+guide. The glimpse of the residual is ours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyro
@@ -30,6 +35,8 @@ from .spatial import image_to_object
 if TYPE_CHECKING:
     from .baseline import Baseline
 
+GLIMPSE = 0.5  # scale of the glimpse in predicted scales: it is twice as wide as the window
+
 
 class GuideState(NamedTuple):
     """What the guide has found so far."""
@@ -38,6 +45,7 @@ class GuideState(NamedTuple):
     z_pres: Tensor  # (batch,), 0 or 1
     z_where: Tensor  # (batch, 3)
     z_what: Tensor  # (batch, what_dim)
+    canvas: Tensor  # (batch, channels, height, width), the objects found so far, drawn
 
 
 class Path(NamedTuple):
@@ -48,18 +56,37 @@ class Path(NamedTuple):
     z_what_dist: dist.Normal  # (batch, steps, what_dim)
     z_where: Tensor  # (batch, steps, 3)
     z_what: Tensor  # (batch, steps, what_dim)
+    canvases: Tensor  # (batch, steps + 1, channels, height, width), after n = 0..T objects
+
+    def rows(self, chosen: slice) -> Path:
+        """Return the walk of some of the images."""
+        laws = [gaussian(law.loc[chosen], law.scale[chosen]) for law in self[1:3]]
+        return Path(self.z_pres_logits[chosen], *laws, *(values[chosen] for values in self[3:]))
 
 
 class SceneGuide(nn.Module):
-    """q(z | x), as a Pyro program and as the laws that it is made of."""
+    """q(z | x), as a Pyro program and as the laws that it is made of.
+
+    Args:
+        config: sizes, and which guide it is.
+        z_where_prior: p(z_where_t), batch shape (3,); poses are predicted relative to it.
+        draw: ``SceneModel.draw``, which draws the objects that have been found.
+    """
 
     z_where_loc: Tensor
     z_where_scale: Tensor
 
-    def __init__(self, config: ModelConfig, z_where_prior: dist.Normal) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        z_where_prior: dist.Normal,
+        draw: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
         super().__init__()
         self.config = config
+        self.draw = draw
         self.basic = config.guide == "basic"
+        self.residual = config.guide == "residual"
         what_dim, activation = config.encoder_latent_size, config.non_linearity
         num_pixels = config.channels * config.canvas_size[0] * config.canvas_size[1]
         window = config.channels * config.window_size**2
@@ -68,6 +95,10 @@ class SceneGuide(nn.Module):
             self.embed.out_size, 0 if self.basic else 3 + what_dim + 1, config.rnn_hidden_size
         )
         self.predict = mlp([config.rnn_hidden_size, *config.predict_net, 1 + 2 * 3], activation)
+        if self.residual:
+            self.correct = mlp(
+                [window + config.rnn_hidden_size, *config.correct_net, 1 + 2 * 3], activation
+            )
         self.encode = GaussianNetwork(
             config.rnn_hidden_size if self.basic else window,
             config.encoder_net,
@@ -96,10 +127,11 @@ class SceneGuide(nn.Module):
             z_pres=images.new_ones(num_images),
             z_where=z_where,
             z_what=z_what,
+            canvas=torch.zeros_like(images),
         )
 
     def attend(
-        self, gates: Tensor, previous: GuideState
+        self, images: Tensor, gates: Tensor, previous: GuideState
     ) -> tuple[tuple[Tensor, Tensor], Tensor, dist.Normal]:
         """Advance the LSTM; return its state, the logits of z_pres (batch,), and q(z_where).
 
@@ -107,7 +139,16 @@ class SceneGuide(nn.Module):
         """
         features = step_features(previous)
         memory = self.rnn(gates, features[:, :0] if self.basic else features, previous.memory)
-        logits, loc, scale = self.predict(memory[0]).split((1, 3, 3), dim=-1)
+        prediction = self.predict(memory[0])
+        if self.residual:
+            pose = self.z_where_loc + prediction[:, 1:4]
+            # Scaled as a whole, (s, x, y) keeps its centre -(x, y) / s and looks further around.
+            # What the glimpse shows is taken as data: where it looks and what is drawn there have
+            # no gradient through it, which is so noisy that training can fail by it.
+            residual = images - previous.canvas.detach()
+            glimpse = self._window(GLIMPSE * pose.detach(), residual)
+            prediction = prediction + self.correct(torch.cat((glimpse, memory[0]), dim=-1))
+        logits, loc, scale = prediction.split((1, 3, 3), dim=-1)
         z_where_dist = gaussian(self.z_where_loc + loc, self.z_where_scale * positive(scale))
         return memory, logits[:, 0], z_where_dist
 
@@ -115,8 +156,12 @@ class SceneGuide(nn.Module):
         """Return q(z_what | window at z_where), or q(z_what | h) of the basic guide."""
         if self.basic:
             return self.encode(memory[0])
+        return self.encode(self._window(z_where, images))
+
+    def _window(self, z_where: Tensor, images: Tensor) -> Tensor:
+        """Cut the windows out, flat: (batch, channels * window_size**2)."""
         window_size = (self.config.window_size, self.config.window_size)
-        return self.encode(image_to_object(z_where, images, window_size).flatten(1))
+        return image_to_object(z_where, images, window_size).flatten(1)
 
     def path(self, images: Tensor, sample: bool = True) -> Path:
         """Walk T steps as if every object were present.
@@ -130,13 +175,15 @@ class SceneGuide(nn.Module):
             return law.rsample() if sample else law.mean
 
         gates, state = self.start(images)
-        steps = []
+        steps, canvases = [], [state.canvas]
         for _ in range(self.config.model_steps):
-            memory, logits, z_where_dist = self.attend(gates, state)
+            memory, logits, z_where_dist = self.attend(images, gates, state)
             z_where = draw(z_where_dist)
             z_what_dist = self.read(images, z_where, memory)
             z_what = draw(z_what_dist)
-            state = GuideState(memory, state.z_pres, z_where, z_what)
+            canvas = state.canvas + self.draw(z_where, z_what)
+            state = GuideState(memory, state.z_pres, z_where, z_what, canvas)
+            canvases.append(canvas)
             steps.append(
                 (logits, *_parameters(z_where_dist), *_parameters(z_what_dist), z_where, z_what)
             )
@@ -149,6 +196,7 @@ class SceneGuide(nn.Module):
             gaussian(what_loc, what_scale),
             z_where,
             z_what,
+            torch.stack(canvases, dim=1),
         )
 
     # The Pyro program.
@@ -157,13 +205,16 @@ class SceneGuide(nn.Module):
         self, t: int, images: Tensor, gates: Tensor, previous: GuideState, baseline: Tensor | None
     ) -> GuideState:
         """Find the object of step t (from 0) in each image that is not yet explained."""
-        memory, logits, z_where_dist = self.attend(gates, previous)
+        memory, logits, z_where_dist = self.attend(images, gates, previous)
         infer = {} if baseline is None else {"baseline": {"baseline_value": baseline}}
         z_pres = pyro.sample(f"z_pres_{t}", presence(logits, previous.z_pres), infer=infer)
         with poutine.mask(mask=z_pres.bool() if self.config.masking else True):
             z_where = pyro.sample(f"z_where_{t}", z_where_dist.to_event(1))
             z_what = pyro.sample(f"z_what_{t}", self.read(images, z_where, memory).to_event(1))
-        return GuideState(memory, z_pres, z_where, z_what)
+        canvas = previous.canvas
+        if self.residual:  # the others never look at it
+            canvas = canvas + z_pres[:, None, None, None] * self.draw(z_where, z_what)
+        return GuideState(memory, z_pres, z_where, z_what, canvas)
 
     def guide(
         self, images: Tensor, batch_size: int | None = None, baseline: Baseline | None = None

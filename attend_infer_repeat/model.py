@@ -25,6 +25,7 @@ from .config import ModelConfig
 from .distributions import (
     BernoulliCount,
     CountPrior,
+    PixelNoise,
     TruncatedGeometricCount,
     gaussian,
     presence,
@@ -93,8 +94,7 @@ class SceneModel(nn.Module):
 
     def x_dist(self, canvas: Tensor) -> dist.Independent:
         """p(x | canvas), batch shape (...) for a canvas of (..., channels, height, width)."""
-        sd = canvas.new_tensor(self.config.likelihood_sd)
-        return gaussian(canvas, sd).to_event(3)
+        return PixelNoise(canvas, self.config.likelihood_sd).to_event(3)
 
     def draw(self, z_where: Tensor, z_what: Tensor) -> Tensor:
         """Draw one object per pose and code on a canvas of its own.

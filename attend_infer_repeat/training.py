@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .air import AIR
 from .arrays import as_images
-from .checkpoints import Checkpoint, read_checkpoint, save_checkpoint
+from .averaging import RunningMean
+from .checkpoints import Checkpoint, part_of, prefixed, read_checkpoint, save_checkpoint
 from .config import TrainConfig, differences, for_images
 from .data import Dataset, hold_out, load_dataset
 from .devices import find_device
@@ -91,10 +92,15 @@ class TrainingState:
     """All that changes while training."""
 
     config: TrainConfig
-    air: AIR
     objective: Objective
+    mean: RunningMean
     step: int
     seconds: float
+
+    @property
+    def air(self) -> AIR:
+        """The model as it is evaluated and saved."""
+        return self.mean.air
 
 
 def _check_resumable(
@@ -130,13 +136,15 @@ def _start(
     torch.manual_seed(config.seed)
     air = AIR(config.model).to(device)
     objective = OBJECTIVES[config.objective](air, images, config)
+    mean = RunningMean(air, config.ema_decay)
     if checkpoint is None:
-        return TrainingState(config, air, objective, step=0, seconds=0.0)
-    air.load_state_dict(checkpoint.tensors("model"))
+        return TrainingState(config, objective, mean, step=0, seconds=0.0)
+    mean.air.load_state_dict(checkpoint.tensors("model"))
     tensors = checkpoint.tensors("training")
-    objective.restore({k: v for k, v in tensors.items() if not k.startswith("generator/")})
-    _restore_generators(tensors, device)
-    return TrainingState(config, air, objective, checkpoint.step, checkpoint.seconds)
+    air.load_state_dict(part_of(tensors, "weights"))
+    objective.restore(part_of(tensors, "objective"))
+    _restore_generators(part_of(tensors, "generator"), device)
+    return TrainingState(config, objective, mean, checkpoint.step, checkpoint.seconds)
 
 
 def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progress) -> None:
@@ -148,8 +156,9 @@ def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progres
     with metrics_log(run, state.step) as metrics, _stop_on_signal() as stop:
         while state.step < config.num_steps:
             began = time.perf_counter()
-            state.air.model.success.fill_(anneal(state.step))
+            state.objective.air.model.success.fill_(anneal(state.step))
             elbos.append(state.objective.step(state.step, _lr_factor(config, state.step)))
+            state.mean.update(state.step)
             state.step += 1
             state.seconds += time.perf_counter() - began
             last = state.step == config.num_steps
@@ -238,22 +247,24 @@ def _save(state: TrainingState, run: Path) -> None:
         train_config=state.config,
         step=state.step,
         seconds=state.seconds,
-        training=state.objective.state() | _generators(state.air.device),
+        training=prefixed("weights", state.objective.air.state_dict())
+        | prefixed("objective", state.objective.state())
+        | prefixed("generator", _generators(state.air.device)),
     )
 
 
 def _generators(device: torch.device) -> dict[str, Tensor]:
     """Return the state of the random generators that training draws from."""
-    states = {"generator/cpu": torch.get_rng_state()}
+    states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
-        states["generator/cuda"] = torch.cuda.get_rng_state(device)
+        states["cuda"] = torch.cuda.get_rng_state(device)
     return states
 
 
 def _restore_generators(tensors: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(tensors["generator/cpu"])
-    if device.type == "cuda" and "generator/cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["generator/cuda"], device)
+    torch.set_rng_state(tensors["cpu"])
+    if device.type == "cuda" and "cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["cuda"], device)
 
 
 class _Stop:

@@ -168,6 +168,13 @@ def fix_output(network: nn.Sequential, outputs: Tensor) -> None:
         network[-1].bias.copy_(outputs)
 
 
+def fix_attention(air: AIR, outputs: Tensor) -> None:
+    """Make every step predict the same (logit, pose mean, pose sd), (7,), whatever it sees."""
+    fix_output(air.guide.predict, outputs)
+    if air.guide.residual:
+        fix_output(air.guide.correct, torch.zeros(7))
+
+
 def scale_output(sd: Tensor) -> Tensor:
     """Return the network output whose standard deviation is ``sd`` (all but 1e-5 of it)."""
     return torch.log(torch.expm1(sd - 1e-5))
@@ -177,7 +184,7 @@ def linear_scene(steps: int) -> AIR:
     """Return a model with known evidence whose guide takes the poses from the prior."""
     air = make_air(linear_scene_config(steps), gain=2)
     logits, pose_scale = torch.tensor([0.3]), scale_output(torch.ones(3))
-    fix_output(air.guide.predict, torch.cat((logits, torch.zeros(3), pose_scale)))
+    fix_attention(air, torch.cat((logits, torch.zeros(3), pose_scale)))
     return air
 
 
@@ -212,7 +219,7 @@ def exact_posterior_scene() -> tuple[AIR, Tensor]:
     empty = prior[0] + air.model.x_dist(torch.zeros_like(image)).log_prob(image)
     full = torch.log(torch.expm1(log_evidence(air, image) - empty)) + empty
     poses = torch.cat((torch.zeros(3), scale_output(torch.ones(3))))
-    fix_output(air.guide.predict, torch.cat((full - empty, poses)))
+    fix_attention(air, torch.cat((full - empty, poses)))
     return air, image
 
 

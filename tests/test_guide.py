@@ -10,6 +10,7 @@ import torch
 from exact import (
     TINY,
     conditioned_trace,
+    fix_output,
     latent_sites,
     make_air,
     on_path,
@@ -22,7 +23,9 @@ from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.distributions import count_log_prob
 from attend_infer_repeat.guide import GuideState
 
+IMPROVED = replace(TINY, guide="improved")
 BASIC = replace(TINY, guide="basic")
+POSE_AND_CODE = ("z_where", "z_what")
 COLOUR = replace(TINY, canvas_size=(9, 7), channels=3)
 
 
@@ -43,7 +46,7 @@ def altered_step(state: GuideState) -> GuideState:
     )
 
 
-@pytest.mark.parametrize("config", [TINY, BASIC, COLOUR])
+@pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC, COLOUR])
 def test_guide_has_the_models_latent_sites_in_the_same_order_and_shapes(
     config: ModelConfig,
 ) -> None:
@@ -57,7 +60,7 @@ def test_guide_has_the_models_latent_sites_in_the_same_order_and_shapes(
         assert guide.nodes[site]["log_prob"].shape == (5,)
 
 
-@pytest.mark.parametrize("config", [TINY, BASIC])
+@pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
 def test_guide_finds_no_object_after_an_absent_one(config: ModelConfig) -> None:
     states = make_air(config).guide.guide(random_images(3_000, config))
     z_pres = torch.stack([state.z_pres for state in states], dim=1)
@@ -79,7 +82,7 @@ def test_latents_after_the_last_object_do_not_change_log_q(presence: list[float]
     assert log_probs[0].item() == log_probs[1].item()
 
 
-@pytest.mark.parametrize("config", [TINY, BASIC])
+@pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
 def test_without_masking_latents_after_the_last_object_are_charged(config: ModelConfig) -> None:
     air, unmasked = make_air(config), make_air(replace(config, masking=False))
     images = random_images(4, config)
@@ -92,7 +95,7 @@ def test_without_masking_latents_after_the_last_object_are_charged(config: Model
         torch.testing.assert_close(full.nodes[site]["log_prob"], law.log_prob(value))
 
 
-@pytest.mark.parametrize("config", [TINY, BASIC, COLOUR])
+@pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC, COLOUR])
 @pytest.mark.parametrize("presence", possible_strings())
 def test_path_holds_the_laws_of_the_program(config: ModelConfig, presence: list[float]) -> None:
     air, images = make_air(config, gain=2), random_images(4, config)
@@ -125,10 +128,11 @@ def test_path_of_means_of_one_image_is_that_of_the_same_row_in_a_batch() -> None
         torch.testing.assert_close(getattr(batch, name)[3:4], getattr(alone, name))
 
 
-def test_improved_guide_reads_the_code_from_its_window_alone() -> None:
-    guide, images = make_air().guide, random_images(4)
+@pytest.mark.parametrize("config", [TINY, IMPROVED])
+def test_code_is_read_from_the_window_alone(config: ModelConfig) -> None:
+    guide, images = make_air(config).guide, random_images(4)
     gates, state = guide.start(images)
-    memory, _, _ = guide.attend(gates, state)
+    memory, _, _ = guide.attend(images, gates, state)
     pose = torch.tensor([[2.0, -0.5, -0.5]]).expand(4, 3)  # the upper left or lower right quarter
     here = guide.read(images, pose, memory)
     assert not torch.allclose(here.loc, guide.read(images, -pose.abs(), memory).loc)
@@ -139,7 +143,7 @@ def test_improved_guide_reads_the_code_from_its_window_alone() -> None:
 def test_basic_guide_reads_the_code_from_its_memory_alone() -> None:
     guide, images = make_air(BASIC).guide, random_images(4)
     gates, state = guide.start(images)
-    memory, _, z_where_dist = guide.attend(gates, state)
+    memory, _, z_where_dist = guide.attend(images, gates, state)
     law = guide.read(images, z_where_dist.mean, memory)
     elsewhere = guide.read(1 - images, z_where_dist.mean + 1, memory)
     assert torch.equal(law.loc, elsewhere.loc)
@@ -147,14 +151,14 @@ def test_basic_guide_reads_the_code_from_its_memory_alone() -> None:
     assert not torch.allclose(law.loc, guide.read(images, z_where_dist.mean, other_memory).loc)
 
 
-@pytest.mark.parametrize(("config", "remembers"), [(TINY, True), (BASIC, False)])
-def test_only_the_improved_guides_memory_takes_in_the_last_step(
+@pytest.mark.parametrize(("config", "remembers"), [(TINY, True), (IMPROVED, True), (BASIC, False)])
+def test_all_but_the_basic_guides_memory_takes_in_the_last_step(
     config: ModelConfig, remembers: bool
 ) -> None:
     guide, images = make_air(config).guide, random_images(4, config)
     gates, state = guide.start(images)
     (memory, logits, law), (other_memory, other_logits, other_law) = (
-        guide.attend(gates, s) for s in (state, altered_step(state))
+        guide.attend(images, gates, s) for s in (state, altered_step(state))
     )
     for one, other in (
         (memory[0], other_memory[0]),
@@ -164,7 +168,54 @@ def test_only_the_improved_guides_memory_takes_in_the_last_step(
         assert torch.equal(one, other) != remembers
 
 
-@pytest.mark.parametrize("config", [TINY, BASIC])
+@pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
+def test_path_holds_the_canvas_after_every_object(config: ModelConfig) -> None:
+    air = make_air(config)
+    path = air.guide.path(random_images(4, config))
+    torch.testing.assert_close(path.canvases, air.model.canvases(path.z_where, path.z_what))
+
+
+def test_residual_guides_canvas_holds_the_objects_that_are_present() -> None:
+    air = make_air()
+    states = air.guide.guide(random_images(50))
+    z_pres = torch.stack([state.z_pres for state in states], dim=1)
+    assert 0 < z_pres.mean() < 1
+    drawn = air.model.draw(
+        *(torch.stack([getattr(s, n) for s in states], 1) for n in POSE_AND_CODE)
+    )
+    present = (z_pres[:, :, None, None, None] * drawn).cumsum(dim=1)
+    for t, state in enumerate(states):
+        torch.testing.assert_close(state.canvas, present[:, t])
+
+
+@pytest.mark.parametrize(("config", "looks"), [(TINY, True), (IMPROVED, False), (BASIC, False)])
+def test_only_the_residual_guide_looks_at_what_is_drawn(config: ModelConfig, looks: bool) -> None:
+    guide, images = make_air(config).guide, random_images(4, config)
+    gates, state = guide.start(images)
+    drawn = state._replace(canvas=random_images(4, config))
+    (_, logits, law), (_, other_logits, other_law) = (
+        guide.attend(images, gates, s) for s in (state, drawn)
+    )
+    for one, other in ((logits, other_logits), (law.loc, other_law.loc)):
+        assert torch.equal(one, other) != looks
+
+
+def test_glimpse_sees_the_surroundings_of_the_predicted_window_and_no_more() -> None:
+    """Only a change of the residual within the glimpse may change what the guide decides."""
+    config = replace(TINY, canvas_size=(40, 40), window_size=8)
+    guide, images = make_air(config).guide, torch.zeros(3, 1, 40, 40)
+    gates, state = guide.start(images)
+    # A window half the canvas wide, 10 to the right of its middle: pixels 20 to 40 by 10 to 30.
+    # The glimpse is twice as wide: pixels 10 to 50 by 0 to 40.
+    fix_output(guide.predict, torch.tensor([0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0]))
+    images[0, 0, :, 10:15] = images[1, 0, :, :10] = 1.0
+    _, _, law = guide.attend(images, gates, state)
+    within, beyond, nothing = law.loc
+    assert not torch.allclose(within, nothing)
+    assert torch.equal(beyond, nothing)
+
+
+@pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
 def test_the_image_reaches_every_law_of_the_guide(config: ModelConfig) -> None:
     guide = make_air(config).guide
     images = random_images(2, config)
@@ -173,7 +224,7 @@ def test_the_image_reaches_every_law_of_the_guide(config: ModelConfig) -> None:
         assert (values[0] != values[1]).all()
 
 
-@pytest.mark.parametrize("config", [TINY, BASIC])
+@pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
 def test_every_parameter_of_the_guide_moves_some_law(config: ModelConfig) -> None:
     air = make_air(config)
     path = air.guide.path(random_images(20, config))

@@ -284,7 +284,7 @@ def test_the_learning_rate_follows_its_schedule(
 # Interruption and resumption
 
 
-@pytest.mark.parametrize("guide", ["improved", "basic"])
+@pytest.mark.parametrize("guide", ["residual", "improved", "basic"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
     objective: str, guide: str, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -23,7 +23,7 @@ INK_SIZE = 20
 multi-MNIST makes both equally large when it starts from 20 here and from 28 there."""
 
 
-def load(split: str, *, canvas_size: int = 50) -> Dataset:
+def load(split: str, *, canvas_size: int = 50, max_count: int = MAX_COUNT) -> Dataset:
     """Load scenes of handwritten digits, labels 0 to 9, without any network.
 
     The digits are scikit-learn's ``load_digits`` (8 x 8 pixels, from the UCI repository),
@@ -32,10 +32,12 @@ def load(split: str, *, canvas_size: int = 50) -> Dataset:
     Args:
         split: ``"train"`` (20,000 scenes) or ``"test"`` (5,000, of other digits).
         canvas_size: height and width in pixels; the digits keep their size.
-    Raises: DataError if the canvas is too small for the digits.
+        max_count: the largest number of digits in a scene.
+    Raises: DataError if the canvas is too small for the digits or for that many of them.
     """
-    recipe = Recipe("digits", split, RECIPE_VERSION, NUM_SCENES[split], {"canvas": canvas_size})
-    return load_or_generate(recipe, lambda: _generate(split, canvas_size))
+    options = {"canvas": canvas_size, "max": max_count}
+    recipe = Recipe("digits", split, RECIPE_VERSION, NUM_SCENES[split], options)
+    return load_or_generate(recipe, lambda: _generate(split, canvas_size, max_count))
 
 
 def source_digits(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -51,12 +53,12 @@ def source_digits(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return digits[rows], classes[rows].astype(np.int64)
 
 
-def _generate(split: str, canvas_size: int) -> SceneArrays:
+def _generate(split: str, canvas_size: int, max_count: int) -> SceneArrays:
     return compose(
         _digit_drawer(*source_digits(split)),
         num_scenes=NUM_SCENES[split],
         seed=SEEDS[split],
-        max_count=MAX_COUNT,
+        max_count=max_count,
         canvas_size=(canvas_size, canvas_size),
     )
 

@@ -31,7 +31,7 @@ def random_size(rng: np.random.RandomState, ink_size: int) -> int:
     return int(ink_size / scale)
 
 
-def load(split: str) -> Dataset:
+def load(split: str, *, max_count: int = MAX_COUNT) -> Dataset:
     """Load multi-MNIST: 50 x 50 pixels, 0 to 2 digits, labels 0 to 9.
 
     A box is the frame of the resized 28 x 28 digit, so its margin is empty.
@@ -39,18 +39,23 @@ def load(split: str) -> Dataset:
     Args:
         split: ``"train"`` (60,000 scenes of MNIST's training digits) or ``"test"`` (10,000 of
             its test digits).
+        max_count: the largest number of digits in a scene. Another one than 2 makes other scenes
+            than the tutorial's, by the same recipe.
     Raises: DataError if MNIST is neither on this machine nor to be had from the network.
     """
-    recipe = Recipe("multi-mnist", split, RECIPE_VERSION, NUM_SCENES[split])
-    return load_or_generate(recipe, lambda: _generate(split), _check)
+    original = max_count == MAX_COUNT
+    options = {} if original else {"max": max_count}
+    recipe = Recipe("multi-mnist", split, RECIPE_VERSION, NUM_SCENES[split], options)
+    check = _check if original else (lambda data: None)
+    return load_or_generate(recipe, lambda: _generate(split, max_count), check)
 
 
-def _generate(split: str) -> SceneArrays:
+def _generate(split: str, max_count: int) -> SceneArrays:
     return compose(
         _digit_drawer(*load_mnist(split)),
         num_scenes=NUM_SCENES[split],
         seed=SEEDS[split],
-        max_count=MAX_COUNT,
+        max_count=max_count,
         canvas_size=(CANVAS_SIZE, CANVAS_SIZE),
     )
 

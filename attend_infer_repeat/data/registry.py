@@ -58,8 +58,9 @@ def load_dataset(
             with the same name as a set is reached as ``./digits``.
         split: ``"train"`` for the whole training split; ``"validation"`` for the part of it
             that ``hold_out`` keeps out of training; ``"test"`` for scenes of their own.
-        **options: what the set lets one choose: ``canvas_size`` (pixels) of digits and sprites;
-            ``channels`` (1 or 3) and ``max_count`` (objects in a scene) of sprites.
+        **options: what the set lets one choose: ``max_count`` (objects in a scene) of all
+            that are generated, ``canvas_size`` (pixels) of digits and sprites, ``channels`` (1 or
+            3) of sprites.
     Returns: the images and, where known, their counts, boxes and labels.
     Raises: DataError if the name, split or an option is unknown or out of range, or if the data
         cannot be had.

@@ -1,11 +1,11 @@
 """Scenes made from scenes: images whose count is known, though no label was ever seen.
 
-The model adds objects up, so the sum of two images with one object each is an image with two. Where
-the guide is sure that an image of the mini-batch holds one object, that object is moved, sometimes
-enlarged, and added to another one close by: what the guide finds hardest, two objects side by side
-that one window could cover, and one large object that takes two. The guide learns to count these by
-the cross-entropy of q(n | x). As many single objects as pairs are in the loss: pairs alone would
-teach it to see double.
+The model adds objects up, so the sum of n images with one object each is an image with n. Where the
+guide is sure that an image of the mini-batch holds one object, that object is moved, sometimes
+enlarged, and others are added close by: what the guide finds hardest, objects side by side that one
+window could cover, and one large object that takes two. The guide learns to count these by the
+cross-entropy of q(n | x). Every count weighs the same: crowded scenes alone would teach it to see
+double.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..air import AIR
 from ..distributions import count_log_prob
 from ..spatial import object_to_image
 
@@ -24,64 +23,89 @@ SURE = 0.98  # q(n = 1 | x) above which an image is taken to hold one object
 INK = 0.02  # intensity above which a pixel belongs to the object
 LARGEST_ZOOM = 1.4
 LARGEST_SHARE = 0.5  # of the canvas's side that an enlarged object may take
-DISTANCES = (0.5, 1.5)  # between the centres of a pair, in mean sizes of the two
+DISTANCES = (0.5, 1.5)  # between the centres of neighbours, in sizes of the first
+FLOOR = 0.1
+TRIES = 3  # places that are tried for an object; a scene's intensities must not exceed 1
 
 
 class Composites(NamedTuple):
-    """Made scenes; half of them with one object, half with two."""
+    """Made scenes, as many of every count n = 1..T."""
 
-    images: Tensor  # (2 k, channels, height, width), intensity
-    counts: Tensor  # (2 k,), 1 or 2
-    weights: Tensor  # (2 k,), 0 for a scene that cannot be used
+    images: Tensor  # (T k, channels, height, width), intensity
+    counts: Tensor  # (T k,)
+    weights: Tensor  # (T k,), 0 for a scene that cannot be used; the same sum for every count
+
+    def loss(self, z_pres_logits: Tensor) -> Tensor:
+        """Return the mean of -log q(n | x) over the scenes at their known counts n, (), nats.
+
+        Args:
+            z_pres_logits: (T k, T), what the guide thinks of the scenes.
+        """
+        known = count_log_prob(z_pres_logits).gather(1, self.counts[:, None])[:, 0]
+        return -(self.weights * known).sum()
 
 
 def compose(images: Tensor, log_q: Tensor) -> Composites:
-    """Make scenes from a third of the images; of fixed shapes, so nothing waits for the device.
+    """Make about half as many scenes as there are images.
+
+    Of fixed shapes, so that nothing waits for the device.
 
     Args:
         images: (batch, channels, height, width), intensity; dark where there is no object.
         log_q: (batch, T + 1), log q(n | x) of each.
     """
-    num = max(len(images) // 3, 1)
+    steps = log_q.shape[1] - 1
+    num = max(len(images) // (2 * steps), 1)
     sure = (log_q[:, 1] > math.log(SURE)).to(images.dtype)
     # Sure ones first, in random order.
     chosen = (sure + torch.rand_like(sure)).topk(num).indices
-    usable, objects = sure[chosen], images[chosen]
+    objects, is_object = images[chosen], sure[chosen]
+    zoom = torch.exp(torch.rand_like(is_object) * math.log(LARGEST_ZOOM))
+    zoom = torch.where(torch.rand_like(is_object) < 0.5, zoom, 1.0)
 
-    zoom = torch.exp(torch.rand_like(usable) * math.log(LARGEST_ZOOM))
-    zoom = torch.where(torch.rand_like(usable) < 0.5, zoom, 1.0)
-    anywhere = torch.rand(num, 2, dtype=images.dtype, device=images.device)
-    first = place(objects, anywhere * anywhere.new_tensor(images.shape[-2:]), zoom)
-    low, high = _ink_extent(first)
-    angle = 2 * math.pi * torch.rand_like(usable)
-    near, far = DISTANCES
-    reach = (near + (far - near) * torch.rand_like(usable)) * (high - low).amax(dim=-1)
-    direction = torch.stack((angle.sin(), angle.cos()), dim=-1)
-    centre = (low + high) / 2 + reach[:, None] * direction
-    second = place(objects.roll(1, dims=0), centre, zoom.roll(1, dims=0))
-    pairs = first + second
-
-    pair_weights = usable * usable.roll(1) * (pairs.flatten(1).amax(dim=1) <= 1)
-    single_weights = usable * pair_weights.sum() / usable.sum().clamp(min=1)
+    anywhere = torch.rand(TRIES, num, 2, dtype=images.dtype, device=images.device)
+    centres = anywhere * anywhere.new_tensor(images.shape[-2:])
+    scene, usable = torch.zeros_like(objects), torch.ones_like(is_object)
+    scenes, weights = [], []
+    for n in range(steps):  # each scene takes in the object of the n-th next one
+        placed, fits = _fit_in(scene, objects.roll(n, dims=0), centres, zoom.roll(n))
+        scene = scene + placed
+        usable = usable * is_object.roll(n) * fits
+        scenes.append(scene)
+        weights.append(usable / usable.sum().clamp(min=1))
+        centres = _close_by(placed)
+    every_count = usable.sum() > 0  # a scene of T objects was one of fewer before
+    share = log_q.exp().mean(dim=0)[1:] + FLOOR
+    share = every_count * share / share.sum()
     return Composites(
-        torch.cat((first, pairs)),
-        torch.arange(1, 3, device=images.device).repeat_interleave(num),
-        torch.cat((single_weights, pair_weights)),
+        torch.cat(scenes),
+        torch.arange(1, steps + 1, device=images.device).repeat_interleave(num),
+        (torch.stack(weights) * share[:, None]).flatten(),
     )
 
 
-def composite_loss(air: AIR, images: Tensor, log_q: Tensor) -> Tensor:
-    """Return the mean of -log q(n | x) over made scenes at their known counts, (), nats.
+def _fit_in(scene: Tensor, objects: Tensor, centres: Tensor, zoom: Tensor) -> tuple[Tensor, Tensor]:
+    """Place objects at the first of their centres (TRIES, batch, 2) where the sum stays below 1.
 
-    Args:
-        air: the model and its guide; two steps at least.
-        images: (batch, channels, height, width), intensity.
-        log_q: (batch, T + 1), log q(n | x) of each; not differentiated.
+    Returns: the placed objects, as the images, and whether there was such a place, (batch,).
     """
-    scenes = compose(images, log_q.detach())
-    log_probs = count_log_prob(air.guide.path(scenes.images).z_pres_logits)
-    known = log_probs.gather(1, scenes.counts[:, None])[:, 0]
-    return -(scenes.weights * known).sum() / scenes.weights.sum().clamp(min=1)
+    tried = place(
+        objects.repeat(TRIES, 1, 1, 1), centres.flatten(0, 1), zoom.repeat(TRIES)
+    ).unflatten(0, (TRIES, len(objects)))
+    fits = ((scene + tried).flatten(2).amax(dim=-1) <= 1).to(zoom.dtype)
+    first = fits.argmax(dim=0)
+    return tried[first, torch.arange(len(objects), device=first.device)], fits.amax(dim=0)
+
+
+def _close_by(objects: Tensor) -> Tensor:
+    """Return points near each image's object, (TRIES, batch, 2), in pixels (y, x)."""
+    low, high = _ink_extent(objects)
+    random = torch.rand(2, TRIES, len(objects), dtype=objects.dtype, device=objects.device)
+    nearest, farthest = DISTANCES
+    distance = (nearest + (farthest - nearest) * random[0]) * (high - low).amax(dim=-1)
+    angle = 2 * math.pi * random[1]
+    direction = torch.stack((angle.sin(), angle.cos()), dim=-1)
+    return (low + high) / 2 + distance[..., None] * direction
 
 
 def place(images: Tensor, centres: Tensor, zoom: Tensor) -> Tensor:
@@ -109,10 +133,10 @@ def place(images: Tensor, centres: Tensor, zoom: Tensor) -> Tensor:
 
 def _ink_extent(images: Tensor) -> tuple[Tensor, Tensor]:
     """Return the first and one past the last row and column with ink: two of (batch, 2)."""
-    ink = images.amax(dim=1) > INK
+    brightest = images.amax(dim=1)
     low, high = [], []
     for axis in (2, 1):  # rows have ink in some column, and the other way round
-        line = ink.any(dim=axis).to(images.dtype)
+        line = (brightest.amax(dim=axis) > INK).to(images.dtype)
         low.append(line.argmax(dim=1))
         high.append(line.shape[1] - line.flip(1).argmax(dim=1))
     return torch.stack(low, -1).to(images.dtype), torch.stack(high, -1).to(images.dtype)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..air import AIR
 from ..baseline import Baseline
+from ..checkpoints import part_of, prefixed
 from ..config import TrainConfig
 from .base import Objective, adam_states, adam_tensors, load_adam
 
@@ -60,16 +61,14 @@ class TraceGraph(Objective):
             {name: self._optimizer(p).state[p] for name, p in self.parameters.items()}
         )
         baseline = self.baseline.state_dict() if self.baseline is not None else {}
-        return tensors | {f"baseline/{name}": value for name, value in baseline.items()}
+        return tensors | prefixed("baseline", baseline)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """See ``Objective.restore``."""
         for name, moments in adam_states(state).items():
             load_adam(self._optimizer(self.parameters[name]), [moments])
         if self.baseline is not None:
-            self.baseline.load_state_dict(
-                {k.removeprefix("baseline/"): v for k, v in state.items() if k[:9] == "baseline/"}
-            )
+            self.baseline.load_state_dict(part_of(state, "baseline"))
 
     def _optimizer(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
         return self.svi.optim.optim_objs[parameter]

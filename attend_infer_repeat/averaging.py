@@ -1,0 +1,37 @@
+"""The running mean of the weights: what is evaluated and saved while training goes on.
+
+At a learning rate that is high enough to be quick, the weights jump about their mean from step to
+step, and the mean of the last hundred steps counts better than any of them.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from .air import AIR
+
+
+class RunningMean:
+    """An AIR whose weights are the exponential moving mean of another one's.
+
+    Args:
+        source: the AIR in training.
+        decay: in [0, 1); 0 keeps the source's last weights.
+    """
+
+    def __init__(self, source: AIR, decay: float) -> None:
+        self.source = source
+        self.decay = decay
+        self.air = copy.deepcopy(source).requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the source's weights after optimisation step ``step`` (from 0)."""
+        # The mean of few steps is short: else the first weights, of no use, would stay in it.
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for mean, weights in zip(self.air.parameters(), self.source.parameters(), strict=True):
+            mean.lerp_(weights, 1 - decay)
+        for kept, current in zip(self.air.buffers(), self.source.buffers(), strict=True):
+            kept.copy_(current)
