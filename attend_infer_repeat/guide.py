@@ -25,6 +25,7 @@ import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .config import ModelConfig
 from .distributions import gaussian, positive, presence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .baseline import Baseline
 
 GLIMPSE = 0.5  # scale of the glimpse in predicted scales: it is twice as wide as the window
+BLUR = 3  # pixels of the residual that a pixel of the glimpse is the mean of, along each axis
 
 
 class GuideState(NamedTuple):
@@ -141,16 +143,26 @@ class SceneGuide(nn.Module):
         memory = self.rnn(gates, features[:, :0] if self.basic else features, previous.memory)
         prediction = self.predict(memory[0])
         if self.residual:
-            pose = self.z_where_loc + prediction[:, 1:4]
-            # Scaled as a whole, (s, x, y) keeps its centre -(x, y) / s and looks further around.
-            # What the glimpse shows is taken as data: where it looks and what is drawn there have
-            # no gradient through it, which is so noisy that training can fail by it.
-            residual = images - previous.canvas.detach()
-            glimpse = self._window(GLIMPSE * pose.detach(), residual)
+            glimpse = self._glimpse(images - previous.canvas.detach(), prediction[:, 1:4])
             prediction = prediction + self.correct(torch.cat((glimpse, memory[0]), dim=-1))
         logits, loc, scale = prediction.split((1, 3, 3), dim=-1)
         z_where_dist = gaussian(self.z_where_loc + loc, self.z_where_scale * positive(scale))
         return memory, logits[:, 0], z_where_dist
+
+    def _glimpse(self, residual: Tensor, loc: Tensor) -> Tensor:
+        """Look at the residual around a predicted pose: (batch, channels * window_size**2).
+
+        What is drawn is looked at as the image is, as data: no gradient flows to earlier samples.
+        Where to look has a share of its gradient. With none, the prediction and its correction
+        both mend the whole error, and overshoot. With all of it the correction makes up for any
+        prediction, which is then free to drift until the glimpse misses the object.
+        """
+        pose = self.z_where_loc + torch.lerp(loc.detach(), loc, self.config.glimpse_gradient)
+        # Scaled as a whole, (s, x, y) keeps its centre -(x, y) / s and looks further around. The
+        # glimpse skips pixels, and a sharp edge has no gradient worth following: blur them first.
+        return self._window(
+            GLIMPSE * pose, F.avg_pool2d(residual, BLUR, stride=1, padding=BLUR // 2)
+        )
 
     def read(self, images: Tensor, z_where: Tensor, memory: tuple[Tensor, Tensor]) -> dist.Normal:
         """Return q(z_what | window at z_where), or q(z_what | h) of the basic guide."""

@@ -189,9 +189,10 @@ def linear_scene(steps: int) -> AIR:
 
 
 def scenes_from(air: AIR, num: int) -> Tensor:
-    """Return images drawn from the model itself, with pixel noise."""
+    """Return images of at least one object, drawn from the model itself, with pixel noise."""
     with torch.no_grad():
-        canvas = air.model.prior(num)[-1].x
+        prior = poutine.condition(air.model.prior, data={"z_pres_0": torch.ones(num)})
+        canvas = prior(num)[-1].x
         return air.model.x_dist(canvas).sample()
 
 

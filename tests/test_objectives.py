@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyro
@@ -414,7 +415,9 @@ def test_a_restored_objective_goes_on_as_if_never_stopped(
 
 def test_exploring_is_another_guide_with_an_elbo_of_its_own() -> None:
     air, images = make_air(gain=2), random_images(6)
-    plain, certain = (seeded(1, count_terms, air, images, share) for share in (0.0, 0.4))
+    plain, certain = (
+        seeded(1, partial(count_terms, explore=share), air, images) for share in (0.0, 0.4)
+    )
     torch.testing.assert_close(
         certain.log_q.exp(), 0.6 * plain.log_q.exp() + torch.full((6, 4), 0.4 / 4)
     )

@@ -60,7 +60,7 @@ def test_an_unknown_split_is_refused_with_the_known(split):
     ("name", "option", "parts"),
     [
         ("digits", "channels", ["'channels'", "canvas_size"]),
-        ("multi-mnist", "canvas_size", ["'canvas_size'", "no options"]),
+        ("multi-mnist", "canvas_size", ["'canvas_size'", "options max_count"]),
         ("sprites", "max_counts", ["Did you mean 'max_count'?", "canvas_size, channels"]),
     ],
 )
