@@ -72,6 +72,7 @@ class Evaluate:
       air evaluate runs/mnist --split validation --json
       air evaluate runs/mnist --data digits
       air evaluate runs/mnist --max-count 3
+      air evaluate runs/mnist --importance-samples 100
     """
 
     model: Positional[Path]
@@ -82,6 +83,8 @@ class Evaluate:
     """Part of the data set: train, validation or test."""
     max_count: int | None = None
     """Most objects in a generated scene, to test on more than was trained on."""
+    importance_samples: int = 0
+    """Samples per image for the importance-weighted bound and counts; 0 leaves them out."""
     json: bool = False
     """Print one JSON object instead of a table."""
     device: str = "auto"
@@ -104,7 +107,7 @@ class Evaluate:
             data = load_training_data(replace(config, max_count=max_count), self.split)
         else:
             raise ConfigError(f"{self.model}: not a run, so name the data with --data.")
-        evaluation = evaluate(air, data)
+        evaluation = evaluate(air, data, importance_samples=self.importance_samples)
         print(json.dumps(evaluation.to_dict()) if self.json else evaluation.table())
 
 

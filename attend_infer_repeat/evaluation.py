@@ -9,11 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .air import AIR, reproducible
 from .arrays import as_images
 from .boxes import matched_ious
 from .data import Dataset
+from .importance import (
+    importance_log_weights,
+    importance_weighted_bound,
+    importance_weighted_count_probs,
+)
 from .model import intensity
 from .objectives import count_terms
 
@@ -35,6 +41,10 @@ class Evaluation:
     """Images by true count (row) and inferred count 0..T (column)."""
     box_iou: float | None
     """Median intersection over union of found and true boxes, matched; None without true boxes."""
+    importance_bound: float | None = None
+    """Mean importance-weighted bound on log p(x) in nats per image; None without samples."""
+    importance_count_accuracy: float | None = None
+    """Count accuracy of the most probable count by importance weighting; None without samples."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -49,6 +59,10 @@ class Evaluation:
             lines.append(f"median box IoU   {self.box_iou:8.3f}")
         lines.append(f"ELBO             {self.elbo:8.2f} nats per image")
         lines += [f"  {name:<14} {value:8.2f}" for name, value in self.parts.items()]
+        if self.importance_bound is not None:
+            lines.append(f"importance bound {self.importance_bound:8.2f} nats per image")
+        if self.importance_count_accuracy is not None:
+            lines.append(f"  count accuracy {self.importance_count_accuracy:8.2%}")
         if self.confusion is not None:
             lines.append("images by true count (rows) and inferred count (columns)")
             lines.append("     " + "".join(f"{n:>8}" for n in range(len(self.confusion[0]))))
@@ -58,14 +72,23 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(air: AIR, data: Dataset, *, batch_size: int = 256, seed: int = 0) -> Evaluation:
+def evaluate(
+    air: AIR,
+    data: Dataset,
+    *,
+    batch_size: int = 256,
+    seed: int = 0,
+    importance_samples: int = 0,
+) -> Evaluation:
     """Measure the ELBO and, where the true counts are known, how often the count is right.
 
     Args:
         air: the model.
         data: scenes of the model's canvas size.
         batch_size: images at a time; it bounds memory.
-        seed: of the one sample per image that the ELBO takes.
+        seed: of the one sample per image that the ELBO takes, and of the importance samples.
+        importance_samples: walks per image for the importance-weighted bound and counts; each
+            takes as long as the ELBO.
     Raises: ShapeError if the images do not fit the model.
     """
     checked = as_images(data.images, air.config)
@@ -77,6 +100,11 @@ def evaluate(air: AIR, data: Dataset, *, batch_size: int = 256, seed: int = 0) -
                 totals[name] = totals.get(name, 0.0) + values.double().sum().item()
     means = {name: total / len(checked) for name, total in totals.items()}
 
+    bound = weighted_accuracy = None
+    if importance_samples:
+        bound, weighted_counts = _importance(air, checked, importance_samples, batch_size, seed)
+        if data.counts is not None:
+            weighted_accuracy = float((weighted_counts == data.counts).mean())
     accuracy = confusion = iou = None
     if data.counts is not None:
         scenes = air.infer(data.images, batch_size=batch_size)
@@ -94,7 +122,22 @@ def evaluate(air: AIR, data: Dataset, *, batch_size: int = 256, seed: int = 0) -
         count_accuracy=accuracy,
         confusion=confusion,
         box_iou=iou,
+        importance_bound=bound,
+        importance_count_accuracy=weighted_accuracy,
     )
+
+
+def _importance(
+    air: AIR, images: Tensor, num_samples: int, batch_size: int, seed: int
+) -> tuple[float, NDArray[np.int64]]:
+    """Return the mean importance-weighted bound and the most probable count of each image."""
+    bounds, counts = [], []
+    with reproducible(seed):
+        for batch in images.split(batch_size):
+            log_weights = importance_log_weights(air, intensity(batch.to(air.device)), num_samples)
+            bounds.append(importance_weighted_bound(log_weights).double())
+            counts.append(importance_weighted_count_probs(log_weights).argmax(dim=-1))
+    return torch.cat(bounds).mean().item(), torch.cat(counts).cpu().numpy()
 
 
 def confusion_matrix(

@@ -8,9 +8,9 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Task:
     run: Path  # the run's folder
     result: Path  # the JSON file
     labels: dict[str, Any]  # what the result says of itself
+    measures: Mapping[str, str] = field(default_factory=dict)  # name: options of `air evaluate`
 
 
 def run_all(tasks: Sequence[Task], jobs: int) -> None:
@@ -53,12 +54,7 @@ def _run(task: Task) -> None:
     options = f"{task.options} --out {task.run}"
     if not (task.run / "figures").exists():  # they come last
         interrupted = (task.run / "checkpoint" / "state.json").exists()
-        arguments = shlex.split(f"--resume {task.run}" if interrupted else options)
-        subprocess.run(
-            [sys.executable, "-m", "attend_infer_repeat.cli", "train", "--quiet", *arguments],
-            check=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
+        _air(f"train --quiet {f'--resume {task.run}' if interrupted else options}")
     lines = [json.loads(line) for line in (task.run / "metrics.jsonl").read_text().splitlines()]
     record = json.loads((task.run / "config.json").read_text())
     result = task.labels | {
@@ -67,7 +63,23 @@ def _run(task: Task) -> None:
         "versions": record["versions"],
         "config": record["config"],
         "evaluations": [{k: x.get(k) for k in MEASURED} for x in lines if "split" in x],
+        "measures": {
+            name: {"command": f"air evaluate {task.run} {given}"}
+            | json.loads(_air(f"evaluate --json {task.run} {given}"))
+            for name, given in task.measures.items()
+        },
     }
     task.result.parent.mkdir(parents=True, exist_ok=True)
     task.result.write_text(json.dumps(result, indent=1) + "\n")
     print(task.result, flush=True)
+
+
+def _air(arguments: str) -> str:
+    """Run `air` on one thread and return what it prints."""
+    return subprocess.run(
+        [sys.executable, "-m", "attend_infer_repeat.cli", *shlex.split(arguments)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ).stdout

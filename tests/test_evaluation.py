@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from exact import TINY, assert_mean, make_air
+from exact import TINY, assert_mean, linear_scene, log_evidence, make_air, scenes_from
 
 from attend_infer_repeat import AIR, Dataset, ShapeError, evaluate
 from attend_infer_repeat.evaluation import confusion_matrix
+from attend_infer_repeat.model import intensity
 from attend_infer_repeat.objectives import count_terms
 
 
@@ -94,6 +95,22 @@ def test_elbo_is_the_mean_over_the_images_in_nats_per_image() -> None:
 def test_batch_size_changes_no_count(batch_size: int) -> None:
     air, data = mixed_air(), labelled()
     assert evaluate(air, data, batch_size=batch_size).confusion == evaluate(air, data).confusion
+
+
+def test_importance_samples_tighten_the_bound_and_judge_the_counts_again() -> None:
+    air = linear_scene(steps=2)
+    scenes = scenes_from(air, 40)
+    data = Dataset(
+        "scenes", "test", (scenes[:, 0].clamp(0, 1) * 255).byte().numpy(), np.ones(40, int)
+    )
+    plain, weighted = (evaluate(air, data, importance_samples=k) for k in (0, 200))
+    assert plain.importance_bound is None
+    assert plain.importance_count_accuracy is None
+    assert weighted.elbo == plain.elbo
+    evidence = log_evidence(air, intensity(torch.from_numpy(data.images))[:, None]).mean().item()
+    assert plain.elbo < weighted.importance_bound < evidence + 0.05
+    assert 0 <= weighted.importance_count_accuracy <= 1
+    assert "importance bound" in weighted.table()
 
 
 def test_figures_are_plain_values() -> None:

@@ -27,7 +27,7 @@ from attend_infer_repeat import (
     load_dataset,
     train,
 )
-from attend_infer_repeat.checkpoints import read_checkpoint
+from attend_infer_repeat.checkpoints import part_of, read_checkpoint
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.schedules import cosine_decay
 from attend_infer_repeat.training import TrainingError, count_prior_schedule
@@ -279,6 +279,25 @@ def test_the_learning_rate_follows_its_schedule(
     train(tiny(data_file, lr_schedule=schedule), tmp_path / "run", quiet=True)
     expected = [cosine_decay(k, 12) if schedule == "cosine" else 1.0 for k in range(12)]
     assert factors == expected
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_averaging_changes_what_is_saved_and_not_what_is_trained(
+    objective: str, data_file: Path, tmp_path: Path
+) -> None:
+    checkpoints = [
+        read_checkpoint(
+            train(tiny(data_file, objective, ema_decay=decay), tmp_path / f"{decay}", quiet=True)
+        )
+        for decay in (0.0, 0.9)
+    ]
+    last, mean = (checkpoint.tensors("model") for checkpoint in checkpoints)
+    trained, also = (part_of(c.tensors("training"), "weights") for c in checkpoints)
+    assert trained.keys() == last.keys()
+    for name in trained:
+        assert torch.equal(trained[name], also[name])
+        assert torch.equal(trained[name], last[name])
+    assert any(not torch.equal(mean[name], last[name]) for name in last)
 
 
 # Interruption and resumption
