@@ -27,7 +27,7 @@ PUBLISHED = (
 )
 OPTIONS = {
     "tutorial": f"--preset tutorial -n 20000 {PUBLISHED} --eval-every 500",
-    "fast": "--data multi-mnist --scale-prior-sd 0.15",
+    "fast": "--data multi-mnist -n 10000 --eval-every 500",
 }
 
 

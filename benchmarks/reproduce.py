@@ -147,8 +147,8 @@ def hour_line(result: dict[str, Any]) -> str:
         f"median box IoU {last['box_iou']:.3f}",
         f"scenes of three {share_right(three['confusion'][3], 3):.1%}",
     )
-    run = f"{result['data']}, seed {result['seed']}, {last['step']:,} steps in {last['seconds']:.0f} s"
-    return f"{run}: {', '.join(figures)}."
+    run = f"{result['data']}, seed {result['seed']}, {last['step']:,} steps"
+    return f"{run} in {last['seconds']:.0f} s: {', '.join(figures)}."
 
 
 def misread_singles(confusion: list[list[int]]) -> float:
