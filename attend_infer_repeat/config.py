@@ -259,7 +259,7 @@ class TrainConfig:
 
 
 # Ours. A new object at first costs log 1e15 = 35 nats, so that a second window has to find a second
-# object: at the final 3.9 nats, copies of one faint object, drawn on top of each other, pay for
+# object: at the final 1.2 nats, copies of one faint object, drawn on top of each other, pay for
 # themselves before the decoder has learned to draw it brightly, and training can stay there.
 # Exploration keeps step 1 learning while no object is yet worth its 35 nats.
 # The scale prior is tight, so that one window large enough for two objects costs more: 13 sd or

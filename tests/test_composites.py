@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from attend_infer_repeat.air import AIR
-from attend_infer_repeat.objectives.composites import FLOOR, compose, place
+from attend_infer_repeat.objectives.composites import RARE, compose, place
 
 CANVAS = (30, 40)
 
@@ -129,14 +129,23 @@ def test_counts_weigh_as_often_as_the_guide_finds_them_and_none_weighs_nothing()
     log_q = torch.log(torch.tensor([[0.0, 1.0, 0.0, 0.0]] * 60 + [[0.0, 0.0, 1.0, 0.0]] * 30))
     scenes = compose(single_objects(90), log_q)
     sums = torch.stack([scenes.weights[scenes.counts == n].sum() for n in (1, 2, 3)])
-    expected = torch.tensor([2 / 3, 1 / 3, 0.0]) + FLOOR
+    expected = torch.tensor([2 / 3, 1 / 3, 0.0]) + RARE
     torch.testing.assert_close(sums, expected / expected.sum())
 
 
-def test_counts_that_cannot_be_made_leave_no_scene_of_any_other() -> None:
-    """Otherwise one count alone would be taught."""
+def test_without_pairs_there_are_no_scenes() -> None:
+    """Otherwise it would be taught that there is one object in every image."""
     images = torch.ones(30, 1, *CANVAS)  # whose objects fill the canvas: no two fit
     assert (compose(images, sure_of([1] * 30)).weights == 0).all()
+
+
+def test_as_many_objects_are_used_as_the_canvas_holds() -> None:
+    images = torch.zeros(60, 1, 30, 12)
+    images[..., 10:20, 1:11] = 1.0  # three of them at most, above each other
+    scenes = compose(images, sure_of([1] * 60, steps=5))
+    usable = scenes.weights > 0
+    assert 2 <= scenes.counts[usable].max() <= 3
+    torch.testing.assert_close(scenes.weights.sum(), torch.tensor(1.0))
 
 
 def test_only_images_that_surely_hold_one_object_are_used() -> None:

@@ -4,8 +4,8 @@ The model adds objects up, so the sum of n images with one object each is an ima
 guide is sure that an image of the mini-batch holds one object, that object is moved, sometimes
 enlarged, and others are added close by: what the guide finds hardest, objects side by side that one
 window could cover, and one large object that takes two. The guide learns to count these by the
-cross-entropy of q(n | x). Every count weighs the same: crowded scenes alone would teach it to see
-double.
+cross-entropy of q(n | x). Each count weighs about as often as the guide finds it in the images:
+pairs alone would teach it to see double, and equal weights to see a third object in pairs.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ INK = 0.02  # intensity above which a pixel belongs to the object
 LARGEST_ZOOM = 1.4
 LARGEST_SHARE = 0.5  # of the canvas's side that an enlarged object may take
 DISTANCES = (0.5, 1.5)  # between the centres of neighbours, in sizes of the first
-FLOOR = 0.1
+RARE = 0.1  # added to how often a count is found, so that no count is unheard of
 TRIES = 3  # places that are tried for an object; a scene's intensities must not exceed 1
 
 
 class Composites(NamedTuple):
-    """Made scenes, as many of every count n = 1..T."""
+    """Made scenes, k of every count n = 1..T."""
 
     images: Tensor  # (T k, channels, height, width), intensity
     counts: Tensor  # (T k,)
-    weights: Tensor  # (T k,), 0 for a scene that cannot be used; the same sum for every count
+    weights: Tensor  # (T k,), 0 for a scene that cannot be used; their sum is 1, or 0 without any
 
     def loss(self, z_pres_logits: Tensor) -> Tensor:
         """Return the mean of -log q(n | x) over the scenes at their known counts n, (), nats.
@@ -52,7 +52,7 @@ def compose(images: Tensor, log_q: Tensor) -> Composites:
 
     Args:
         images: (batch, channels, height, width), intensity; dark where there is no object.
-        log_q: (batch, T + 1), log q(n | x) of each.
+        log_q: (batch, T + 1), log q(n | x) of each; T at least 2.
     """
     steps = log_q.shape[1] - 1
     num = max(len(images) // (2 * steps), 1)
@@ -72,15 +72,17 @@ def compose(images: Tensor, log_q: Tensor) -> Composites:
         scene = scene + placed
         usable = usable * is_object.roll(n) * fits
         scenes.append(scene)
-        weights.append(usable / usable.sum().clamp(min=1))
+        weights.append(usable)
         centres = _close_by(placed)
-    every_count = usable.sum() > 0  # a scene of T objects was one of fewer before
-    share = log_q.exp().mean(dim=0)[1:] + FLOOR
-    share = every_count * share / share.sum()
+    weight = torch.stack(weights)  # (T, k)
+    num_usable = weight.sum(dim=1)
+    often = (log_q.exp().mean(dim=0)[1:] + RARE) * (num_usable > 0)
+    often = often * (num_usable[1] > 0)  # single objects alone would teach it to see one everywhere
+    share = often / often.sum().clamp(min=RARE)
     return Composites(
         torch.cat(scenes),
         torch.arange(1, steps + 1, device=images.device).repeat_interleave(num),
-        (torch.stack(weights) * share[:, None]).flatten(),
+        (weight * (share / num_usable.clamp(min=1))[:, None]).flatten(),
     )
 
 
