@@ -188,7 +188,7 @@ class TrainConfig:
     """Probability, at first, with which the exact objective's guide draws a uniform count."""
     explore_steps: int = 300
     """Steps over which that probability falls to 0."""
-    composite_weight: float = 10.0
+    composite_weight: float = 20.0
     """Weight of the loss on scenes made from scenes (exact objective, T > 1); 0 makes none."""
     composite_begin: int = 250
     """Steps before the first scenes are made."""

@@ -64,7 +64,7 @@ def test_objects_go_where_they_are_sent_unless_the_canvas_ends() -> None:
     assert (beyond[:, 0, -1].amax(1) > 0.4).all()  # touches the lower edge
 
 
-@pytest.mark.parametrize("zoom", [1.2, 1.4])
+@pytest.mark.parametrize("zoom", [1.2, 1.7])
 def test_an_enlarged_object_grows_by_the_square_of_the_zoom(zoom: float) -> None:
     images = single_objects(12)
     centres = torch.tensor(CANVAS).double() / 2
@@ -90,7 +90,7 @@ def test_counts_are_the_numbers_of_objects(steps: int) -> None:
     assert len(scenes.images) == len(scenes.weights) == len(scenes.counts)
     usable = scenes.weights > 0
     assert usable[:num].all()
-    assert usable[-num:].sum() >= num / 3
+    assert usable[num : 2 * num].sum() >= num / 3
     apart = 0
     for image, count in zip(scenes.images[usable], scenes.counts[usable], strict=True):
         assert 1 <= num_blobs(image) <= count  # two that touch are one blob, and still two
@@ -115,8 +115,8 @@ def test_neighbours_are_close_and_never_brighter_than_white() -> None:
     pairs = scenes.images[(scenes.weights > 0) & (scenes.counts == 2)]
     extents = [(image[0] > 0.02).nonzero() for image in pairs]
     spans = torch.stack([(e.amax(0) - e.amin(0)).max() for e in extents]).double()
-    # Sizes are 3 to 7, enlarged to 10 at most, centres at most 1.5 sizes apart: 15 + 10 pixels.
-    assert spans.max() <= 25
+    # Sizes are 3 to 7, enlarged to 12 at most, centres at most 1.3 sizes apart: 16 + 12 pixels.
+    assert spans.max() <= 28
     assert spans.mean() < 15
 
 

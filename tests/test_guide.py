@@ -215,6 +215,28 @@ def test_glimpse_sees_the_surroundings_of_the_predicted_window_and_no_more() -> 
     assert torch.equal(beyond, nothing)
 
 
+def test_share_of_the_glimpses_gradient_is_a_share_and_changes_no_value() -> None:
+    images = random_images(20)
+    values, gradients = {}, {}
+    for share in (0.0, 0.25, 1.0):
+        guide = make_air(replace(TINY, glimpse_gradient=share), gain=2).guide
+        _, logits, law = guide.attend(images, *guide.start(images))
+        values[share] = torch.cat((logits[:, None], law.loc, law.scale), dim=-1)
+        (gradients[share],) = torch.autograd.grad(values[share].sum(), guide.predict[-1].weight)
+    assert torch.equal(values[0.0], values[1.0])
+    assert not torch.allclose(gradients[0.0], gradients[1.0])
+    torch.testing.assert_close(gradients[0.25], gradients[0.0].lerp(gradients[1.0], 0.25))
+
+
+def test_what_is_drawn_is_looked_at_as_data() -> None:
+    guide, images = make_air().guide, random_images(4)
+    gates, state = guide.start(images)
+    canvas = random_images(4).requires_grad_()
+    _, logits, law = guide.attend(images, gates, state._replace(canvas=canvas))
+    total = logits.sum() + law.loc.sum() + law.scale.sum()
+    assert torch.autograd.grad(total, canvas, allow_unused=True) == (None,)
+
+
 @pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
 def test_the_image_reaches_every_law_of_the_guide(config: ModelConfig) -> None:
     guide = make_air(config).guide

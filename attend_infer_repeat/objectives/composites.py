@@ -21,11 +21,11 @@ from ..spatial import object_to_image
 
 SURE = 0.98  # q(n = 1 | x) above which an image is taken to hold one object
 INK = 0.02  # intensity above which a pixel belongs to the object
-LARGEST_ZOOM = 1.4
+LARGEST_ZOOM = 1.7
 LARGEST_SHARE = 0.5  # of the canvas's side that an enlarged object may take
-DISTANCES = (0.5, 1.5)  # between the centres of neighbours, in sizes of the first
+DISTANCES = (0.3, 1.3)  # between the centres of neighbours, in sizes of the first
 RARE = 0.1  # added to how often a count is found, so that no count is unheard of
-TRIES = 3  # places that are tried for an object; a scene's intensities must not exceed 1
+TRIES = 4  # places that are tried for an object; a scene's intensities must not exceed 1
 
 
 class Composites(NamedTuple):
