@@ -220,7 +220,8 @@ def write_evaluation(metrics: Metrics, state: TrainingState, evaluation: Evaluat
     """Add an evaluation to a run's metrics."""
     figures = evaluation.to_dict()
     parts = figures.pop("parts")
-    metrics.write(_record(state, **{k: v for k, v in (figures | parts).items() if k != "data"}))
+    absent = {"data", "importance_bound", "importance_count_accuracy"}  # never measured in training
+    metrics.write(_record(state, **{k: v for k, v in (figures | parts).items() if k not in absent}))
 
 
 def _record(state: TrainingState, **figures: Any) -> dict[str, Any]:
