@@ -124,7 +124,7 @@ class AIR(nn.Module):
             counts = torch.multinomial(count_probs, 1)[:, 0]
         else:
             counts = count_probs.argmax(dim=-1)
-        return self._scenes(counts, count_probs, path.z_where, path.z_what)
+        return self._scenes(counts, count_probs, path.z_where, path.z_what, path.canvases)
 
     @torch.no_grad()
     def sample(
@@ -156,16 +156,21 @@ class AIR(nn.Module):
             for values in zip(*((s.z_pres, s.z_where, s.z_what) for s in states), strict=True)
         )
         prior = self.model.count_prior.log_prob().exp().expand(num_scenes, -1)
-        scenes = self._scenes(z_pres.sum(dim=1).long(), prior, z_where, z_what)
+        canvases = self.model.canvases(z_where, z_what)
+        scenes = self._scenes(z_pres.sum(dim=1).long(), prior, z_where, z_what, canvases)
         return Scenes(*(tensor.cpu() for tensor in scenes)).numpy()
 
     def _scenes(
-        self, counts: Tensor, count_probs: Tensor, z_where: Tensor, z_what: Tensor
+        self,
+        counts: Tensor,
+        count_probs: Tensor,
+        z_where: Tensor,
+        z_what: Tensor,
+        canvases: Tensor,
     ) -> tuple[Tensor, ...]:
         """Return the fields of ``Scenes`` for given counts, in their order."""
         z_pres = torch.arange(self.config.model_steps, device=counts.device) < counts[:, None]
         boxes = window_boxes(z_where, self.config.canvas_size)
-        canvases = self.model.canvases(z_where, z_what)
         return (
             counts,
             count_probs.float(),

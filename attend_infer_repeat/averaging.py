@@ -18,17 +18,19 @@ class RunningMean:
 
     Args:
         source: the AIR in training.
-        decay: in [0, 1); 0 keeps the source's last weights.
+        decay: in [0, 1); 0 stands for the source itself.
     """
 
     def __init__(self, source: AIR, decay: float) -> None:
         self.source = source
         self.decay = decay
-        self.air = copy.deepcopy(source).requires_grad_(False)
+        self.air = copy.deepcopy(source).requires_grad_(False) if decay > 0 else source
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the source's weights after optimisation step ``step`` (from 0)."""
+        if self.air is self.source:
+            return
         # The mean of few steps is short: else the first weights, of no use, would stay in it.
         decay = min(self.decay, (1 + step) / (10 + step))
         for mean, weights in zip(self.air.parameters(), self.source.parameters(), strict=True):

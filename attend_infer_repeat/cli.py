@@ -9,7 +9,7 @@ import io
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
@@ -103,8 +103,7 @@ class Evaluate:
         if self.data is not None:
             data = load_dataset(self.data, self.split, **given)
         elif config is not None:
-            max_count = given.get("max_count", config.max_count)
-            data = load_training_data(replace(config, max_count=max_count), self.split)
+            data = load_training_data(config, self.split, **given)
         else:
             raise ConfigError(f"{self.model}: not a run, so name the data with --data.")
         evaluation = evaluate(air, data, importance_samples=self.importance_samples)

@@ -15,6 +15,7 @@ from .air import AIR, reproducible
 from .arrays import as_images
 from .boxes import matched_ious
 from .data import Dataset
+from .errors import ConfigError
 from .importance import (
     importance_log_weights,
     importance_weighted_bound,
@@ -89,8 +90,10 @@ def evaluate(
         seed: of the one sample per image that the ELBO takes, and of the importance samples.
         importance_samples: walks per image for the importance-weighted bound and counts; each
             takes as long as the ELBO.
-    Raises: ShapeError if the images do not fit the model.
+    Raises: ShapeError if the images do not fit the model, ConfigError if a number is negative.
     """
+    if importance_samples < 0:
+        raise ConfigError(f"importance_samples: must not be negative: {importance_samples}.")
     checked = as_images(data.images, air.config)
     totals = {"elbo": 0.0}
     with reproducible(seed):

@@ -76,15 +76,15 @@ def train(
     return run
 
 
-def load_training_data(config: TrainConfig, split: str = "train") -> Dataset:
-    """Load a split of a run's data set, with the options that the run was given."""
-    options = {
+def load_training_data(config: TrainConfig, split: str = "train", **options: int) -> Dataset:
+    """Load a split of a run's data set, with the options that the run was given, or with others."""
+    own = {
         "canvas_size": config.canvas,
         "channels": config.channels,
         "max_count": config.max_count,
     }
-    given = {name: value for name, value in options.items() if value is not None}
-    return load_dataset(config.data, split, **given)
+    given = {name: value for name, value in own.items() if value is not None}
+    return load_dataset(config.data, split, **(given | options))
 
 
 @dataclass

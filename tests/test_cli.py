@@ -213,6 +213,8 @@ MISTAKES = {
     "missing model argument": ("evaluate", "evaluate"),
     "unknown split": ("evaluate {run} --split tset", "'test'"),
     "no test split": ("evaluate {run}", "test"),
+    "option of generated scenes": ("evaluate {run} --split train --max-count 3", "max_count"),
+    "negative samples": ("evaluate {run} --split train --importance-samples -1", "importance"),
     "missing picture": ("infer {run} nowhere.png", "nowhere.png"),
     "no picture": ("infer {run}", "image"),
     "not a picture": ("infer {run} {folder}/data.npz", "data.npz"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +44,11 @@ def load(split: str, *, max_count: int = MAX_COUNT) -> Dataset:
             than the tutorial's, by the same recipe.
     Raises: DataError if MNIST is neither on this machine nor to be had from the network.
     """
-    original = max_count == MAX_COUNT
-    options = {} if original else {"max": max_count}
-    recipe = Recipe("multi-mnist", split, RECIPE_VERSION, NUM_SCENES[split], options)
-    check = _check if original else (lambda data: None)
-    return load_or_generate(recipe, lambda: _generate(split, max_count), check)
+    original = Recipe("multi-mnist", split, RECIPE_VERSION, NUM_SCENES[split])
+    if max_count == MAX_COUNT:
+        return load_or_generate(original, lambda: _generate(split, max_count), _check)
+    recipe = replace(original, parameters={"max": max_count})
+    return load_or_generate(recipe, lambda: _generate(split, max_count))
 
 
 def _generate(split: str, max_count: int) -> SceneArrays:

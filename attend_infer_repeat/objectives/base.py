@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..air import AIR
+from ..checkpoints import part_of, prefixed
 from ..config import TrainConfig
 
 
@@ -62,21 +63,20 @@ def _shuffled(num_images: int, seed: int, epoch: int) -> Tensor:
 
 def adam_tensors(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Flatten Adam's state per parameter to ``adam/<moment>/<parameter>``."""
-    return {
-        f"adam/{key}/{name}": torch.as_tensor(value)
+    moments = {
+        f"{key}/{name}": torch.as_tensor(value)
         for name, state in states.items()
         for key, value in state.items()
     }
+    return prefixed("adam", moments)
 
 
 def adam_states(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Undo ``adam_tensors``: Adam's state for each parameter's name."""
     states: dict[str, dict[str, Tensor]] = {}
-    for path, value in tensors.items():
-        kind, _, rest = path.partition("/")
-        if kind == "adam":
-            key, _, name = rest.partition("/")
-            states.setdefault(name, {})[key] = value
+    for path, value in part_of(tensors, "adam").items():
+        key, _, name = path.partition("/")
+        states.setdefault(name, {})[key] = value
     return states
 
 

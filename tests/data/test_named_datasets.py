@@ -33,10 +33,10 @@ def load(own_cache):
     """Return ``load_dataset`` that loads each set once, and skips without MNIST."""
 
     @functools.cache
-    def load_once(name: str, split: str) -> Dataset:
+    def load_once(name: str, split: str, **options: int) -> Dataset:
         if name == "multi-mnist":
             skip_without_mnist()
-        return load_dataset(name, split)
+        return load_dataset(name, split, **options)
 
     return load_once
 
@@ -187,6 +187,16 @@ def test_multi_mnist_with_another_pixel_sum_is_refused(load, tmp_path, monkeypat
     with pytest.raises(DataError, match="add up to 150359554, got 150359555"):
         multi_mnist.load("test")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["multi-mnist", "digits"])
+def test_more_digits_than_usual_come_in_scenes_of_every_count(load, name):
+    data = load(name, "test", max_count=3)
+    shares = np.bincount(data.counts, minlength=4) / len(data)
+    assert ((shares > 0.22) & (shares < 0.28)).all()  # uniform, 5,000 scenes: 0.25 +- 0.006
+    assert data.boxes.shape == (len(data), 3, 4)
+    assert (np.isfinite(data.boxes).all(-1).sum(1) == data.counts).all()
+    assert load(name, "test").counts.max() == 2
 
 
 # Digits
