@@ -112,8 +112,6 @@ class ModelConfig:
     """Hidden layers between the LSTM's state and z_pres, z_where."""
     correct_net: tuple[int, ...] = (200,)
     """Hidden layers between the residual guide's glimpse and its corrections of z_pres, z_where."""
-    glimpse_gradient: float = 0.5
-    """Share of its gradient that reaches the place of the residual guide's glimpse, in [0, 1]."""
     encoder_net: tuple[int, ...] = (400,)
     """Hidden layers of the encoder (window to z_what)."""
     non_linearity: str = "ReLU"
@@ -137,8 +135,6 @@ class ModelConfig:
             len(self.canvas_size) == 2 and min(self.canvas_size) > 0,
             f"canvas_size: expected (height, width) above 0, got {self.canvas_size}.",
         )
-        share = self.glimpse_gradient
-        _require(0 <= share <= 1, f"glimpse_gradient: expected a share in [0, 1], got {share}.")
         _require_success("z_pres_prior", self.z_pres_prior, self.z_pres_prior_raw)
         _require(
             self.non_linearity in NON_LINEARITIES,
@@ -162,7 +158,7 @@ class TrainConfig:
     max_count: int | None = None
     """Most objects in a generated scene; the data set's own if not given."""
 
-    num_steps: Annotated[int, arg(aliases=("-n",))] = 3_000
+    num_steps: Annotated[int, arg(aliases=("-n",))] = 2_500
     """Number of optimisation steps."""
     batch_size: Annotated[int, arg(aliases=("-b",))] = 64
     """Images in a mini-batch."""

@@ -25,7 +25,6 @@ import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .config import ModelConfig
 from .distributions import gaussian, positive, presence
@@ -36,8 +35,7 @@ from .spatial import image_to_object
 if TYPE_CHECKING:
     from .baseline import Baseline
 
-GLIMPSE = 0.5  # scale of the glimpse in predicted scales: it is twice as wide as the window
-BLUR = 3  # pixels of the residual that a pixel of the glimpse is the mean of, along each axis
+GLIMPSE = 2  # width of the glimpse in widths of the predicted window
 
 
 class GuideState(NamedTuple):
@@ -143,7 +141,7 @@ class SceneGuide(nn.Module):
         memory = self.rnn(gates, features[:, :0] if self.basic else features, previous.memory)
         prediction = self.predict(memory[0])
         if self.residual:
-            glimpse = self._glimpse(images - previous.canvas.detach(), prediction[:, 1:4])
+            glimpse = self._glimpse(images - previous.canvas, prediction[:, 1:4])
             prediction = prediction + self.correct(torch.cat((glimpse, memory[0]), dim=-1))
         logits, loc, scale = prediction.split((1, 3, 3), dim=-1)
         z_where_dist = gaussian(self.z_where_loc + loc, self.z_where_scale * positive(scale))
@@ -152,17 +150,13 @@ class SceneGuide(nn.Module):
     def _glimpse(self, residual: Tensor, loc: Tensor) -> Tensor:
         """Look at the residual around a predicted pose: (batch, channels * window_size**2).
 
-        What is drawn is looked at as the image is, as data: no gradient flows to earlier samples.
-        Where to look has a share of its gradient. With none, the prediction and its correction
-        both mend the whole error, and overshoot. With all of it the correction makes up for any
-        prediction, which is then free to drift until the glimpse misses the object.
+        What is drawn, and where to look, are data here, as the image is. A gradient to what is
+        drawn would flow to earlier samples; one to the place would make up for any prediction,
+        which then drifts until the glimpse misses the object.
         """
-        pose = self.z_where_loc + torch.lerp(loc.detach(), loc, self.config.glimpse_gradient)
-        # Scaled as a whole, (s, x, y) keeps its centre -(x, y) / s and looks further around. The
-        # glimpse skips pixels, and a sharp edge has no gradient worth following: blur them first.
-        return self._window(
-            GLIMPSE * pose, F.avg_pool2d(residual, BLUR, stride=1, padding=BLUR // 2)
-        )
+        # Divided as a whole, (s, x, y) keeps its centre -(x, y) / s and looks further around.
+        pose = (self.z_where_loc + loc.detach()) / GLIMPSE
+        return self._window(pose, residual.detach(), reach=GLIMPSE)
 
     def read(self, images: Tensor, z_where: Tensor, memory: tuple[Tensor, Tensor]) -> dist.Normal:
         """Return q(z_what | window at z_where), or q(z_what | h) of the basic guide."""
@@ -170,10 +164,10 @@ class SceneGuide(nn.Module):
             return self.encode(memory[0])
         return self.encode(self._window(z_where, images))
 
-    def _window(self, z_where: Tensor, images: Tensor) -> Tensor:
+    def _window(self, z_where: Tensor, images: Tensor, reach: int = 1) -> Tensor:
         """Cut the windows out, flat: (batch, channels * window_size**2)."""
         window_size = (self.config.window_size, self.config.window_size)
-        return image_to_object(z_where, images, window_size).flatten(1)
+        return image_to_object(z_where, images, window_size, reach).flatten(1)
 
     def path(self, images: Tensor, sample: bool = True) -> Path:
         """Walk T steps as if every object were present.

@@ -40,7 +40,9 @@ def object_to_image(z_where: Tensor, windows: Tensor, canvas_size: tuple[int, in
     return _resample(windows, rows, columns)
 
 
-def image_to_object(z_where: Tensor, images: Tensor, window_size: tuple[int, int]) -> Tensor:
+def image_to_object(
+    z_where: Tensor, images: Tensor, window_size: tuple[int, int], reach: int = 1
+) -> Tensor:
     """Cut the window at each pose out of its image: the inverse of ``object_to_image``.
 
     Window point v reads canvas point (v - (x, y)) / s.
@@ -49,6 +51,8 @@ def image_to_object(z_where: Tensor, images: Tensor, window_size: tuple[int, int
         z_where: (..., 3), rows (s, x, y).
         images: (..., channels, height, width), intensity.
         window_size: (h, w) in pixels.
+        reach: how far from that point a canvas pixel still counts, in pixels along each axis: 1 is
+            bilinear; a window that shrinks what it shows by r reads every pixel with a reach of r.
     Returns: (..., channels, h, w), differentiable in both inputs.
     Raises: ShapeError if the leading axes differ.
     Source: Eslami et al. 2016, figure 2.
@@ -56,8 +60,8 @@ def image_to_object(z_where: Tensor, images: Tensor, window_size: tuple[int, int
     _check_leading_axes(z_where, images)
     scale, shift_x, shift_y = _scale_and_shifts(z_where)
     (h, w), (height, width) = window_size, images.shape[-2:]
-    rows = _tent_weights((_pixel_centres(h, z_where) - shift_y) / scale, height)
-    columns = _tent_weights((_pixel_centres(w, z_where) - shift_x) / scale, width)
+    rows = _tent_weights((_pixel_centres(h, z_where) - shift_y) / scale, height, reach)
+    columns = _tent_weights((_pixel_centres(w, z_where) - shift_x) / scale, width, reach)
     return _resample(images, rows, columns)
 
 
@@ -97,17 +101,22 @@ def _pixel_centres(size: int, like: Tensor) -> Tensor:
     return (2 * pixels + 1) / size - 1
 
 
-def _tent_weights(points: Tensor, size: int) -> Tensor:
-    """Return the bilinear weight of each of ``size`` pixels for each point.
+def _tent_weights(points: Tensor, size: int, reach: int = 1) -> Tensor:
+    """Return the weight of each of ``size`` pixels for each point: a tent, of sum 1.
 
     Args:
         points: (..., n), coordinates in [-1, 1] over those pixels; beyond it the weights fall
-            to 0 within one pixel.
+            to 0 within ``reach`` pixels.
+        size: number of pixels.
+        reach: half the tent's width in pixels.
     Returns: (..., n, size).
     """
     pixels = torch.arange(size, dtype=points.dtype, device=points.device)
     positions = ((points + 1) * size - 1) / 2  # in pixels, 0 at the centre of the first
-    return (1 - (positions[..., None] - pixels).abs()).relu()
+    distances = (positions[..., None] - pixels).abs()
+    if reach == 1:
+        return (1 - distances).relu()
+    return (1 / reach - distances / reach**2).relu()
 
 
 def _resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

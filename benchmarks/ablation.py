@@ -22,8 +22,6 @@ FOLDER = RESULTS / "ablation"
 VARIANTS = {
     "fast": ("the preset", ""),
     "no-glimpse": ("no glimpse of the residual: the tutorial's improved guide", "--guide improved"),
-    "no-glimpse-gradient": ("no gradient of where to look", "--glimpse-gradient 0"),
-    "full-glimpse-gradient": ("all the gradient of where to look", "--glimpse-gradient 1"),
     "no-composites": ("no scenes made from scenes", "--composite-weight 0"),
     "no-mean": ("the last weights, not their running mean", "--ema-decay 0"),
     "no-exploration": ("the guide's count never explores", "--explore 0"),
@@ -51,7 +49,7 @@ class Run:
     steps: int = 1_500
     """Training steps."""
     jobs: int = 2
-    """Single-threaded runs side by side."""
+    """Runs side by side; they share the cores."""
     work: Path = Path("runs/ablation")
     """Folder of the runs."""
 

@@ -36,7 +36,7 @@ class Run:
     """Train both presets."""
 
     jobs: int = 2
-    """Single-threaded runs side by side."""
+    """Runs side by side; they share the cores."""
     work: Path = Path("runs/compare")
     """Folder of the runs."""
 

@@ -30,9 +30,16 @@ class Task:
 
 
 def run_all(tasks: Sequence[Task], jobs: int) -> None:
-    """Train what has no result yet, single-threaded runs side by side; go on with what was cut."""
+    """Train what has no result yet; go on with what was cut.
+
+    Args:
+        tasks: the runs, in the order in which they begin.
+        jobs: runs side by side; they share the cores.
+    """
+    threads = max((os.cpu_count() or 1) // jobs, 1)
     with ThreadPoolExecutor(jobs) as pool:
-        for done in [pool.submit(_run, task) for task in tasks if not task.result.exists()]:
+        missing = [task for task in tasks if not task.result.exists()]
+        for done in [pool.submit(_run, task, jobs, threads) for task in missing]:
             done.result()
 
 
@@ -50,22 +57,23 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def _run(task: Task) -> None:
+def _run(task: Task, jobs: int, threads: int) -> None:
     options = f"{task.options} --out {task.run}"
     if not (task.run / "figures").exists():  # they come last
         interrupted = (task.run / "checkpoint" / "state.json").exists()
-        _air(f"train --quiet {f'--resume {task.run}' if interrupted else options}")
+        _air(f"train --quiet {f'--resume {task.run}' if interrupted else options}", threads)
     lines = [json.loads(line) for line in (task.run / "metrics.jsonl").read_text().splitlines()]
     record = json.loads((task.run / "config.json").read_text())
     result = task.labels | {
-        "command": f"OMP_NUM_THREADS=1 air train {options}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread a run",
+        "command": f"OMP_NUM_THREADS={threads} air train {options}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores; runs side by side: {jobs}, "
+        f"threads a run: {threads}",
         "versions": record["versions"],
         "config": record["config"],
         "evaluations": [{k: x.get(k) for k in MEASURED} for x in lines if "split" in x],
         "measures": {
             name: {"command": f"air evaluate {task.run} {given}"}
-            | json.loads(_air(f"evaluate --json {task.run} {given}"))
+            | json.loads(_air(f"evaluate --json {task.run} {given}", threads))
             for name, given in task.measures.items()
         },
     }
@@ -74,12 +82,12 @@ def _run(task: Task) -> None:
     print(task.result, flush=True)
 
 
-def _air(arguments: str) -> str:
-    """Run `air` on one thread and return what it prints."""
+def _air(arguments: str, threads: int) -> str:
+    """Run `air` on so many threads and return what it prints."""
     return subprocess.run(
         [sys.executable, "-m", "attend_infer_repeat.cli", *shlex.split(arguments)],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
     ).stdout

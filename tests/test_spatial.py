@@ -74,6 +74,18 @@ def test_gradients_equal_finite_differences(function: Callable[..., Tensor]) -> 
     assert torch.autograd.gradcheck(lambda z, y: function(z, y, (6, 7)), (pose, source))
 
 
+@pytest.mark.parametrize("reach", [1, 2, 3])
+def test_longer_reach_is_a_bilinear_look_at_blurred_images(reach: int) -> None:
+    images = F.pad(torch.rand(20, 2, 9, 12), [reach] * 4)  # blurring must not lose any light
+    triangle = reach - torch.arange(1 - reach, reach).abs()
+    kernel = torch.outer(triangle, triangle).expand(2, 1, -1, -1).to(images) / reach**4
+    blurred = F.conv2d(images, kernel, padding=reach - 1, groups=2)
+    poses = random_poses(20)
+    torch.testing.assert_close(
+        image_to_object(poses, images, (5, 4), reach), image_to_object(poses, blurred, (5, 4))
+    )
+
+
 def test_image_to_object_undoes_object_to_image_on_smooth_windows() -> None:
     side, canvas, sd = 40, (240, 200), 0.25
     centres = (2 * torch.arange(side) + 1) / side - 1
