@@ -1,6 +1,6 @@
 """What does each choice of the fast preset contribute?
 
-Trains the preset, and the preset without one choice at a time, for 1,500 steps, and measures the
+Trains the preset, and the preset without one choice at a time, for 1,000 steps, and measures the
 validation split (the last 2,000 training scenes), by which the preset's settings were chosen.
 
     python benchmarks/ablation.py run --data multi-mnist sprites --seeds 0-1
@@ -46,7 +46,7 @@ class Run:
     """Variants of the preset."""
     seeds: str = "0-1"
     """Seeds, such as 0-1 or 3,5,8."""
-    steps: int = 1_500
+    steps: int = 1_000
     """Training steps."""
     jobs: int = 2
     """Runs side by side; they share the cores."""

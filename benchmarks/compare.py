@@ -1,13 +1,13 @@
 """How do the two presets compare at equal time on the same machine?
 
 Trains the command that was published with Pyro's tutorial, shortened to 20,000 of its 200,000
-steps, and the fast preset, one thread each, and draws accuracy and ELBO on the validation split
-against seconds of training.
+steps, and draws its accuracy and ELBO on the validation split against seconds of training, beside
+those of the fast preset's long run (``reproduce.py hour``). One thread each.
 
-    python benchmarks/compare.py run       # about an hour
+    python benchmarks/compare.py run       # about 50 minutes
     python benchmarks/compare.py figure    # docs/images/compare.png
 
-Results: ``benchmarks/results/compare/<preset>.json``.
+Result: ``benchmarks/results/compare/tutorial.json``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import tyro
 from matplotlib.figure import Figure
-from runs import RESULTS, Task, read_results, run_all
+from reproduce import HOUR
+from runs import RESULTS, Task, read_result, run_all
 
 FOLDER = RESULTS / "compare"
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "compare.png"
@@ -25,28 +26,21 @@ PUBLISHED = (
     "-blr 0.1 --z-pres-prior 0.01 --scale-prior-sd 0.2 --predict-net 200 --bl-predict-net 200 "
     "--decoder-output-use-sigmoid --decoder-output-bias -2 --seed 287710"
 )
-OPTIONS = {
-    "tutorial": f"--preset tutorial -n 20000 {PUBLISHED} --eval-every 500",
-    "fast": "--data multi-mnist -n 10000 --eval-every 500",
-}
+TUTORIAL = Task(
+    options=f"--preset tutorial -n 20000 {PUBLISHED} --eval-every 500",
+    run=Path("runs/compare/tutorial"),
+    result=FOLDER / "tutorial.json",
+    labels={"preset": "tutorial"},
+)
 
 
 @dataclass(frozen=True)
 class Run:
-    """Train both presets."""
-
-    jobs: int = 2
-    """Runs side by side; they share the cores."""
-    work: Path = Path("runs/compare")
-    """Folder of the runs."""
+    """Train the tutorial's preset on half of the cores, as the long run of the fast one is."""
 
     def run(self) -> None:
         """Run the command."""
-        tasks = [
-            Task(options, self.work / name, FOLDER / f"{name}.json", {"preset": name})
-            for name, options in OPTIONS.items()
-        ]
-        run_all(tasks, self.jobs)
+        run_all([TUTORIAL], jobs=2)
 
 
 @dataclass(frozen=True)
@@ -57,11 +51,14 @@ class Draw:
         """Run the command."""
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         axes = figure.subplots(1, 2)
-        for result in read_results(FOLDER):
+        for preset, result in (
+            ("tutorial", read_result(TUTORIAL.result)),
+            ("fast", read_result(HOUR / "multi-mnist-0.json")),
+        ):
             points = [e for e in result["evaluations"] if e["split"] == "validation"]
             seconds = [point["seconds"] for point in points]
             for ax, name in zip(axes, ("count_accuracy", "elbo"), strict=True):
-                ax.plot(seconds, [point[name] for point in points], label=result["preset"])
+                ax.plot(seconds, [point[name] for point in points], label=preset)
         for ax, label in zip(axes, ("count accuracy", "ELBO (nats per image)"), strict=True):
             ax.set(xscale="log", xlabel="seconds of training, one core", ylabel=label)
             ax.grid(alpha=0.3)
