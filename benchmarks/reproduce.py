@@ -108,7 +108,7 @@ def table(data: str, results: list[dict[str, Any]]) -> str:
     asked = ASKED[data]
     rows = [_row(result, asked) for result in results]
     successes = sum(row["success"] for row in rows)
-    reached = [row["reached"] for row in rows if row["reached"] is not None]
+    reached = [math.inf if row["reached"] is None else row["reached"] for row in rows]
     columns = [f"s to {asked:.1%}", "at 60 s", "at 120 s", "at the end", "end, s", "ELBO"]
     columns += ["box IoU", "singles misread", "3 objects"]
     lines = [
@@ -125,11 +125,10 @@ def table(data: str, results: list[dict[str, Any]]) -> str:
             f"| {_number(row['three'], '.1%')} |"
         )
     ends = [row["end"] for row in rows]
-    median = f"{statistics.median(reached):.0f} s" if reached else "never"
     lines += [
         "",
-        f"Median time {median}, longest {max(reached, default=math.nan):.0f} s; accuracy at the "
-        f"end: median {statistics.median(ends):.2%}, worst {min(ends):.2%} (seed "
+        f"Median time {_time(statistics.median(reached))}, longest {_time(max(reached))}; accuracy "
+        f"at the end: median {statistics.median(ends):.2%}, worst {min(ends):.2%} (seed "
         f"{min(rows, key=lambda row: row['end'])['seed']}); singles misread: median "
         f"{statistics.median(row['misread'] for row in rows):.2%}.",
         "",
@@ -186,6 +185,10 @@ def _row(result: dict[str, Any], asked: float) -> dict[str, Any]:
         "three": share_right(three["confusion"][3], 3) if three else None,
         "success": last["count_accuracy"] >= asked,
     }
+
+
+def _time(seconds: float) -> str:
+    return "never" if math.isinf(seconds) else f"{seconds:.0f} s"
 
 
 def _number(value: float | None, form: str) -> str:
