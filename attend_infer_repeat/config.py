@@ -103,15 +103,15 @@ class ModelConfig:
 
     guide: Literal["residual", "improved", "basic"] = "residual"
     """Read z_what from the LSTM's state (basic) or from the attention window (improved); residual
-    also takes a glimpse of what is not yet drawn before it decides on z_pres and z_where."""
+    also looks for what is not yet drawn before it decides on z_pres and z_where."""
     rnn_hidden_size: int = 256
     """Size of the guide's LSTM state (and of the baseline's)."""
     embed_net: tuple[int, ...] | None = None
     """Layers between the image and the LSTM; none feeds it the raw pixels."""
     predict_net: tuple[int, ...] = (200,)
-    """Hidden layers between the LSTM's state and z_pres, z_where."""
-    correct_net: tuple[int, ...] = (200,)
-    """Hidden layers between the residual guide's glimpse and its corrections of z_pres, z_where."""
+    """Hidden layers between the LSTM's state (and the glimpse) and z_pres, z_where."""
+    propose_net: tuple[int, ...] = (200,)
+    """Hidden layers that propose where the residual guide takes its glimpse."""
     encoder_net: tuple[int, ...] = (400,)
     """Hidden layers of the encoder (window to z_what)."""
     non_linearity: str = "ReLU"
@@ -129,7 +129,7 @@ class ModelConfig:
             *("scale_prior_mean", "scale_prior_sd", "pos_prior_sd", "likelihood_sd"),
         )
         _require_layers(
-            self, "decoder_net", "embed_net", "predict_net", "correct_net", "encoder_net"
+            self, "decoder_net", "embed_net", "predict_net", "propose_net", "encoder_net"
         )
         _require(
             len(self.canvas_size) == 2 and min(self.canvas_size) > 0,
@@ -158,13 +158,13 @@ class TrainConfig:
     max_count: int | None = None
     """Most objects in a generated scene; the data set's own if not given."""
 
-    num_steps: Annotated[int, arg(aliases=("-n",))] = 2_500
+    num_steps: Annotated[int, arg(aliases=("-n",))] = 2_000
     """Number of optimisation steps."""
     batch_size: Annotated[int, arg(aliases=("-b",))] = 64
     """Images in a mini-batch."""
     learning_rate: Annotated[float, arg(aliases=("-lr",))] = 1e-3
     """Adam's learning rate."""
-    lr_schedule: Literal["constant", "cosine"] = "cosine"
+    lr_schedule: Literal["constant", "cosine"] = "constant"
     """Keep the learning rate, or let it fall to zero along a cosine over all steps."""
     ema_decay: float = 0.99
     """Decay of the running mean of the weights, which is evaluated and saved; 0 takes the last."""
@@ -268,7 +268,6 @@ TUTORIAL = TrainConfig(
     data="multi-mnist",
     num_steps=200_000,
     learning_rate=1e-4,
-    lr_schedule="constant",
     ema_decay=0.0,
     objective="tracegraph",
     explore=0.0,

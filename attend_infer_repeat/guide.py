@@ -1,22 +1,29 @@
 """The inference network: an image is read object by object.
 
     for t = 1..T, while present:
+        r_t       = x - (y_1 + .. + y_{t-1})                  what is not yet drawn
         h_t       = LSTM(x, z_where_{t-1}, z_what_{t-1}, z_pres_{t-1}; h_{t-1})
-        a_t       = predict(h_t) + correct(g_t, h_t),   g_t: a glimpse of what is not yet drawn
+        p_t       = propose(r_t, h_t)                         a place to look at
+        a_t       = predict(glimpse of r_t around p_t, h_t)
         z_pres_t  ~ Bernoulli(p(a_t))
-        z_where_t ~ Normal(mean(a_t), sd(a_t))
-        z_what_t  ~ Normal(mean(w_t), sd(w_t)),         w_t = image_to_object(z_where_t, x)
+        z_where_t ~ Normal(p_t + mean(a_t), sd(a_t))
+        z_what_t  ~ Normal(mean(w_t), sd(w_t)),               w_t = image_to_object(z_where_t, x)
 
-The glimpse looks at the residual x - (y_1 + .. + y_{t-1}) around the pose that h_t predicts. That
-is the residual guide. The improved guide takes no glimpse, a_t = predict(h_t); the basic guide
-moreover reads z_what_t from h_t instead of the window w_t, and its LSTM sees only x.
+That is the residual guide; its LSTM sees x, and ``propose`` sees r_t, shrunk to a window's size.
+The improved guide looks nowhere before it decides: a_t = predict(h_t), and p_t is the prior's mean.
+The basic guide moreover reads z_what_t from h_t, not from w_t, and its LSTM sees only x.
+
+The place p_t is learned apart from the ELBO: it is data to all that follows, and is moved to where
+the object was then found, the mean of z_where_t. Were it moved by the ELBO, or the LSTM through it,
+windows would drift off their objects.
 
 Source: Eslami et al. 2016, section 2.1 and figure 3; Pyro's tutorial for the basic and the improved
-guide. The glimpse of the residual is ours.
+guide. The proposed glimpse of the residual is ours.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,7 +42,10 @@ from .spatial import image_to_object
 if TYPE_CHECKING:
     from .baseline import Baseline
 
-GLIMPSE = 2  # width of the glimpse in widths of the predicted window
+GLIMPSE = 2  # width of the glimpse in widths of the proposed window
+# The place is learned at a fifth of the pace of what is decided there (Adam's steps have one size).
+# Each is relative to the other: at one pace the place chases the decision's errors, without end.
+PACE = 0.2
 
 
 class GuideState(NamedTuple):
@@ -48,6 +58,15 @@ class GuideState(NamedTuple):
     canvas: Tensor  # (batch, channels, height, width), the objects found so far, drawn
 
 
+class Attention(NamedTuple):
+    """What a step decides before it looks at the window."""
+
+    memory: tuple[Tensor, Tensor]  # the LSTM's (h, c), each (batch, rnn_hidden_size)
+    z_pres_logits: Tensor  # (batch,)
+    z_where_dist: dist.Normal  # (batch, 3)
+    place: Tensor  # (batch, 3), the proposed pose p_t
+
+
 class Path(NamedTuple):
     """The guide's walk along 'every object is present', all that q(z | x) needs for any count."""
 
@@ -56,6 +75,7 @@ class Path(NamedTuple):
     z_what_dist: dist.Normal  # (batch, steps, what_dim)
     z_where: Tensor  # (batch, steps, 3)
     z_what: Tensor  # (batch, steps, what_dim)
+    places: Tensor  # (batch, steps, 3), the proposed poses p_t
     canvases: Tensor  # (batch, steps + 1, channels, height, width), after n = 0..T objects
 
     def rows(self, chosen: slice) -> Path:
@@ -88,17 +108,21 @@ class SceneGuide(nn.Module):
         self.basic = config.guide == "basic"
         self.residual = config.guide == "residual"
         what_dim, activation = config.encoder_latent_size, config.non_linearity
-        num_pixels = config.channels * config.canvas_size[0] * config.canvas_size[1]
         window = config.channels * config.window_size**2
-        self.embed = Embedding(num_pixels, config.embed_net, activation)
+        seen = window if self.residual else config.channels * math.prod(config.canvas_size)
+        self.embed = Embedding(seen, config.embed_net, activation)
         self.rnn = ImageLSTM(
             self.embed.out_size, 0 if self.basic else 3 + what_dim + 1, config.rnn_hidden_size
         )
-        self.predict = mlp([config.rnn_hidden_size, *config.predict_net, 1 + 2 * 3], activation)
+        glimpse = 0
         if self.residual:
-            self.correct = mlp(
-                [window + config.rnn_hidden_size, *config.correct_net, 1 + 2 * 3], activation
+            glimpse = window
+            self.propose = mlp(
+                [window + config.rnn_hidden_size, *config.propose_net, 3], activation
             )
+        self.predict = mlp(
+            [glimpse + config.rnn_hidden_size, *config.predict_net, 1 + 2 * 3], activation
+        )
         self.encode = GaussianNetwork(
             config.rnn_hidden_size if self.basic else window,
             config.encoder_net,
@@ -122,7 +146,8 @@ class SceneGuide(nn.Module):
         else:
             z_where = self.z_where_init.expand(num_images, -1)
             z_what = self.z_what_init.expand(num_images, -1)
-        return self.rnn.look(self.embed(images.flatten(1))), GuideState(
+        seen = self._shrunk(images) if self.residual else images.flatten(1)
+        return self.rnn.look(self.embed(seen)), GuideState(
             memory=self.rnn.start(num_images),
             z_pres=images.new_ones(num_images),
             z_where=z_where,
@@ -130,39 +155,48 @@ class SceneGuide(nn.Module):
             canvas=torch.zeros_like(images),
         )
 
-    def attend(
-        self, images: Tensor, gates: Tensor, previous: GuideState
-    ) -> tuple[tuple[Tensor, Tensor], Tensor, dist.Normal]:
-        """Advance the LSTM; return its state, the logits of z_pres (batch,), and q(z_where).
+    def attend(self, images: Tensor, gates: Tensor, previous: GuideState) -> Attention:
+        """Advance the LSTM; decide whether there is one more object, and where.
 
-        The pose is predicted relative to the prior: an untrained guide starts near it.
+        The pose is predicted relative to the place, the place relative to the prior: an untrained
+        guide starts near the prior.
         """
         features = step_features(previous)
         memory = self.rnn(gates, features[:, :0] if self.basic else features, previous.memory)
-        prediction = self.predict(memory[0])
+        seen, place = memory[0], self.z_where_loc.expand(len(images), -1)
         if self.residual:
-            glimpse = self._glimpse(images - previous.canvas, prediction[:, 1:4])
-            prediction = prediction + self.correct(torch.cat((glimpse, memory[0]), dim=-1))
-        logits, loc, scale = prediction.split((1, 3, 3), dim=-1)
-        z_where_dist = gaussian(self.z_where_loc + loc, self.z_where_scale * positive(scale))
-        return memory, logits[:, 0], z_where_dist
+            # What is drawn is data, as the image is: its gradient would flow to earlier samples.
+            residual = (images - previous.canvas).detach()
+            offset = self.propose(torch.cat((self._shrunk(residual), memory[0].detach()), dim=-1))
+            place = place + PACE * self.z_where_scale * offset
+            # Divided as a whole, (s, x, y) keeps its centre -(x, y) / s and looks further around.
+            glimpse = self._window(place.detach() / GLIMPSE, residual, reach=GLIMPSE)
+            seen = torch.cat((glimpse, memory[0]), dim=-1)
+        logits, loc, scale = self.predict(seen).split((1, 3, 3), dim=-1)
+        z_where_dist = gaussian(place.detach() + loc, self.z_where_scale * positive(scale))
+        return Attention(memory, logits[:, 0], z_where_dist, place)
 
-    def _glimpse(self, residual: Tensor, loc: Tensor) -> Tensor:
-        """Look at the residual around a predicted pose: (batch, channels * window_size**2).
+    def place_error(self, place: Tensor, z_where_dist: dist.Normal) -> Tensor:
+        """Return the squared distance of a place to where the object was found.
 
-        What is drawn, and where to look, are data here, as the image is. A gradient to what is
-        drawn would flow to earlier samples; one to the place would make up for any prediction,
-        which then drifts until the glimpse misses the object.
+        Args:
+            place: (..., 3), p_t.
+            z_where_dist: (..., 3), q(z_where_t); its mean is the target, not moved by this.
+        Returns: (...), in squared standard deviations of the prior.
         """
-        # Divided as a whole, (s, x, y) keeps its centre -(x, y) / s and looks further around.
-        pose = (self.z_where_loc + loc.detach()) / GLIMPSE
-        return self._window(pose, residual.detach(), reach=GLIMPSE)
+        return ((place - z_where_dist.mean.detach()) / self.z_where_scale).square().sum(dim=-1)
 
     def read(self, images: Tensor, z_where: Tensor, memory: tuple[Tensor, Tensor]) -> dist.Normal:
         """Return q(z_what | window at z_where), or q(z_what | h) of the basic guide."""
         if self.basic:
             return self.encode(memory[0])
         return self.encode(self._window(z_where, images))
+
+    def _shrunk(self, images: Tensor) -> Tensor:
+        """Show the whole canvas in a window, flat: (batch, channels * window_size**2)."""
+        everything = self.z_where_loc.new_tensor((1.0, 0.0, 0.0)).expand(len(images), -1)
+        reach = math.ceil(max(self.config.canvas_size) / self.config.window_size)
+        return self._window(everything, images, reach)
 
     def _window(self, z_where: Tensor, images: Tensor, reach: int = 1) -> Tensor:
         """Cut the windows out, flat: (batch, channels * window_size**2)."""
@@ -183,17 +217,16 @@ class SceneGuide(nn.Module):
         gates, state = self.start(images)
         steps, canvases = [], [state.canvas]
         for _ in range(self.config.model_steps):
-            memory, logits, z_where_dist = self.attend(images, gates, state)
+            memory, logits, z_where_dist, place = self.attend(images, gates, state)
             z_where = draw(z_where_dist)
             z_what_dist = self.read(images, z_where, memory)
             z_what = draw(z_what_dist)
             canvas = state.canvas + self.draw(z_where, z_what)
             state = GuideState(memory, state.z_pres, z_where, z_what, canvas)
             canvases.append(canvas)
-            steps.append(
-                (logits, *_parameters(z_where_dist), *_parameters(z_what_dist), z_where, z_what)
-            )
-        logits, where_loc, where_scale, what_loc, what_scale, z_where, z_what = (
+            laws = (*_parameters(z_where_dist), *_parameters(z_what_dist))
+            steps.append((logits, *laws, z_where, z_what, place))
+        logits, where_loc, where_scale, what_loc, what_scale, z_where, z_what, places = (
             torch.stack(values, dim=1) for values in zip(*steps, strict=True)
         )
         return Path(
@@ -202,6 +235,7 @@ class SceneGuide(nn.Module):
             gaussian(what_loc, what_scale),
             z_where,
             z_what,
+            places,
             torch.stack(canvases, dim=1),
         )
 
@@ -211,12 +245,16 @@ class SceneGuide(nn.Module):
         self, t: int, images: Tensor, gates: Tensor, previous: GuideState, baseline: Tensor | None
     ) -> GuideState:
         """Find the object of step t (from 0) in each image that is not yet explained."""
-        memory, logits, z_where_dist = self.attend(images, gates, previous)
+        memory, logits, z_where_dist, place = self.attend(images, gates, previous)
         infer = {} if baseline is None else {"baseline": {"baseline_value": baseline}}
         z_pres = pyro.sample(f"z_pres_{t}", presence(logits, previous.z_pres), infer=infer)
         with poutine.mask(mask=z_pres.bool() if self.config.masking else True):
             z_where = pyro.sample(f"z_where_{t}", z_where_dist.to_event(1))
             z_what = pyro.sample(f"z_what_{t}", self.read(images, z_where, memory).to_event(1))
+            if self.residual:
+                # Zero, so that it is no part of the ELBO, with the gradient that moves the place.
+                error = self.place_error(place, z_where_dist)
+                pyro.factor(f"place_{t}", error - error.detach(), has_rsample=True)
         canvas = previous.canvas
         if self.residual:  # the others never look at it
             canvas = canvas + z_pres[:, None, None, None] * self.draw(z_where, z_what)

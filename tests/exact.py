@@ -172,7 +172,7 @@ def fix_attention(air: AIR, outputs: Tensor) -> None:
     """Make every step predict the same (logit, pose mean, pose sd), (7,), whatever it sees."""
     fix_output(air.guide.predict, outputs)
     if air.guide.residual:
-        fix_output(air.guide.correct, torch.zeros(7))
+        fix_output(air.guide.propose, torch.zeros(3))
 
 
 def scale_output(sd: Tensor) -> Tensor:

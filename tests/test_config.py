@@ -199,7 +199,7 @@ BASE = TrainConfig(explore=0.0, composite_weight=0.0)
 
 OTHER_TRAIN: dict[str, Any] = {
     "preset": "tutorial", "data": "sprites", "canvas": 64, "channels": 3, "max_count": 2,
-    "num_steps": 7, "batch_size": 7, "learning_rate": 0.5, "lr_schedule": "constant",
+    "num_steps": 7, "batch_size": 7, "learning_rate": 0.5, "lr_schedule": "cosine",
     "objective": "tracegraph", "baselines": False, "baseline_learning_rate": 0.5,
     "bl_predict_net": (7,), "baseline_scalar": 2.0, "anneal_prior": "lin", "anneal_prior_to": 0.5,
     "anneal_prior_from": 0.5, "explore": 0.25, "explore_steps": 7,

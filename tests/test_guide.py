@@ -21,7 +21,7 @@ from exact import (
 from attend_infer_repeat.baseline import Baseline
 from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.distributions import count_log_prob
-from attend_infer_repeat.guide import GuideState
+from attend_infer_repeat.guide import PACE, GuideState
 
 IMPROVED = replace(TINY, guide="improved")
 BASIC = replace(TINY, guide="basic")
@@ -132,7 +132,7 @@ def test_path_of_means_of_one_image_is_that_of_the_same_row_in_a_batch() -> None
 def test_code_is_read_from_the_window_alone(config: ModelConfig) -> None:
     guide, images = make_air(config).guide, random_images(4)
     gates, state = guide.start(images)
-    memory, _, _ = guide.attend(images, gates, state)
+    memory = guide.attend(images, gates, state).memory
     pose = torch.tensor([[2.0, -0.5, -0.5]]).expand(4, 3)  # the upper left or lower right quarter
     here = guide.read(images, pose, memory)
     assert not torch.allclose(here.loc, guide.read(images, -pose.abs(), memory).loc)
@@ -143,7 +143,7 @@ def test_code_is_read_from_the_window_alone(config: ModelConfig) -> None:
 def test_basic_guide_reads_the_code_from_its_memory_alone() -> None:
     guide, images = make_air(BASIC).guide, random_images(4)
     gates, state = guide.start(images)
-    memory, _, z_where_dist = guide.attend(images, gates, state)
+    memory, _, z_where_dist, _ = guide.attend(images, gates, state)
     law = guide.read(images, z_where_dist.mean, memory)
     elsewhere = guide.read(1 - images, z_where_dist.mean + 1, memory)
     assert torch.equal(law.loc, elsewhere.loc)
@@ -157,7 +157,7 @@ def test_all_but_the_basic_guides_memory_takes_in_the_last_step(
 ) -> None:
     guide, images = make_air(config).guide, random_images(4, config)
     gates, state = guide.start(images)
-    (memory, logits, law), (other_memory, other_logits, other_law) = (
+    (memory, logits, law, _), (other_memory, other_logits, other_law, _) = (
         guide.attend(images, gates, s) for s in (state, altered_step(state))
     )
     for one, other in (
@@ -193,41 +193,71 @@ def test_only_the_residual_guide_looks_at_what_is_drawn(config: ModelConfig, loo
     guide, images = make_air(config).guide, random_images(4, config)
     gates, state = guide.start(images)
     drawn = state._replace(canvas=random_images(4, config))
-    (_, logits, law), (_, other_logits, other_law) = (
+    (_, logits, law, _), (_, other_logits, other_law, _) = (
         guide.attend(images, gates, s) for s in (state, drawn)
     )
     for one, other in ((logits, other_logits), (law.loc, other_law.loc)):
         assert torch.equal(one, other) != looks
 
 
-def test_glimpse_sees_the_surroundings_of_the_predicted_window_and_no_more() -> None:
+def test_glimpse_sees_the_surroundings_of_the_proposed_window_and_no_more() -> None:
     """Only a change of the residual within the glimpse may change what the guide decides."""
     config = replace(TINY, canvas_size=(40, 40), window_size=8)
-    guide, images = make_air(config).guide, torch.zeros(3, 1, 40, 40)
-    gates, state = guide.start(images)
+    guide, residual = make_air(config).guide, torch.zeros(3, 1, 40, 40)
+    images = torch.ones_like(residual)
+    gates, state = guide.start(images)  # the LSTM sees the images, not what is left of them
     # A window half the canvas wide, 10 to the right of its middle: pixels 20 to 40 by 10 to 30.
     # The glimpse is twice as wide: pixels 10 to 50 by 0 to 40.
-    fix_output(guide.predict, torch.tensor([0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0]))
-    images[0, 0, :, 11:15] = images[1, 0, :, :9] = 1.0  # it reads a pixel beyond its edge
-    _, _, law = guide.attend(images, gates, state)
+    fix_output(guide.propose, torch.tensor([0.0, -1.0, 0.0]) / guide.z_where_scale / PACE)
+    residual[0, 0, :, 11:15] = residual[1, 0, :, :9] = 1.0  # it reads a pixel beyond its edge
+    law = guide.attend(images, gates, state._replace(canvas=images - residual)).z_where_dist
     within, beyond, nothing = law.loc
     assert not torch.allclose(within, nothing)
     assert torch.equal(beyond, nothing)
 
 
-def test_the_glimpse_is_data() -> None:
-    """No gradient flows through it: to what is drawn, or to where the glimpse looks."""
+def test_an_object_is_sought_relative_to_the_proposed_place() -> None:
+    guide, images = make_air().guide, torch.zeros(4, 1, 8, 8)  # everywhere the same to see
+    gates, state = guide.start(images)
+    here, there = torch.tensor([0.1, -0.2, 0.3]), torch.tensor([-0.1, 0.5, 0.2])
+    found = []
+    for place in (here, there):
+        fix_output(guide.propose, place / guide.z_where_scale / PACE)
+        attention = guide.attend(images, gates, state)
+        torch.testing.assert_close(attention.place, (guide.z_where_loc + place).expand(4, 3))
+        found.append(attention.z_where_dist)
+    torch.testing.assert_close(found[1].loc - found[0].loc, (there - here).expand(4, 3))
+    torch.testing.assert_close(found[1].scale, found[0].scale)
+
+
+def test_what_is_drawn_and_where_to_look_are_data() -> None:
+    """No gradient flows through the glimpse: to what is drawn, or to the proposed place."""
     guide, images = make_air(gain=2).guide, random_images(4)
     gates, state = guide.start(images)
-    canvas, weights = random_images(4).requires_grad_(), torch.randn(4, 3)
-    _, logits, law = guide.attend(images, gates, state._replace(canvas=canvas))
-    to_canvas, to_prediction = torch.autograd.grad(
-        logits.sum() + (weights * law.loc).sum(),
-        (canvas, guide.predict[-1].bias),
+    canvas = random_images(4).requires_grad_()
+    _, logits, law, _ = guide.attend(images, gates, state._replace(canvas=canvas))
+    gradients = torch.autograd.grad(
+        logits.sum() + (torch.randn(4, 3) * law.loc).sum(),
+        (canvas, *guide.propose.parameters()),
         allow_unused=True,
     )
-    assert to_canvas is None
-    torch.testing.assert_close(to_prediction[1:4], weights.sum(dim=0))
+    assert all(gradient is None for gradient in gradients)
+
+
+def test_the_places_error_moves_the_place_alone_towards_the_object() -> None:
+    guide, images = make_air(gain=2).guide, random_images(4)
+    gates, state = guide.start(images)
+    attention = guide.attend(images, gates, state)
+    error = guide.place_error(attention.place, attention.z_where_dist)
+    away = (attention.place - attention.z_where_dist.mean) / guide.z_where_scale
+    torch.testing.assert_close(error, away.square().sum(dim=-1))
+    names, parameters = zip(*guide.named_parameters(), strict=True)
+    to_place, *gradients = torch.autograd.grad(
+        error.sum(), (attention.place, *parameters), allow_unused=True
+    )
+    torch.testing.assert_close(to_place, 2 * away / guide.z_where_scale)
+    moved = {n for n, g in zip(names, gradients, strict=True) if g is not None}
+    assert moved == {n for n in names if n.startswith("propose.")}
 
 
 @pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
@@ -243,9 +273,8 @@ def test_the_image_reaches_every_law_of_the_guide(config: ModelConfig) -> None:
 def test_every_parameter_of_the_guide_moves_some_law(config: ModelConfig) -> None:
     air = make_air(config)
     path = air.guide.path(random_images(20, config))
-    total = sum(
-        (v * torch.randn_like(v)).sum() for v in (path.z_pres_logits, path.z_where, path.z_what)
-    )
+    values = (path.z_pres_logits, path.z_where, path.z_what, path.places)
+    total = sum((v * torch.randn_like(v)).sum() for v in values)
     names, parameters = zip(*air.guide.named_parameters(), strict=True)
     gradients = torch.autograd.grad(total, parameters, allow_unused=True)
     unused = [n for n, g in zip(names, gradients, strict=True) if g is None or (g == 0).all()]

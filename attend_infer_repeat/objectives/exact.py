@@ -92,6 +92,16 @@ def count_terms(
     )
 
 
+def place_loss(air: AIR, path: Path) -> Tensor:
+    """Return the mean of sum_{t<=n} ``SceneGuide.place_error`` under q(n | path), ().
+
+    It moves the places alone: q(n | path) only says which of them matter.
+    """
+    present = torch.sigmoid(path.z_pres_logits.detach()).cumprod(dim=-1)  # q(n >= t)
+    error = air.guide.place_error(path.places, path.z_where_dist)
+    return (present * error).sum(dim=-1).mean()
+
+
 class Exact(Objective):
     """Adam on the exact objective, over shuffled epochs, and on scenes made from scenes.
 
@@ -118,7 +128,7 @@ class Exact(Objective):
             logits, made_logits = path.z_pres_logits.tensor_split([len(batch)])
             own = path.rows(slice(len(batch)))
             elbo = count_terms(self.air, batch, path=own, explore=self.explore(step)).elbo.mean()
-            loss = -elbo
+            loss = place_loss(self.air, own) - elbo
             if made is not None:
                 loss = loss + self.config.composite_weight * made.loss(made_logits)
             if self.composes and step >= self.config.composite_begin:
