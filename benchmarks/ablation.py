@@ -21,8 +21,9 @@ from runs import RESULTS, Task, parse_seeds, read_results, run_all
 FOLDER = RESULTS / "ablation"
 VARIANTS = {
     "fast": ("the preset", ""),
-    "no-glimpse": ("no glimpse of the residual: the tutorial's improved guide", "--guide improved"),
+    "no-glimpse": ("no place, no glimpse: the tutorial's improved guide", "--guide improved"),
     "no-composites": ("no scenes made from scenes", "--composite-weight 0"),
+    "cosine": ("the learning rate falls to 0 along a cosine", "--lr-schedule cosine"),
     "no-mean": ("the last weights, not their running mean", "--ema-decay 0"),
     "no-exploration": ("the guide's count never explores", "--explore 0"),
     "no-annealing": ("objects cost the same from the start", "--anneal-prior none"),
