@@ -24,26 +24,32 @@ def gaussian(loc: Tensor, scale: Tensor) -> dist.Normal:
     return dist.Normal(loc, scale)
 
 
-class PixelNoise(dist.Normal):
-    """Independent Gaussians with one known standard deviation: ``Normal(loc, sd)``, sooner.
+class PixelNoise(dist.Independent):
+    """Independent Gaussian pixels with one known standard deviation.
 
-    A log-density per pixel takes no logarithm and no division then.
+    Equal to ``Normal(loc, sd).to_event(3)``, but its log-density reads the pixels only twice:
+    -|value - loc|^2 / (2 sd^2) - num_pixels log(sd sqrt(2 pi)).
+
+    Args:
+        loc: (..., channels, height, width).
+        sd: standard deviation.
     """
 
     def __init__(self, loc: Tensor, sd: float) -> None:
         self.sd = sd
-        super().__init__(loc, loc.new_tensor(sd).expand_as(loc))
+        super().__init__(gaussian(loc, loc.new_tensor(sd)), 3)
 
     def expand(self, batch_shape: torch.Size, _instance: None = None) -> PixelNoise:
         """Return the same law for a larger batch."""
-        return PixelNoise(self.loc.expand(batch_shape), self.sd)
+        return PixelNoise(self.mean.expand(torch.Size(batch_shape) + self.event_shape), self.sd)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log-density of each value."""
+        """Return the log-density of each image, (...)."""
         if self._validate_args:
             self._validate_sample(value)
-        log_normaliser = math.log(self.sd * math.sqrt(2 * math.pi))
-        return (value - self.loc).square() * (-0.5 / self.sd**2) - log_normaliser
+        distance = torch.linalg.vector_norm(value - self.mean, dim=(-3, -2, -1))
+        log_normaliser = self.event_shape.numel() * math.log(self.sd * math.sqrt(2 * math.pi))
+        return distance.square() * (-0.5 / self.sd**2) - log_normaliser
 
 
 def positive(unconstrained: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ from .config import ModelConfig
 from .distributions import gaussian, positive, presence
 from .model import intensity
 from .networks import Embedding, GaussianNetwork, ImageLSTM, mlp
-from .spatial import image_to_object
+from .spatial import image_to_object, shrink
 
 if TYPE_CHECKING:
     from .baseline import Baseline
@@ -194,9 +194,7 @@ class SceneGuide(nn.Module):
 
     def _shrunk(self, images: Tensor) -> Tensor:
         """Show the whole canvas in a window, flat: (batch, channels * window_size**2)."""
-        everything = self.z_where_loc.new_tensor((1.0, 0.0, 0.0)).expand(len(images), -1)
-        reach = math.ceil(max(self.config.canvas_size) / self.config.window_size)
-        return self._window(everything, images, reach)
+        return shrink(images, (self.config.window_size, self.config.window_size)).flatten(1)
 
     def _window(self, z_where: Tensor, images: Tensor, reach: int = 1) -> Tensor:
         """Cut the windows out, flat: (batch, channels * window_size**2)."""

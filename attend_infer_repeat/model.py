@@ -92,9 +92,9 @@ class SceneModel(nn.Module):
         zeros = self.z_where_loc.new_zeros(self.config.encoder_latent_size)
         return gaussian(zeros, torch.ones_like(zeros))
 
-    def x_dist(self, canvas: Tensor) -> dist.Independent:
+    def x_dist(self, canvas: Tensor) -> PixelNoise:
         """p(x | canvas), batch shape (...) for a canvas of (..., channels, height, width)."""
-        return PixelNoise(canvas, self.config.likelihood_sd).to_event(3)
+        return PixelNoise(canvas, self.config.likelihood_sd)
 
     def draw(self, z_where: Tensor, z_what: Tensor) -> Tensor:
         """Draw one object per pose and code on a canvas of its own.

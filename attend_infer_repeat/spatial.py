@@ -8,6 +8,8 @@ the intensity is 0. The results equal ``affine_grid`` followed by ``grid_sample`
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -35,8 +37,8 @@ def object_to_image(z_where: Tensor, windows: Tensor, canvas_size: tuple[int, in
     _check_leading_axes(z_where, windows)
     scale, shift_x, shift_y = _scale_and_shifts(z_where)
     (height, width), (h, w) = canvas_size, windows.shape[-2:]
-    rows = _tent_weights(scale * _pixel_centres(height, z_where) + shift_y, h)
-    columns = _tent_weights(scale * _pixel_centres(width, z_where) + shift_x, w)
+    rows = _tent_weights(scale, shift_y, height, h)
+    columns = _tent_weights(scale, shift_x, width, w)
     return _resample(windows, rows, columns)
 
 
@@ -60,8 +62,25 @@ def image_to_object(
     _check_leading_axes(z_where, images)
     scale, shift_x, shift_y = _scale_and_shifts(z_where)
     (h, w), (height, width) = window_size, images.shape[-2:]
-    rows = _tent_weights((_pixel_centres(h, z_where) - shift_y) / scale, height, reach)
-    columns = _tent_weights((_pixel_centres(w, z_where) - shift_x) / scale, width, reach)
+    inverse = 1 / scale
+    rows = _tent_weights(inverse, -shift_y * inverse, h, height, reach)
+    columns = _tent_weights(inverse, -shift_x * inverse, w, width, reach)
+    return _resample(images, rows, columns)
+
+
+def shrink(images: Tensor, window_size: tuple[int, int]) -> Tensor:
+    """Show each whole image in a window: ``image_to_object`` at (1, 0, 0), with enough reach.
+
+    Args:
+        images: (..., channels, height, width), intensity.
+        window_size: (h, w) in pixels.
+    Returns: (..., channels, h, w), differentiable.
+    """
+    (h, w), (height, width) = window_size, images.shape[-2:]
+    reach = max(math.ceil(height / h), math.ceil(width / w))
+    one, zero = images.new_ones(1), images.new_zeros(1)
+    rows = _tent_weights(one, zero, h, height, reach)
+    columns = _tent_weights(one, zero, w, width, reach)
     return _resample(images, rows, columns)
 
 
@@ -101,22 +120,28 @@ def _pixel_centres(size: int, like: Tensor) -> Tensor:
     return (2 * pixels + 1) / size - 1
 
 
-def _tent_weights(points: Tensor, size: int, reach: int = 1) -> Tensor:
-    """Return the weight of each of ``size`` pixels for each point: a tent, of sum 1.
+def _tent_weights(
+    scale: Tensor, shift: Tensor, num_points: int, num_pixels: int, reach: int = 1
+) -> Tensor:
+    """Return the weight of each pixel of a line at points along it: a tent, of sum 1.
+
+    Point i is scale * u_i + shift, where u_i is the centre of the i-th of ``num_points`` pixels;
+    all coordinates run from -1 to 1 over their line. Beyond the line the weights fall to 0 within
+    ``reach`` pixels.
 
     Args:
-        points: (..., n), coordinates in [-1, 1] over those pixels; beyond it the weights fall
-            to 0 within ``reach`` pixels.
-        size: number of pixels.
+        scale, shift: (..., 1).
+        num_points: number of points.
+        num_pixels: number of pixels.
         reach: half the tent's width in pixels.
-    Returns: (..., n, size).
+    Returns: (..., num_points, num_pixels).
     """
-    pixels = torch.arange(size, dtype=points.dtype, device=points.device)
-    positions = ((points + 1) * size - 1) / 2  # in pixels, 0 at the centre of the first
-    distances = (positions[..., None] - pixels).abs()
-    if reach == 1:
-        return (1 - distances).relu()
-    return (1 / reach - distances / reach**2).relu()
+    # In pixels, 0 at the centre of the first, all divided by reach^2: few numbers are, then.
+    unit = num_pixels / (2 * reach**2)
+    points = scale * (unit * _pixel_centres(num_points, scale)) + (shift + 1) * unit
+    pixels = torch.arange(num_pixels, dtype=scale.dtype, device=scale.device)
+    distances = (points[..., None] - (pixels + 0.5) / reach**2).abs()
+    return (1 / reach - distances).relu()
 
 
 def _resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

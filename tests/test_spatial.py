@@ -15,6 +15,7 @@ from attend_infer_repeat.spatial import (
     MIN_SCALE,
     image_to_object,
     object_to_image,
+    shrink,
     window_boxes,
 )
 
@@ -83,6 +84,17 @@ def test_longer_reach_is_a_bilinear_look_at_blurred_images(reach: int) -> None:
     poses = random_poses(20)
     torch.testing.assert_close(
         image_to_object(poses, images, (5, 4), reach), image_to_object(poses, blurred, (5, 4))
+    )
+
+
+@pytest.mark.parametrize(("window", "reach"), [((5, 4), 3), ((9, 12), 1), ((20, 12), 1)])
+def test_a_shrunk_image_is_the_window_over_the_whole_canvas(
+    window: tuple[int, int], reach: int
+) -> None:
+    images = torch.rand(6, 2, 9, 12)
+    everything = torch.tensor([1.0, 0.0, 0.0]).expand(6, 3)
+    torch.testing.assert_close(
+        shrink(images, window), image_to_object(everything, images, window, reach)
     )
 
 

@@ -91,10 +91,8 @@ def _fit_in(scene: Tensor, objects: Tensor, centres: Tensor, zoom: Tensor) -> tu
 
     Returns: the placed objects, as the images, and whether there was such a place, (batch,).
     """
-    tried = place(
-        objects.repeat(TRIES, 1, 1, 1), centres.flatten(0, 1), zoom.repeat(TRIES)
-    ).unflatten(0, (TRIES, len(objects)))
-    fits = ((scene + tried).flatten(2).amax(dim=-1) <= 1).to(zoom.dtype)
+    tried = place(objects, centres, zoom)
+    fits = ((scene + tried).flatten(-3).amax(dim=-1) <= 1).to(zoom.dtype)
     first = fits.argmax(dim=0)
     return tried[first, torch.arange(len(objects), device=first.device)], fits.amax(dim=0)
 
@@ -115,9 +113,9 @@ def place(images: Tensor, centres: Tensor, zoom: Tensor) -> Tensor:
 
     Args:
         images: (batch, channels, height, width), intensity.
-        centres: (batch, 2), where the middle of the ink should be, in pixels (y, x).
+        centres: (..., batch, 2), where the middle of the ink should be, in pixels (y, x).
         zoom: (batch,), at least 1. At 1 the object moves by whole pixels and stays as it is.
-    Returns: (batch, channels, height, width); all the ink lies on the canvas.
+    Returns: (..., batch, channels, height, width); all the ink lies on the canvas.
     """
     size = centres.new_tensor(images.shape[-2:])
     low, high = _ink_extent(images)
@@ -129,8 +127,9 @@ def place(images: Tensor, centres: Tensor, zoom: Tensor) -> Tensor:
     target = torch.where(zoom == 1, middle + (target - middle).round(), target)
     # Canvas point u reads image point s u + (x, y): the target reads the middle.
     shift = (2 * middle / size - 1) - (2 * target / size - 1) / zoom
-    z_where = torch.cat((1 / zoom, shift.flip(-1)), dim=-1)  # (s, x, y)
-    return object_to_image(z_where, images, (images.shape[-2], images.shape[-1]))
+    z_where = torch.cat(((1 / zoom).expand_as(shift[..., :1]), shift.flip(-1)), dim=-1)  # (s, x, y)
+    moved = images.expand(*centres.shape[:-1], *images.shape[1:])
+    return object_to_image(z_where, moved, (images.shape[-2], images.shape[-1]))
 
 
 def _ink_extent(images: Tensor) -> tuple[Tensor, Tensor]:
