@@ -114,15 +114,10 @@ class SceneGuide(nn.Module):
         self.rnn = ImageLSTM(
             self.embed.out_size, 0 if self.basic else 3 + what_dim + 1, config.rnn_hidden_size
         )
-        glimpse = 0
+        num_features = config.rnn_hidden_size + (window if self.residual else 0)
         if self.residual:
-            glimpse = window
-            self.propose = mlp(
-                [window + config.rnn_hidden_size, *config.propose_net, 3], activation
-            )
-        self.predict = mlp(
-            [glimpse + config.rnn_hidden_size, *config.predict_net, 1 + 2 * 3], activation
-        )
+            self.propose = mlp([num_features, *config.propose_net, 3], activation)
+        self.predict = mlp([num_features, *config.predict_net, 1 + 2 * 3], activation)
         self.encode = GaussianNetwork(
             config.rnn_hidden_size if self.basic else window,
             config.encoder_net,
@@ -166,15 +161,18 @@ class SceneGuide(nn.Module):
         seen, place = memory[0], self.z_where_loc.expand(len(images), -1)
         if self.residual:
             # What is drawn is data, as the image is: its gradient would flow to earlier samples.
-            residual = (images - previous.canvas).detach()
-            offset = self.propose(torch.cat((self._shrunk(residual), memory[0].detach()), dim=-1))
-            place = place + PACE * self.z_where_scale * offset
-            # Divided as a whole, (s, x, y) keeps its centre -(x, y) / s and looks further around.
-            glimpse = self._window(place.detach() / GLIMPSE, residual, reach=GLIMPSE)
+            place, glimpse = self._look((images - previous.canvas).detach(), memory[0])
             seen = torch.cat((glimpse, memory[0]), dim=-1)
         logits, loc, scale = self.predict(seen).split((1, 3, 3), dim=-1)
         z_where_dist = gaussian(place.detach() + loc, self.z_where_scale * positive(scale))
         return Attention(memory, logits[:, 0], z_where_dist, place)
+
+    def _look(self, residual: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Propose a place, (batch, 3), and take a glimpse there, (batch, channels * window**2)."""
+        offset = self.propose(torch.cat((self._shrunk(residual), h.detach()), dim=-1))
+        place = self.z_where_loc + PACE * self.z_where_scale * offset
+        # Divided as a whole, (s, x, y) keeps its centre -(x, y) / s and looks further around.
+        return place, self._window(place.detach() / GLIMPSE, residual, reach=GLIMPSE)
 
     def place_error(self, place: Tensor, z_where_dist: dist.Normal) -> Tensor:
         """Return the squared distance of a place to where the object was found.
