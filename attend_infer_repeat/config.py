@@ -186,7 +186,7 @@ class TrainConfig:
     """Steps over which that probability falls to 0."""
     composite_weight: float = 20.0
     """Weight of the loss on scenes made from scenes (exact objective, T > 1); 0 makes none."""
-    composite_begin: int = 250
+    composite_begin: int = 150
     """Steps before the first scenes are made."""
     anneal_prior: Literal["none", "lin", "exp"] = "exp"
     """Move the count prior during training: not at all, linearly, or exponentially."""
@@ -196,7 +196,7 @@ class TrainConfig:
     """Value at which it ends; None stands for --z-pres-prior."""
     anneal_prior_begin: int = 0
     """Steps before it begins to move."""
-    anneal_prior_duration: int = 700
+    anneal_prior_duration: int = 500
     """Steps over which it moves."""
 
     seed: int = 0
