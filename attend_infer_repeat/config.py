@@ -162,7 +162,7 @@ class TrainConfig:
     """Number of optimisation steps."""
     batch_size: Annotated[int, arg(aliases=("-b",))] = 64
     """Images in a mini-batch."""
-    learning_rate: Annotated[float, arg(aliases=("-lr",))] = 1e-3
+    learning_rate: Annotated[float, arg(aliases=("-lr",))] = 1.5e-3
     """Adam's learning rate."""
     lr_schedule: Literal["constant", "cosine"] = "constant"
     """Keep the learning rate, or let it fall to zero along a cosine over all steps."""
