@@ -107,6 +107,7 @@ class SceneGuide(nn.Module):
         self.draw = draw
         self.basic = config.guide == "basic"
         self.residual = config.guide == "residual"
+        self.window_size = (config.window_size, config.window_size)
         what_dim, activation = config.encoder_latent_size, config.non_linearity
         window = config.channels * config.window_size**2
         seen = window if self.residual else config.channels * math.prod(config.canvas_size)
@@ -192,12 +193,11 @@ class SceneGuide(nn.Module):
 
     def _shrunk(self, images: Tensor) -> Tensor:
         """Show the whole canvas in a window, flat: (batch, channels * window_size**2)."""
-        return shrink(images, (self.config.window_size, self.config.window_size)).flatten(1)
+        return shrink(images, self.window_size).flatten(1)
 
     def _window(self, z_where: Tensor, images: Tensor, reach: int = 1) -> Tensor:
         """Cut the windows out, flat: (batch, channels * window_size**2)."""
-        window_size = (self.config.window_size, self.config.window_size)
-        return image_to_object(z_where, images, window_size, reach).flatten(1)
+        return image_to_object(z_where, images, self.window_size, reach).flatten(1)
 
     def path(self, images: Tensor, sample: bool = True) -> Path:
         """Walk T steps as if every object were present.
