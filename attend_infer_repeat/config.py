@@ -114,7 +114,7 @@ class ModelConfig:
     """Hidden layers that propose where the residual guide takes its glimpse."""
     encoder_net: tuple[int, ...] = (400,)
     """Hidden layers of the encoder (window to z_what)."""
-    non_linearity: str = "ReLU"
+    non_linearity: str = "SiLU"
     """Activation of every hidden layer, by its name in torch.nn."""
     masking: bool = True
     """Leave the costs of unused steps out of the objective."""
@@ -287,6 +287,7 @@ TUTORIAL = TrainConfig(
         guide="improved",
         predict_net=(),
         encoder_net=(200,),
+        non_linearity="ReLU",
     ),
 )
 

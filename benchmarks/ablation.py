@@ -28,6 +28,7 @@ VARIANTS = {
     "no-exploration": ("the guide's count never explores", "--explore 0"),
     "no-annealing": ("objects cost the same from the start", "--anneal-prior none"),
     "small-networks": ("encoder and decoder half as wide", "--encoder-net 200 --decoder-net 200"),
+    "relu": ("ReLU in place of SiLU", "--non-linearity ReLU"),
     "tutorial-scale": (
         "the scale prior of the tutorial's command, 3 ± 0.2",
         "--scale-prior-mean 3 --scale-prior-sd 0.2",
