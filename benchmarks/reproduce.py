@@ -43,7 +43,7 @@ class Run:
     """Seeds, such as 0-19 or 3,5,8."""
     jobs: int = 2
     """Runs side by side; they share the cores."""
-    eval_every: int = 250
+    eval_every: int = 125
     """Steps between evaluations on the test split."""
     work: Path = Path("runs/reproduce")
     """Folder of the runs."""
