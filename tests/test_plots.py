@@ -6,10 +6,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from exact import TINY, make_air
 from matplotlib.colors import to_rgba
 from PIL import Image
 
+from attend_infer_repeat import AIR
 from attend_infer_repeat.data import Dataset
 from attend_infer_repeat.errors import DataError, ShapeError
 from attend_infer_repeat.pictures import read_picture, scene_record
@@ -28,8 +30,16 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8)
 
 
-def test_reconstructions_have_a_box_per_object_in_the_colours_of_the_steps(images) -> None:
+@pytest.fixture
+def air() -> AIR:
+    """An untrained AIR that sees objects in noise."""
     air = make_air(gain=3, seed=4)
+    with torch.no_grad():
+        air.guide.predict[-1].bias[0] += 0.5  # the log-odds of one more object
+    return air
+
+
+def test_reconstructions_have_a_box_per_object_in_the_colours_of_the_steps(air, images) -> None:
     figure = reconstructions_figure(air, Dataset("noise", "test", images))
     scenes = air.infer(images)
     assert scenes.counts.sum() > 0
@@ -47,8 +57,8 @@ def test_the_first_three_steps_are_red_green_blue_as_in_the_tutorial() -> None:
     assert STEP_COLORS[:3] == ("red", "green", "blue")
 
 
-def test_annotated_picture_states_the_count(images) -> None:
-    scenes = make_air(gain=3).infer(images)
+def test_annotated_picture_states_the_count(air, images) -> None:
+    scenes = air.infer(images)
     figure = annotated_figure(images[2], scenes, 2)
     assert figure.axes[0].get_title().startswith(f"{scenes.counts[2]} object")
     assert len(figure.axes[0].patches) == scenes.counts[2]
