@@ -124,7 +124,10 @@ class AIR(nn.Module):
             counts = torch.multinomial(count_probs, 1)[:, 0]
         else:
             counts = count_probs.argmax(dim=-1)
-        return self._scenes(counts, count_probs, path.z_where, path.z_what, path.canvases)
+        drawn = torch.zeros_like(path.canvases[0])
+        for n, canvas in enumerate(path.canvases):
+            drawn = torch.where((counts == n)[:, None, None, None], canvas, drawn)
+        return self._scenes(counts, count_probs, path.z_where, path.z_what, drawn)
 
     @torch.no_grad()
     def sample(
@@ -156,8 +159,7 @@ class AIR(nn.Module):
             for values in zip(*((s.z_pres, s.z_where, s.z_what) for s in states), strict=True)
         )
         prior = self.model.count_prior.log_prob().exp().expand(num_scenes, -1)
-        canvases = self.model.canvases(z_where, z_what)
-        scenes = self._scenes(z_pres.sum(dim=1).long(), prior, z_where, z_what, canvases)
+        scenes = self._scenes(z_pres.sum(dim=1).long(), prior, z_where, z_what, drawn=states[-1].x)
         return Scenes(*(tensor.cpu() for tensor in scenes)).numpy()
 
     def _scenes(
@@ -166,7 +168,7 @@ class AIR(nn.Module):
         count_probs: Tensor,
         z_where: Tensor,
         z_what: Tensor,
-        canvases: Tensor,
+        drawn: Tensor,
     ) -> tuple[Tensor, ...]:
         """Return the fields of ``Scenes`` for given counts, in their order."""
         z_pres = torch.arange(self.config.model_steps, device=counts.device) < counts[:, None]
@@ -178,7 +180,7 @@ class AIR(nn.Module):
             z_pres,
             z_where.float(),
             z_what.float(),
-            canvases[torch.arange(len(counts)), counts].float(),
+            drawn.float(),
         )
 
 

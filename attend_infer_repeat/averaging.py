@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .air import AIR
 
@@ -33,7 +34,7 @@ class RunningMean:
             return
         # The mean of few steps is short: else the first weights, of no use, would stay in it.
         decay = min(self.decay, (1 + step) / (10 + step))
-        for mean, weights in zip(self.air.parameters(), self.source.parameters(), strict=True):
-            mean.lerp_(weights, 1 - decay)
+        means, weights = list(self.air.parameters()), list(self.source.parameters())
+        get_ema_multi_avg_fn(decay)(means, weights, None)  # mean += (1 - decay) (weights - mean)
         for kept, current in zip(self.air.buffers(), self.source.buffers(), strict=True):
             kept.copy_(current)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .config import TrainConfig
 from .guide import GuideState, step_features
-from .networks import Embedding, ImageLSTM, mlp
+from .networks import MLP, Embedding, ImageLSTM
 
 
 class Baseline(nn.Module):
@@ -30,7 +30,7 @@ class Baseline(nn.Module):
             self.embed.out_size, 3 + model.encoder_latent_size + 1, model.rnn_hidden_size
         )
         sizes = [model.rnn_hidden_size, *config.bl_predict_net, 1]
-        self.predict = mlp(sizes, model.non_linearity)
+        self.predict = MLP(sizes, model.non_linearity)
 
     def begin(self, images: Tensor) -> Callable[[GuideState], Tensor]:
         """Look at the images; return the function from a guide state to the next b_t (batch,)."""

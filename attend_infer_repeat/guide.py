@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from .config import ModelConfig
 from .distributions import gaussian, positive, presence
 from .model import intensity
-from .networks import Embedding, GaussianNetwork, ImageLSTM, mlp
+from .networks import MLP, Embedding, GaussianNetwork, ImageLSTM
 from .spatial import image_to_object, shrink
 
 if TYPE_CHECKING:
@@ -76,12 +76,22 @@ class Path(NamedTuple):
     z_where: Tensor  # (batch, steps, 3)
     z_what: Tensor  # (batch, steps, what_dim)
     places: Tensor  # (batch, steps, 3), the proposed poses p_t
-    canvases: Tensor  # (batch, steps + 1, channels, height, width), after n = 0..T objects
+    canvases: tuple[
+        Tensor, ...
+    ]  # T + 1 of (batch, channels, height, width), after n = 0..T objects
 
     def rows(self, chosen: slice) -> Path:
         """Return the walk of some of the images."""
-        laws = [gaussian(law.loc[chosen], law.scale[chosen]) for law in self[1:3]]
-        return Path(self.z_pres_logits[chosen], *laws, *(values[chosen] for values in self[3:]))
+        where, what = self.z_where_dist, self.z_what_dist
+        return Path(
+            self.z_pres_logits[chosen],
+            gaussian(where.loc[chosen], where.scale[chosen]),
+            gaussian(what.loc[chosen], what.scale[chosen]),
+            self.z_where[chosen],
+            self.z_what[chosen],
+            self.places[chosen],
+            tuple(canvas[chosen] for canvas in self.canvases),
+        )
 
 
 class SceneGuide(nn.Module):
@@ -117,8 +127,8 @@ class SceneGuide(nn.Module):
         )
         num_features = config.rnn_hidden_size + (window if self.residual else 0)
         if self.residual:
-            self.propose = mlp([num_features, *config.propose_net, 3], activation)
-        self.predict = mlp([num_features, *config.predict_net, 1 + 2 * 3], activation)
+            self.propose = MLP([num_features, *config.propose_net, 3], activation)
+        self.predict = MLP([num_features, *config.predict_net, 1 + 2 * 3], activation)
         self.encode = GaussianNetwork(
             config.rnn_hidden_size if self.basic else window,
             config.encoder_net,
@@ -173,7 +183,7 @@ class SceneGuide(nn.Module):
         offset = self.propose(torch.cat((self._shrunk(residual), h.detach()), dim=-1))
         place = self.z_where_loc + PACE * self.z_where_scale * offset
         # Divided as a whole, (s, x, y) keeps its centre -(x, y) / s and looks further around.
-        return place, self._window(place.detach() / GLIMPSE, residual, reach=GLIMPSE)
+        return place, self._window(place.detach() / GLIMPSE, residual, GLIMPSE)
 
     def place_error(self, place: Tensor, z_where_dist: dist.Normal) -> Tensor:
         """Return the squared distance of a place to where the object was found.
@@ -199,24 +209,36 @@ class SceneGuide(nn.Module):
         """Cut the windows out, flat: (batch, channels * window_size**2)."""
         return image_to_object(z_where, images, self.window_size, reach).flatten(1)
 
-    def path(self, images: Tensor, sample: bool = True) -> Path:
+    def noise(self, images: Tensor) -> Tensor:
+        """Draw what a walk over images needs, at once: (batch, steps, 3 + what_dim), N(0, 1)."""
+        num_latents = 3 + self.config.encoder_latent_size
+        size = len(images), self.config.model_steps, num_latents
+        return torch.randn(size, dtype=images.dtype, device=images.device)
+
+    def path(self, images: Tensor, sample: bool = True, noise: Tensor | None = None) -> Path:
         """Walk T steps as if every object were present.
 
         Args:
             images: (batch, channels, height, width), intensity.
-            sample: draw z_where and z_what (reparametrised), or take their means.
+            sample: draw z_where and z_what, or take their means.
+            noise: what ``noise`` drew for these images; drawn now if None. The draws are
+                reparametrised: mean + sd * noise.
         """
+        if sample and noise is None:
+            noise = self.noise(images)
 
-        def draw(law: dist.Normal) -> Tensor:
-            return law.rsample() if sample else law.mean
+        def draw(law: dist.Normal, t: int, latents: slice) -> Tensor:
+            if noise is None:
+                return law.mean
+            return torch.addcmul(law.loc, law.scale, noise[:, t, latents])
 
         gates, state = self.start(images)
         steps, canvases = [], [state.canvas]
-        for _ in range(self.config.model_steps):
+        for t in range(self.config.model_steps):
             memory, logits, z_where_dist, place = self.attend(images, gates, state)
-            z_where = draw(z_where_dist)
+            z_where = draw(z_where_dist, t, slice(3))
             z_what_dist = self.read(images, z_where, memory)
-            z_what = draw(z_what_dist)
+            z_what = draw(z_what_dist, t, slice(3, None))
             canvas = state.canvas + self.draw(z_where, z_what)
             state = GuideState(memory, state.z_pres, z_where, z_what, canvas)
             canvases.append(canvas)
@@ -232,7 +254,7 @@ class SceneGuide(nn.Module):
             z_where,
             z_what,
             places,
-            torch.stack(canvases, dim=1),
+            tuple(canvases),
         )
 
     # The Pyro program.

@@ -10,14 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from .distributions import gaussian, positive
+from .provenance import one_operation
 
 
-def mlp(sizes: Sequence[int], non_linearity: str) -> nn.Sequential:
-    """Return linear layers through ``sizes`` with a non-linearity between each two."""
-    layers: list[nn.Module] = []
-    for size_in, size_out in pairwise(sizes):
-        layers += [nn.Linear(size_in, size_out), getattr(nn, non_linearity)()]
-    return nn.Sequential(*layers[:-1])
+class MLP(nn.Sequential):
+    """Linear layers through ``sizes`` with a non-linearity between each two."""
+
+    def __init__(self, sizes: Sequence[int], non_linearity: str) -> None:
+        layers: list[nn.Module] = []
+        for size_in, size_out in pairwise(sizes):
+            layers += [nn.Linear(size_in, size_out), getattr(nn, non_linearity)()]
+        super().__init__(*layers[:-1])
+
+    @one_operation
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (..., sizes[0]) to (..., sizes[-1])."""
+        return super().forward(features)
 
 
 class Embedding(nn.Sequential):
@@ -28,7 +36,7 @@ class Embedding(nn.Sequential):
         self.out_size = num_pixels
         if layers:
             self.out_size = layers[-1]
-            self.extend([mlp([num_pixels, *layers], non_linearity), getattr(nn, non_linearity)()])
+            self.extend([MLP([num_pixels, *layers], non_linearity), getattr(nn, non_linearity)()])
 
 
 class Decoder(nn.Module):
@@ -47,8 +55,9 @@ class Decoder(nn.Module):
         self.window = window
         self.output_bias = output_bias or 0.0
         self.use_sigmoid = use_sigmoid
-        self.layers = mlp([what_dim, *hidden, math.prod(window)], non_linearity)
+        self.layers = MLP([what_dim, *hidden, math.prod(window)], non_linearity)
 
+    @one_operation
     def forward(self, z_what: Tensor) -> Tensor:
         """Decode each code."""
         out = self.layers(z_what) + self.output_bias
@@ -61,7 +70,7 @@ class GaussianNetwork(nn.Module):
 
     def __init__(self, in_size: int, hidden: Sequence[int], out_size: int, non_linearity: str):
         super().__init__()
-        self.layers = mlp([in_size, *hidden, 2 * out_size], non_linearity)
+        self.layers = MLP([in_size, *hidden, 2 * out_size], non_linearity)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the law of the output given the features."""
@@ -90,6 +99,7 @@ class ImageLSTM(nn.Module):
         """Return the learned first state (h, c), each (batch, hidden_size)."""
         return self.h_init.expand(batch_size, -1), self.c_init.expand(batch_size, -1)
 
+    @one_operation
     def forward(
         self, image_gates: Tensor, step_input: Tensor, state: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
@@ -102,7 +112,7 @@ class ImageLSTM(nn.Module):
         Returns: the next (h, c).
         """
         h, c = state
-        gates = image_gates + self.step(torch.cat((step_input, h), dim=-1))
+        gates = torch.addmm(image_gates, torch.cat((step_input, h), dim=-1), self.step.weight.t())
         input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=-1)
         c = torch.sigmoid(forget_gate) * c + torch.sigmoid(input_gate) * torch.tanh(candidate)
         return torch.sigmoid(output_gate) * torch.tanh(c), c

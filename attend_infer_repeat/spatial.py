@@ -1,9 +1,11 @@
 """Between window and canvas: the spatial transformer (Jaderberg et al. 2015), axis by axis.
 
-A pose z_where = (s, x, y) scales and shifts but never turns, so bilinear interpolation splits
-into one matrix for the rows and one for the columns: image = R @ window @ C^T. Coordinates
-run from -1 to 1 over an image, pixel centres as in ``align_corners=False``; outside an image
-the intensity is 0. The results equal ``affine_grid`` followed by ``grid_sample``.
+A pose z_where = (s, x, y) scales and shifts but never turns, so the points that are read form a
+grid of columns x_j and rows y_i. Coordinates run from -1 to 1 over an image, pixel centres as in
+``align_corners=False``; outside an image the intensity is 0.
+
+Bilinear reading is ``grid_sample``'s: the results equal ``affine_grid`` followed by it. What
+reaches further splits into a matrix for the rows and one for the columns: R @ image @ C^T.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .errors import ShapeError
+from .provenance import one_operation
 
 # The smallest scale that is ever used: a window five canvases wide. Differs from the paper,
 # where s may be any real number: a scale of 0 in image_to_object divides by zero and a negative
@@ -21,6 +25,7 @@ from .errors import ShapeError
 MIN_SCALE = 0.2
 
 
+@one_operation
 def object_to_image(z_where: Tensor, windows: Tensor, canvas_size: tuple[int, int]) -> Tensor:
     """Paint each window at its place on an empty canvas.
 
@@ -36,12 +41,10 @@ def object_to_image(z_where: Tensor, windows: Tensor, canvas_size: tuple[int, in
     """
     _check_leading_axes(z_where, windows)
     scale, shift_x, shift_y = _scale_and_shifts(z_where)
-    (height, width), (h, w) = canvas_size, windows.shape[-2:]
-    rows = _tent_weights(scale, shift_y, height, h)
-    columns = _tent_weights(scale, shift_x, width, w)
-    return _resample(windows, rows, columns)
+    return _read(windows, scale, shift_x, shift_y, canvas_size)
 
 
+@one_operation
 def image_to_object(
     z_where: Tensor, images: Tensor, window_size: tuple[int, int], reach: int = 1
 ) -> Tensor:
@@ -61,11 +64,8 @@ def image_to_object(
     """
     _check_leading_axes(z_where, images)
     scale, shift_x, shift_y = _scale_and_shifts(z_where)
-    (h, w), (height, width) = window_size, images.shape[-2:]
     inverse = 1 / scale
-    rows = _tent_weights(inverse, -shift_y * inverse, h, height, reach)
-    columns = _tent_weights(inverse, -shift_x * inverse, w, width, reach)
-    return _resample(images, rows, columns)
+    return _read(images, inverse, -shift_x * inverse, -shift_y * inverse, window_size, reach)
 
 
 def shrink(images: Tensor, window_size: tuple[int, int]) -> Tensor:
@@ -79,9 +79,7 @@ def shrink(images: Tensor, window_size: tuple[int, int]) -> Tensor:
     (h, w), (height, width) = window_size, images.shape[-2:]
     reach = max(math.ceil(height / h), math.ceil(width / w))
     one, zero = images.new_ones(1), images.new_zeros(1)
-    rows = _tent_weights(one, zero, h, height, reach)
-    columns = _tent_weights(one, zero, w, width, reach)
-    return _resample(images, rows, columns)
+    return _read_far(images, one, zero, zero, window_size, reach)
 
 
 def window_boxes(z_where: Tensor, canvas_size: tuple[int, int]) -> Tensor:
@@ -120,8 +118,51 @@ def _pixel_centres(size: int, like: Tensor) -> Tensor:
     return (2 * pixels + 1) / size - 1
 
 
+def _read(
+    images: Tensor,
+    scale: Tensor,
+    shift_x: Tensor,
+    shift_y: Tensor,
+    size: tuple[int, int],
+    reach: int = 1,
+) -> Tensor:
+    """Read images at the points scale * u + (shift_x, shift_y), u the pixel centres of ``size``.
+
+    Args:
+        images: (..., channels, h, w).
+        scale, shift_x, shift_y: (..., 1).
+        size: (height, width) of what is returned.
+        reach: see ``image_to_object``.
+    Returns: (..., channels, height, width).
+    """
+    if reach > 1:
+        return _read_far(images, scale, shift_x, shift_y, size, reach)
+    height, width = size
+    x = scale * _pixel_centres(width, scale) + shift_x  # (..., width)
+    y = scale * _pixel_centres(height, scale) + shift_y  # (..., height)
+    whole = *scale.shape[:-1], height, width
+    grid = torch.stack((x[..., None, :].expand(whole), y[..., None].expand(whole)), dim=-1)
+    flat = images.reshape(-1, *images.shape[-3:])  # grid_sample knows one leading axis
+    out = F.grid_sample(flat, grid.reshape(-1, height, width, 2), align_corners=False)
+    return out.reshape(*images.shape[:-2], height, width)
+
+
+def _read_far(
+    images: Tensor,
+    scale: Tensor,
+    shift_x: Tensor,
+    shift_y: Tensor,
+    size: tuple[int, int],
+    reach: int,
+) -> Tensor:
+    """Read with any reach; all else as in ``_read``."""
+    rows = _tent_weights(scale, shift_y, size[0], images.shape[-2], reach)
+    columns = _tent_weights(scale, shift_x, size[1], images.shape[-1], reach)
+    return rows[..., None, :, :] @ images @ columns[..., None, :, :].transpose(-1, -2)
+
+
 def _tent_weights(
-    scale: Tensor, shift: Tensor, num_points: int, num_pixels: int, reach: int = 1
+    scale: Tensor, shift: Tensor, num_points: int, num_pixels: int, reach: int
 ) -> Tensor:
     """Return the weight of each pixel of a line at points along it: a tent, of sum 1.
 
@@ -142,8 +183,3 @@ def _tent_weights(
     pixels = torch.arange(num_pixels, dtype=scale.dtype, device=scale.device)
     distances = (points[..., None] - (pixels + 0.5) / reach**2).abs()
     return (1 / reach - distances).relu()
-
-
-def _resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Apply row weights (..., n, h) and column weights (..., m, w) to every channel."""
-    return rows[..., None, :, :] @ images @ columns[..., None, :, :].transpose(-1, -2)

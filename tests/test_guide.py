@@ -172,7 +172,8 @@ def test_all_but_the_basic_guides_memory_takes_in_the_last_step(
 def test_path_holds_the_canvas_after_every_object(config: ModelConfig) -> None:
     air = make_air(config)
     path = air.guide.path(random_images(4, config))
-    torch.testing.assert_close(path.canvases, air.model.canvases(path.z_where, path.z_what))
+    canvases = torch.stack(path.canvases, dim=1)
+    torch.testing.assert_close(canvases, air.model.canvases(path.z_where, path.z_what))
 
 
 def test_residual_guides_canvas_holds_the_objects_that_are_present() -> None:

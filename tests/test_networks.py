@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from attend_infer_repeat.config import NON_LINEARITIES
-from attend_infer_repeat.networks import Decoder, Embedding, GaussianNetwork, ImageLSTM, mlp
+from attend_infer_repeat.networks import MLP, Decoder, Embedding, GaussianNetwork, ImageLSTM
 
 
 @pytest.mark.parametrize("step_size", [0, 5])
@@ -94,9 +94,9 @@ def test_embedding_hands_over_the_pixels_unless_it_has_layers() -> None:
 
 @pytest.mark.parametrize("non_linearity", NON_LINEARITIES)
 def test_every_non_linearity_of_the_config_exists(non_linearity: str) -> None:
-    assert mlp([2, 3, 1], non_linearity)(torch.randn(4, 2)).shape == (4, 1)
+    assert MLP([2, 3, 1], non_linearity)(torch.randn(4, 2)).shape == (4, 1)
 
 
 def test_mlp_ends_in_a_linear_layer() -> None:
-    layers = mlp([2, 3, 4, 1], "ReLU")
+    layers = MLP([2, 3, 4, 1], "ReLU")
     assert [type(layer) for layer in layers] == [nn.Linear, nn.ReLU] * 2 + [nn.Linear]

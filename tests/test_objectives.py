@@ -360,7 +360,7 @@ def test_training_raises_the_elbo(name: str, guide: str) -> None:
             return count_terms(air, (images.double() / 255).repeat(8, 1, 1, 1)).elbo
 
     before = elbo()
-    reported = [objective.step(step, 1.0) for step in range(40)]
+    reported = [objective.step(step, 1.0) for step in range(80)]
     after = elbo()
     error = (before.var() / len(before) + after.var() / len(after)).sqrt()
     assert after.mean() > before.mean() + 5 * error

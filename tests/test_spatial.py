@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from attend_infer_repeat import ShapeError
 from attend_infer_repeat.spatial import (
     MIN_SCALE,
+    _read,
+    _read_far,
     image_to_object,
     object_to_image,
     shrink,
@@ -75,6 +77,21 @@ def test_gradients_equal_finite_differences(function: Callable[..., Tensor]) -> 
     assert torch.autograd.gradcheck(lambda z, y: function(z, y, (6, 7)), (pose, source))
 
 
+@pytest.mark.parametrize("function", BOTH)
+def test_single_precision_errs_by_rounding_alone(function: Callable[..., Tensor]) -> None:
+    """The bound: coordinates of about 5 canvases, 50 pixels each, to within a few half-ulps."""
+    source_size, size = (
+        ((28, 28), (50, 50)) if function is object_to_image else ((50, 50), (28, 28))
+    )
+    pose, source = random_poses(200).requires_grad_(), torch.rand(200, 1, *source_size)
+    exact = function(pose, source, size)
+    single_pose = pose.detach().float().requires_grad_()
+    single = function(single_pose, source.float(), size)
+    ulp = torch.finfo(torch.float32).eps
+    # A point errs by some ulps of its coordinate, up to 8 * 25 pixels; neighbours differ by <= 1.
+    torch.testing.assert_close(single.double(), exact, rtol=0, atol=4 * 200 * ulp)
+
+
 @pytest.mark.parametrize("reach", [1, 2, 3])
 def test_longer_reach_is_a_bilinear_look_at_blurred_images(reach: int) -> None:
     images = F.pad(torch.rand(20, 2, 9, 12), [reach] * 4)  # blurring must not lose any light
@@ -84,6 +101,15 @@ def test_longer_reach_is_a_bilinear_look_at_blurred_images(reach: int) -> None:
     poses = random_poses(20)
     torch.testing.assert_close(
         image_to_object(poses, images, (5, 4), reach), image_to_object(poses, blurred, (5, 4))
+    )
+
+
+def test_bilinear_reading_is_that_of_reach_one() -> None:
+    images, scale = torch.rand(20, 2, 9, 12), torch.empty(20, 1).uniform_(0.2, 2)
+    shift_x, shift_y = torch.empty(2, 20, 1).uniform_(-1, 1)
+    torch.testing.assert_close(
+        _read(images, scale, shift_x, shift_y, (5, 4)),
+        _read_far(images, scale, shift_x, shift_y, (5, 4), reach=1),
     )
 
 
