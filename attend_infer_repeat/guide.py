@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyro
@@ -233,20 +234,24 @@ class SceneGuide(nn.Module):
             return torch.addcmul(law.loc, law.scale, noise[:, t, latents])
 
         gates, state = self.start(images)
-        steps, canvases = [], [state.canvas]
+        steps, drawn = [], []
         for t in range(self.config.model_steps):
             memory, logits, z_where_dist, place = self.attend(images, gates, state)
             z_where = draw(z_where_dist, t, slice(3))
             z_what_dist = self.read(images, z_where, memory)
             z_what = draw(z_what_dist, t, slice(3, None))
-            canvas = state.canvas + self.draw(z_where, z_what)
+            canvas = state.canvas
+            if self.residual:  # the others never look at it
+                drawn.append(self.draw(z_where, z_what))
+                canvas = canvas + drawn[-1].detach()
             state = GuideState(memory, state.z_pres, z_where, z_what, canvas)
-            canvases.append(canvas)
             laws = (*_parameters(z_where_dist), *_parameters(z_what_dist))
             steps.append((logits, *laws, z_where, z_what, place))
         logits, where_loc, where_scale, what_loc, what_scale, z_where, z_what, places = (
             torch.stack(values, dim=1) for values in zip(*steps, strict=True)
         )
+        # Nothing that was found later is needed to draw it: all objects at once, if not drawn yet.
+        objects = drawn or self.draw(z_where, z_what).unbind(dim=1)
         return Path(
             logits,
             gaussian(where_loc, where_scale),
@@ -254,7 +259,7 @@ class SceneGuide(nn.Module):
             z_where,
             z_what,
             places,
-            tuple(canvases),
+            tuple(accumulate(objects, initial=torch.zeros_like(images))),
         )
 
     # The Pyro program.

@@ -22,13 +22,12 @@ from dataclasses import dataclass
 import pyro
 import torch
 from torch import Tensor
-from torch.distributions import kl_divergence
 from torch.nn import functional as F
 
 from ..air import AIR
 from ..checkpoints import part_of, prefixed
 from ..config import TrainConfig
-from ..distributions import count_log_prob, mix_with_uniform
+from ..distributions import count_log_prob, gaussian_kl, mix_with_uniform
 from ..guide import Path
 from ..model import intensity
 from ..schedules import Anneal
@@ -81,8 +80,8 @@ def count_terms(
     Source: the formula at the head of this file.
     """
     path = air.guide.path(images) if path is None else path
-    kl_where = kl_divergence(path.z_where_dist, air.model.z_where_dist()).sum(dim=-1)
-    kl_what = kl_divergence(path.z_what_dist, air.model.z_what_dist()).sum(dim=-1)
+    kl_where = gaussian_kl(path.z_where_dist, air.model.z_where_dist()).sum(dim=-1)
+    kl_what = gaussian_kl(path.z_what_dist, air.model.z_what_dist()).sum(dim=-1)
     return CountTerms(
         log_likelihood=air.model.log_likelihood(path.canvases, images),
         log_p=air.model.count_prior.log_prob().to(images.dtype),
@@ -123,17 +122,17 @@ class Exact(Objective):
         indices = mini_batch(step, len(self.images), self.batch_size, self.config.seed)
         batch = intensity(self.images[indices.to(self.images.device)])
         made = self.made
+        self.optimizer.zero_grad()
         with pyro.validation_enabled(False):  # the laws' checks would cost more than the laws
             path = self.air.guide.path(batch if made is None else torch.cat((batch, made.images)))
             logits, made_logits = path.z_pres_logits.tensor_split([len(batch)])
-            own = path.rows(slice(len(batch)))
+            own = path if made is None else path.rows(slice(len(batch)))
             elbo = count_terms(self.air, batch, path=own, explore=self.explore(step)).elbo.mean()
             loss = place_loss(self.air, own) - elbo
             if made is not None:
                 loss = loss + self.config.composite_weight * made.loss(made_logits)
             if self.composes and step >= self.config.composite_begin:
                 self.made = compose(batch, count_log_prob(logits.detach()))
-        self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         return elbo.detach()
