@@ -20,7 +20,7 @@ from .arrays import as_images
 from .config import ModelConfig
 from .distributions import count_log_prob
 from .errors import ShapeError
-from .guide import SceneGuide
+from .guide import Path, SceneGuide
 from .model import SceneModel, intensity
 from .spatial import window_boxes
 
@@ -66,6 +66,13 @@ class AIR(nn.Module):
         self.config = config
         self.model = SceneModel(config)
         self.guide = SceneGuide(config, self.model.z_where_dist(), self.model.draw)
+
+    def forward(self, images: Tensor, noise: Tensor) -> Path:
+        """Walk over images, (batch, channels, height, width), intensity: see ``SceneGuide.path``.
+
+        All that training differentiates comes from here, so that processes can share the work.
+        """
+        return self.guide.path(images, noise=noise)
 
     @property
     def device(self) -> torch.device:

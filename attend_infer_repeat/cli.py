@@ -38,6 +38,7 @@ class Train:
       air train --data sprites --canvas 64 -t 5             other sizes
       air train --preset tutorial -n 20000 -blr 0.1         the tutorial's estimator
       air train --resume runs/mnist                         go on after an interruption
+      torchrun --nproc-per-node 2 --no-python air train     two processes, one model
     """
 
     training: OmitArgPrefixes[TrainConfig]
@@ -47,6 +48,8 @@ class Train:
     """Go on with the run in this folder, with its settings."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+    compile: bool = False
+    """Compile the exact objective: CUDA graphs on a GPU; a C++ compiler is needed on a CPU."""
     quiet: bool = False
     """Show no progress."""
 
@@ -59,6 +62,7 @@ class Train:
             self.out,
             resume=self.resume,
             device=self.device,
+            compiled=self.compile,
             quiet=self.quiet,
         )
 

@@ -47,7 +47,7 @@ class PixelNoise(dist.Independent):
 
     def __init__(self, loc: Tensor, sd: float) -> None:
         self.sd = sd
-        super().__init__(gaussian(loc, loc.new_tensor(sd)), 3)
+        super().__init__(gaussian(loc, loc.new_full((), sd)), 3)
 
     def expand(self, batch_shape: torch.Size, _instance: None = None) -> PixelNoise:
         """Return the same law for a larger batch."""

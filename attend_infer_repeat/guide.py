@@ -210,11 +210,13 @@ class SceneGuide(nn.Module):
         """Cut the windows out, flat: (batch, channels * window_size**2)."""
         return image_to_object(z_where, images, self.window_size, reach).flatten(1)
 
-    def noise(self, images: Tensor) -> Tensor:
-        """Draw what a walk over images needs, at once: (batch, steps, 3 + what_dim), N(0, 1)."""
+    def noise(self, num_images: int) -> Tensor:
+        """Draw what a walk needs, at once: (num_images, steps, 3 + what_dim), from N(0, 1)."""
         num_latents = 3 + self.config.encoder_latent_size
-        size = len(images), self.config.model_steps, num_latents
-        return torch.randn(size, dtype=images.dtype, device=images.device)
+        like = self.z_where_loc
+        return torch.randn(
+            (num_images, self.config.model_steps, num_latents), dtype=like.dtype, device=like.device
+        )
 
     def path(self, images: Tensor, sample: bool = True, noise: Tensor | None = None) -> Path:
         """Walk T steps as if every object were present.
@@ -226,7 +228,7 @@ class SceneGuide(nn.Module):
                 reparametrised: mean + sd * noise.
         """
         if sample and noise is None:
-            noise = self.noise(images)
+            noise = self.noise(len(images))
 
         def draw(law: dist.Normal, t: int, latents: slice) -> Tensor:
             if noise is None:

@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,10 +21,10 @@ from .averaging import RunningMean
 from .checkpoints import Checkpoint, part_of, prefixed, read_checkpoint, save_checkpoint
 from .config import TrainConfig, differences, for_images
 from .data import Dataset, hold_out, load_dataset
-from .devices import find_device
 from .errors import AirError, CheckpointError, ConfigError, DataError
 from .evaluation import Evaluation, evaluate
 from .objectives import OBJECTIVES, Objective
+from .processes import Processes, join
 from .progress import Progress
 from .runs import Metrics, metrics_log, new_run, write_config
 from .schedules import Anneal, cosine_decay
@@ -43,37 +43,61 @@ def train(
     *,
     resume: str | Path | None = None,
     device: str = "auto",
+    compiled: bool = False,
     quiet: bool = False,
 ) -> Path:
     """Train an AIR and write a run's folder.
+
+    Under ``torchrun``, all its processes train one model, and the first one writes.
 
     Args:
         config: the settings; ``model.canvas_size`` and ``model.channels`` are taken from the data.
         out: the run's folder, new or empty; by default one below ``runs/``.
         resume: go on with the run in this folder instead, from its last checkpoint.
         device: ``cpu``, ``cuda``, ``cuda:1``, ..., or ``auto`` for a GPU where there is one.
+        compiled: run the exact objective compiled, where a compiler is present.
         quiet: show no progress.
     Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt.
     Raises: ConfigError, DataError or CheckpointError for what cannot be used; TrainingError if
         the ELBO stops being a finite number.
     """
-    trained_on = find_device(device)
+    processes = join(device)
+    run, finished = _run(config, out, resume, processes, compiled, quiet)
+    processes.leave()
+    if not finished:
+        raise KeyboardInterrupt
+    return run
+
+
+def _run(
+    config: TrainConfig,
+    out: str | Path | None,
+    resume: str | Path | None,
+    processes: Processes,
+    compiled: bool,
+    quiet: bool,
+) -> tuple[Path, bool]:
+    """Do what ``train`` does; return the run's folder, and whether it was trained to the end."""
     checkpoint = None if resume is None else read_checkpoint(resume)
-    data, held_out = hold_out(load_training_data(config))
+    with processes.first_goes_first():  # generated and downloaded data are kept
+        data, held_out = hold_out(load_training_data(config))
     config = for_images(config, data.canvas_size, data.channels)
     if checkpoint is None:
-        run = new_run(config, None if out is None else Path(out))
+        given = None if out is None else Path(out)
+        run = processes.from_first(new_run(config, given) if processes.is_first else Path())
     else:
         run = Path(resume)  # type: ignore[arg-type]
         _check_resumable(run, checkpoint, config, out)
-    state = _start(config, data, trained_on, checkpoint)
-    write_config(run, config)
+    state = _start(config, data, processes, checkpoint, compiled)
+    if processes.is_first:
+        write_config(run, config)
     if config.eval_split == "test":
         held_out = load_training_data(config, "test")
-    with Progress(config, state.step, run, quiet) as progress:
-        _train(state, run, held_out, progress)
-        _finish(state, run, progress)
-    return run
+    with Progress(config, state.step, run, quiet or not processes.is_first) as progress:
+        finished = _train(state, run, held_out, progress)
+        if finished and processes.is_first:
+            _finish(state, run, progress)
+    return run, finished
 
 
 def load_training_data(config: TrainConfig, split: str = "train", **options: int) -> Dataset:
@@ -102,6 +126,11 @@ class TrainingState:
         """The model as it is evaluated and saved."""
         return self.mean.air
 
+    @property
+    def processes(self) -> Processes:
+        """Those that train together."""
+        return self.objective.processes
+
 
 def _check_resumable(
     run: Path, checkpoint: Checkpoint, config: TrainConfig, out: Path | str | None
@@ -129,42 +158,55 @@ def _check_resumable(
 
 
 def _start(
-    config: TrainConfig, data: Dataset, device: torch.device, checkpoint: Checkpoint | None
+    config: TrainConfig,
+    data: Dataset,
+    processes: Processes,
+    checkpoint: Checkpoint | None,
+    compiled: bool,
 ) -> TrainingState:
     """Make the model and its objective, new from the seed or as the checkpoint left them."""
-    images = as_images(data.images, config.model).to(device)
+    images = as_images(data.images, config.model).to(processes.device)
     torch.manual_seed(config.seed)
-    air = AIR(config.model).to(device)
-    objective = OBJECTIVES[config.objective](air, images, config)
+    air = AIR(config.model).to(processes.device)
     mean = RunningMean(air, config.ema_decay)
+    objective = OBJECTIVES[config.objective](air, images, config, processes, compiled)
     if checkpoint is None:
         return TrainingState(config, objective, mean, step=0, seconds=0.0)
     mean.air.load_state_dict(checkpoint.tensors("model"))
     tensors = checkpoint.tensors("training")
     air.load_state_dict(part_of(tensors, "weights"))
     objective.restore(part_of(tensors, "objective"))
-    _restore_generators(part_of(tensors, "generator"), device)
+    _restore_generators(part_of(tensors, "generator"), processes.device)
     return TrainingState(config, objective, mean, checkpoint.step, checkpoint.seconds)
 
 
-def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progress) -> None:
-    """Take the remaining steps; evaluate, report and save on the way."""
-    config = state.config
+def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progress) -> bool:
+    """Take the remaining steps; evaluate, report and save on the way.
+
+    Returns: whether all steps were taken; False if someone asked for an end.
+    """
+    config, processes = state.config, state.processes
     anneal = count_prior_schedule(config)
     elbos: list[Tensor] = []
     reported = state.seconds
-    with metrics_log(run, state.step) as metrics, _stop_on_signal() as stop:
+    log = metrics_log(run, state.step) if processes.is_first else nullcontext()
+    with log as metrics, _stop_on_signal(patient=processes.size > 1) as stop:
         while state.step < config.num_steps:
             began = time.perf_counter()
             state.objective.air.model.success.fill_(anneal(state.step))
             elbos.append(state.objective.step(state.step, _lr_factor(config, state.step)))
             state.mean.update(state.step)
             state.step += 1
-            state.seconds += time.perf_counter() - began
             last = state.step == config.num_steps
+            report = last or state.step % config.progress_every == 0
+            if report:
+                elbo = processes.mean(torch.stack(elbos).mean()).item()  # waits for the device
+            state.seconds += time.perf_counter() - began
+            # Several processes stop at the same step: they ask each other when they report.
+            asks = processes.size == 1 or report
+            stopping = asks and processes.any(stop.requested) and not last
 
-            if last or state.step % config.progress_every == 0:
-                elbo = torch.stack(elbos).mean().item()  # waits for the device
+            if report:
                 if not math.isfinite(elbo):
                     raise TrainingError(
                         f"step {state.step}: the ELBO is {elbo}; start again with a lower "
@@ -172,17 +214,19 @@ def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progres
                     )
                 rate = len(elbos) * state.objective.batch_size / (state.seconds - reported)
                 elbos, reported = [], state.seconds
-                metrics.write(_record(state, images_per_second=rate, elbo=elbo))
+                if metrics is not None:
+                    metrics.write(_record(state, images_per_second=rate, elbo=elbo))
                 progress.update(state.step, rate, elbo)
-            if last or _is_due(state.step, config.eval_every):
+            if metrics is not None and (last or _is_due(state.step, config.eval_every)):
                 evaluation = evaluate(state.air, held_out)
                 write_evaluation(metrics, state, evaluation)
                 progress.evaluated(state.step, state.seconds, evaluation)
-            if last or stop.requested or _is_due(state.step, config.save_every):
+            if processes.is_first and (last or stopping or _is_due(state.step, config.save_every)):
                 _save(state, run)
-            if stop.requested and not last:
+            if stopping:
                 progress.stopped(state.step, run)
-                raise KeyboardInterrupt
+                return False
+    return True
 
 
 def _finish(state: TrainingState, run: Path, progress: Progress) -> None:
@@ -275,12 +319,15 @@ class _Stop:
 
 
 @contextmanager
-def _stop_on_signal() -> Iterator[_Stop]:
-    """Let Ctrl-C and SIGTERM ask for an end after the step under way; a second one ends at once."""
+def _stop_on_signal(patient: bool) -> Iterator[_Stop]:
+    """Let Ctrl-C and SIGTERM ask for an end after the step under way; a second one ends at once.
+
+    Unless ``patient``: torchrun passes on to its processes what the terminal has sent them already.
+    """
     stop = _Stop()
 
     def request(signum: int, frame: FrameType | None) -> None:
-        if stop.requested:
+        if stop.requested and not patient:
             raise KeyboardInterrupt
         stop.requested = True
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from ..air import AIR
 from ..checkpoints import part_of, prefixed
 from ..config import TrainConfig
+from ..errors import ConfigError
+from ..processes import Processes
 
 
 class Objective(ABC):
@@ -20,20 +22,36 @@ class Objective(ABC):
     Args:
         air: the model and its guide, changed in place.
         images: (num_images, channels, height, width), uint8, all the training images.
-        config: the run's settings.
+        config: the run's settings; its batch is that of all processes together.
+        processes: with which other processes; none if not given.
+        compiled: run compiled, where that works.
+    Raises: ConfigError if the objective does not offer what is asked.
     """
 
-    def __init__(self, air: AIR, images: Tensor, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        air: AIR,
+        images: Tensor,
+        config: TrainConfig,
+        processes: Processes | None = None,
+        compiled: bool = False,
+    ) -> None:
+        self.processes = processes or Processes(air.device)
         self.air = air
         self.images = images
         self.config = config
         self.batch_size = min(config.batch_size, len(images))
+        if self.batch_size % self.processes.size:
+            raise ConfigError(
+                f"batch_size: {self.batch_size} images cannot be shared equally among "
+                f"{self.processes.size} processes; give a multiple with --batch-size."
+            )
 
     @abstractmethod
     def step(self, step: int, lr_factor: float) -> Tensor:
         """Take optimisation step ``step`` (from 0), with the learning rates times ``lr_factor``.
 
-        Returns: the mini-batch's ELBO before the step, (), nats per image.
+        Returns: the mean ELBO before the step of this process's images, (), nats per image.
         """
 
     @abstractmethod

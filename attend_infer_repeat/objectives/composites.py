@@ -64,7 +64,7 @@ def compose(images: Tensor, log_q: Tensor) -> Composites:
     zoom = torch.where(torch.rand_like(is_object) < 0.5, zoom, 1.0)
 
     anywhere = torch.rand(TRIES, num, 2, dtype=images.dtype, device=images.device)
-    centres = anywhere * anywhere.new_tensor(images.shape[-2:])
+    centres = anywhere * _canvas_size(images)
     scene, usable = torch.zeros_like(objects), torch.ones_like(is_object)
     scenes, weights = [], []
     for n in range(steps):  # each scene takes in the object of the n-th next one
@@ -117,7 +117,7 @@ def place(images: Tensor, centres: Tensor, zoom: Tensor) -> Tensor:
         zoom: (batch,), at least 1. At 1 the object moves by whole pixels and stays as it is.
     Returns: (..., batch, channels, height, width); all the ink lies on the canvas.
     """
-    size = centres.new_tensor(images.shape[-2:])
+    size = _canvas_size(images)
     low, high = _ink_extent(images)
     room = LARGEST_SHARE * size / (high - low).clamp(min=1)
     zoom = zoom[:, None].minimum(room.amin(dim=-1, keepdim=True)).clamp(min=1)
@@ -130,6 +130,11 @@ def place(images: Tensor, centres: Tensor, zoom: Tensor) -> Tensor:
     z_where = torch.cat(((1 / zoom).expand_as(shift[..., :1]), shift.flip(-1)), dim=-1)  # (s, x, y)
     moved = images.expand(*centres.shape[:-1], *images.shape[1:])
     return object_to_image(z_where, moved, (images.shape[-2], images.shape[-1]))
+
+
+def _canvas_size(images: Tensor) -> Tensor:
+    """Return (height, width), (2,), made on the device: copied to it, they would wait for it."""
+    return torch.cat([images.new_full((1,), side) for side in images.shape[-2:]])
 
 
 def _ink_extent(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,10 +26,13 @@ from torch.nn import functional as F
 
 from ..air import AIR
 from ..checkpoints import part_of, prefixed
+from ..compilation import Compiled
 from ..config import TrainConfig
 from ..distributions import count_log_prob, gaussian_kl, mix_with_uniform
+from ..errors import ConfigError
 from ..guide import Path
 from ..model import intensity
+from ..processes import Processes
 from ..schedules import Anneal
 from .base import Objective, adam_states, adam_tensors, load_adam, mini_batch
 from .composites import Composites, compose
@@ -108,8 +111,19 @@ class Exact(Objective):
     step's mini-batch: one walk for both costs less than two.
     """
 
-    def __init__(self, air: AIR, images: Tensor, config: TrainConfig) -> None:
-        super().__init__(air, images, config)
+    def __init__(
+        self,
+        air: AIR,
+        images: Tensor,
+        config: TrainConfig,
+        processes: Processes | None = None,
+        compiled: bool = False,
+    ) -> None:
+        super().__init__(air, images, config, processes, compiled)
+        if compiled and self.processes.size > 1:
+            raise ConfigError("compile: for one process; leave --compile or torchrun out.")
+        self.walk = self.processes.wrap(air)
+        self.compiled = Compiled(self._losses, air.device) if compiled else None
         self.explore = Anneal("lin", config.explore, 0.0, 0, config.explore_steps)
         self.composes = config.composite_weight > 0 and config.model.model_steps > 1
         self.made: Composites | None = None
@@ -119,23 +133,40 @@ class Exact(Objective):
         """See ``Objective.step``."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * lr_factor
+        explore = self.explore(step)
+        share, made = self.processes.share, self.made
         indices = mini_batch(step, len(self.images), self.batch_size, self.config.seed)
-        batch = intensity(self.images[indices.to(self.images.device)])
-        made = self.made
+        images = self.images[share(indices).to(self.images.device, non_blocking=True)]
+        batch, noise = intensity(images), share(self.air.guide.noise(len(indices)))
+        if made is not None:
+            noise = torch.cat((noise, share(self.air.guide.noise(len(made.images)))))
+            made = Composites(*map(share, made))
         self.optimizer.zero_grad()
         with pyro.validation_enabled(False):  # the laws' checks would cost more than the laws
-            path = self.air.guide.path(batch if made is None else torch.cat((batch, made.images)))
-            logits, made_logits = path.z_pres_logits.tensor_split([len(batch)])
-            own = path if made is None else path.rows(slice(len(batch)))
-            elbo = count_terms(self.air, batch, path=own, explore=self.explore(step)).elbo.mean()
-            loss = place_loss(self.air, own) - elbo
-            if made is not None:
-                loss = loss + self.config.composite_weight * made.loss(made_logits)
+            # Each form of the losses would be compiled for itself: only the last one is.
+            settled = explore == 0 and (made is not None or not self.composes)
+            losses = self.compiled if self.compiled and settled else self._losses
+            elbo, loss, logits = losses(batch, noise, explore, made)
             if self.composes and step >= self.config.composite_begin:
-                self.made = compose(batch, count_log_prob(logits.detach()))
-        loss.backward()
+                whole = intensity(self.processes.gather(images))
+                self.made = compose(whole, count_log_prob(self.processes.gather(logits.detach())))
+        self.processes.backward(loss)
         self.optimizer.step()
-        return elbo.detach()
+        return elbo.detach().clone()  # what a CUDA graph returned, its next run overwrites
+
+    def _losses(
+        self, batch: Tensor, noise: Tensor, explore: float, made: Composites | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the mean ELBO, the loss, and the batch's log-odds of presence, (batch, T)."""
+        path = self.walk(batch if made is None else torch.cat((batch, made.images)), noise)
+        own = path if made is None else path.rows(slice(len(batch)))
+        elbo = count_terms(self.air, batch, path=own, explore=explore).elbo.mean()
+        loss = place_loss(self.air, own) - elbo
+        if made is not None:
+            # The weights of all made scenes sum to 1, and the processes' losses are averaged.
+            weight = self.config.composite_weight * self.processes.size
+            loss = loss + weight * made.loss(path.z_pres_logits[len(batch) :])
+        return elbo, loss, own.z_pres_logits
 
     def state(self) -> dict[str, Tensor]:
         """See ``Objective.state``."""

@@ -14,6 +14,8 @@ from ..air import AIR
 from ..baseline import Baseline
 from ..checkpoints import part_of, prefixed
 from ..config import TrainConfig
+from ..errors import ConfigError
+from ..processes import Processes
 from .base import Objective, adam_states, adam_tensors, load_adam
 
 
@@ -23,8 +25,22 @@ class TraceGraph(Objective):
     What ``pyro.infer.SVI`` does in a step, with one fused Adam where SVI has one per parameter.
     """
 
-    def __init__(self, air: AIR, images: Tensor, config: TrainConfig) -> None:
-        super().__init__(air, images, config)
+    def __init__(
+        self,
+        air: AIR,
+        images: Tensor,
+        config: TrainConfig,
+        processes: Processes | None = None,
+        compiled: bool = False,
+    ) -> None:
+        super().__init__(air, images, config, processes, compiled)
+        if self.processes.size > 1:
+            raise ConfigError(
+                "objective: tracegraph trains in one process; leave torchrun out, or give "
+                "--objective exact."
+            )
+        if compiled:
+            raise ConfigError("compile: Pyro's estimator is not compiled; leave --compile out.")
         self.baseline = Baseline(config).to(air.device) if config.baselines else None
         self.elbo = TraceGraph_ELBO()
         # The learning rate goes by module, so that no new layer can end up with the wrong one.

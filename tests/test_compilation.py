@@ -1,0 +1,145 @@
+"""Compiled execution, and what it asks of the training step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pyro
+import pytest
+import torch
+from exact import TINY
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from attend_infer_repeat import AIR, ConfigError, TrainConfig
+from attend_infer_repeat.compilation import Compiled
+from attend_infer_repeat.config import TUTORIAL
+from attend_infer_repeat.objectives import OBJECTIVES, composites
+
+SMALL = replace(TINY, model_steps=2)
+
+
+def train_config(**changes: Any) -> TrainConfig:
+    settings = {"model": SMALL, "batch_size": 12, "explore_steps": 2, "composite_begin": 1}
+    return TrainConfig(**(settings | changes))
+
+
+def trained(num_steps: int, compiled: bool) -> AIR:
+    torch.manual_seed(0)
+    air = AIR(SMALL)
+    images = torch.randint(0, 256, (48, 1, *SMALL.canvas_size), dtype=torch.uint8)
+    objective = OBJECTIVES["exact"](air, images, train_config(), compiled=compiled)
+    for step in range(num_steps):
+        objective.step(step, 1.0)
+    return air
+
+
+def assert_equal(air: AIR, other: AIR) -> None:
+    for ours, theirs in zip(air.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_where_no_compiler_works_the_same_model_is_trained_silently(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tried = []
+
+    def broken(graph: Any, inputs: Any) -> Any:
+        tried.append(graph)
+        raise RuntimeError("no C++ compiler")
+
+    compile_with = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda function, **_: compile_with(function, backend=broken)
+    )
+    assert_equal(trained(5, compiled=True), trained(5, compiled=False))
+    assert len(tried) == 1  # and not once a step
+    assert capfd.readouterr().err == ""
+
+
+def test_a_function_that_fails_by_itself_still_fails() -> None:
+    def fails(x: Tensor) -> Tensor:
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        Compiled(fails, torch.device("cpu"))(torch.ones(2))
+
+
+@pytest.mark.slow
+def test_compiled_training_is_training_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composites, "SURE", 1e-9)  # an untrained guide is sure of no object
+    assert_equal(trained(6, compiled=True), trained(6, compiled=False))
+
+
+def test_the_losses_are_one_graph() -> None:
+    """A graph break would leave the small operations as slow as they are."""
+    torch.manual_seed(0)
+    air = AIR(SMALL)
+    images = torch.randint(0, 256, (48, 1, *SMALL.canvas_size), dtype=torch.uint8)
+    objective = OBJECTIVES["exact"](air, images, train_config(composite_weight=0.0))
+    graphs = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(objective._losses, backend=backend, fullgraph=True)
+    batch, noise = torch.rand(6, 1, *SMALL.canvas_size), air.guide.noise(6)
+    with pyro.validation_enabled(False):  # as it is in a step
+        ours, theirs = (losses(batch, noise, 0.0, None) for losses in (compiled, objective._losses))
+    torch.testing.assert_close(ours, theirs)
+    assert len(graphs) == 1
+
+
+def test_only_the_exact_objective_is_compiled() -> None:
+    config = replace(TUTORIAL, model=replace(SMALL, guide="improved"))
+    images = torch.zeros(8, 1, *SMALL.canvas_size, dtype=torch.uint8)
+    with pytest.raises(ConfigError, match="compile"):
+        OBJECTIVES["tracegraph"](AIR(config.model), images, config, compiled=True)
+
+
+class DeviceReads(TorchDispatchMode):
+    """Notes the operations that make the host wait for a GPU, or copy from host to device."""
+
+    WAIT = ("_local_scalar_dense", "nonzero", "lift_fresh", "masked_select", "unique")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(name in str(func) for name in self.WAIT):
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_neither_reads_from_the_device_nor_copies_numbers_to_it() -> None:
+    air = AIR(SMALL)
+    images = torch.randint(0, 256, (48, 1, *SMALL.canvas_size), dtype=torch.uint8)
+    objective = OBJECTIVES["exact"](air, images, train_config())
+    for step in range(3):  # the optimiser makes its state, the first composites are made
+        objective.step(step, 1.0)
+    with DeviceReads() as reads:
+        objective.step(3, 1.0)
+    assert reads.found == []
+    with DeviceReads() as reads:
+        torch.ones(2).sum().item()
+    assert reads.found  # the watch works
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compiled", [False, True])
+def test_steps_on_a_gpu_never_wait_for_it(compiled: bool) -> None:
+    torch.set_default_dtype(torch.float32)
+    air = AIR(SMALL).cuda()
+    images = torch.randint(0, 256, (48, 1, *SMALL.canvas_size), dtype=torch.uint8).cuda()
+    objective = OBJECTIVES["exact"](air, images, train_config(), compiled=compiled)
+    for step in range(8):
+        objective.step(step, 1.0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(8, 12):
+            objective.step(step, 1.0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
