@@ -1,4 +1,4 @@
-"""What the benchmarks share: training runs side by side, and their results as JSON."""
+"""What the benchmarks share: training runs side by side, the machine, and results as JSON."""
 
 from __future__ import annotations
 
@@ -60,6 +60,29 @@ def parse_seeds(text: str) -> list[int]:
         first, _, last = part.partition("-")
         seeds += range(int(first), int(last or first) + 1)
     return seeds
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on, and with which versions and commit."""
+    import torch
+
+    from attend_infer_repeat.checkpoints import versions
+
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+        fields = {name.strip(): value.strip() for name, value in fields.items()}
+        cpu = f"{fields.get('model name', cpu)}, family {fields.get('cpu family')}, model "
+        cpu += str(fields.get("model"))
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "versions": versions(),
+    }
 
 
 def _run(task: Task, jobs: int, threads: int) -> None:
