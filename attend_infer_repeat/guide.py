@@ -38,7 +38,7 @@ from .config import ModelConfig
 from .distributions import gaussian, positive, presence
 from .model import intensity
 from .networks import MLP, Embedding, GaussianNetwork, ImageLSTM
-from .spatial import image_to_object, shrink
+from .spatial import Shrink, image_to_object
 
 if TYPE_CHECKING:
     from .baseline import Baseline
@@ -128,6 +128,7 @@ class SceneGuide(nn.Module):
         )
         num_features = config.rnn_hidden_size + (window if self.residual else 0)
         if self.residual:
+            self.shrink = Shrink(config.canvas_size, self.window_size)
             self.propose = MLP([num_features, *config.propose_net, 3], activation)
         self.predict = MLP([num_features, *config.predict_net, 1 + 2 * 3], activation)
         self.encode = GaussianNetwork(
@@ -173,7 +174,7 @@ class SceneGuide(nn.Module):
         seen, place = memory[0], self.z_where_loc.expand(len(images), -1)
         if self.residual:
             # What is drawn is data, as the image is: its gradient would flow to earlier samples.
-            place, glimpse = self._look((images - previous.canvas).detach(), memory[0])
+            place, glimpse = self._look(images - previous.canvas.detach(), memory[0])
             seen = torch.cat((glimpse, memory[0]), dim=-1)
         logits, loc, scale = self.predict(seen).split((1, 3, 3), dim=-1)
         z_where_dist = gaussian(place.detach() + loc, self.z_where_scale * positive(scale))
@@ -204,7 +205,7 @@ class SceneGuide(nn.Module):
 
     def _shrunk(self, images: Tensor) -> Tensor:
         """Show the whole canvas in a window, flat: (batch, channels * window_size**2)."""
-        return shrink(images, self.window_size).flatten(1)
+        return self.shrink(images).flatten(1)
 
     def _window(self, z_where: Tensor, images: Tensor, reach: int = 1) -> Tensor:
         """Cut the windows out, flat: (batch, channels * window_size**2)."""
@@ -236,24 +237,24 @@ class SceneGuide(nn.Module):
             return torch.addcmul(law.loc, law.scale, noise[:, t, latents])
 
         gates, state = self.start(images)
-        steps, drawn = [], []
+        steps, canvases = [], [state.canvas]
         for t in range(self.config.model_steps):
             memory, logits, z_where_dist, place = self.attend(images, gates, state)
             z_where = draw(z_where_dist, t, slice(3))
             z_what_dist = self.read(images, z_where, memory)
             z_what = draw(z_what_dist, t, slice(3, None))
-            canvas = state.canvas
             if self.residual:  # the others never look at it
-                drawn.append(self.draw(z_where, z_what))
-                canvas = canvas + drawn[-1].detach()
-            state = GuideState(memory, state.z_pres, z_where, z_what, canvas)
+                canvases.append(state.canvas + self.draw(z_where, z_what))
+            state = GuideState(memory, state.z_pres, z_where, z_what, canvases[-1])
             laws = (*_parameters(z_where_dist), *_parameters(z_what_dist))
             steps.append((logits, *laws, z_where, z_what, place))
         logits, where_loc, where_scale, what_loc, what_scale, z_where, z_what, places = (
             torch.stack(values, dim=1) for values in zip(*steps, strict=True)
         )
-        # Nothing that was found later is needed to draw it: all objects at once, if not drawn yet.
-        objects = drawn or self.draw(z_where, z_what).unbind(dim=1)
+        if not self.residual:  # all objects at once
+            canvases = list(
+                accumulate(self.draw(z_where, z_what).unbind(dim=1), initial=canvases[0])
+            )
         return Path(
             logits,
             gaussian(where_loc, where_scale),
@@ -261,7 +262,7 @@ class SceneGuide(nn.Module):
             z_where,
             z_what,
             places,
-            tuple(accumulate(objects, initial=torch.zeros_like(images))),
+            tuple(canvases),
         )
 
     # The Pyro program.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import ShapeError
@@ -68,18 +68,33 @@ def image_to_object(
     return _read(images, inverse, -shift_x * inverse, -shift_y * inverse, window_size, reach)
 
 
-def shrink(images: Tensor, window_size: tuple[int, int]) -> Tensor:
+class Shrink(nn.Module):
     """Show each whole image in a window: ``image_to_object`` at (1, 0, 0), with enough reach.
 
     Args:
-        images: (..., channels, height, width), intensity.
+        canvas_size: (height, width) of the images in pixels.
         window_size: (h, w) in pixels.
-    Returns: (..., channels, h, w), differentiable.
     """
-    (h, w), (height, width) = window_size, images.shape[-2:]
-    reach = max(math.ceil(height / h), math.ceil(width / w))
-    one, zero = images.new_ones(1), images.new_zeros(1)
-    return _read_far(images, one, zero, zero, window_size, reach)
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, canvas_size: tuple[int, int], window_size: tuple[int, int]) -> None:
+        super().__init__()
+        reach = max(math.ceil(a / b) for a, b in zip(canvas_size, window_size, strict=True))
+        (height, width), (h, w) = canvas_size, window_size
+        one, zero = torch.ones(1), torch.zeros(1)
+        rows, columns = (
+            _tent_weights(one, zero, points, pixels, reach)
+            for points, pixels in ((h, height), (w, width))
+        )
+        # Constants of the sizes: no part of the weights that are saved.
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns.t().contiguous(), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (..., channels, h, w) of images (..., channels, height, width), intensity."""
+        return self.rows @ (images @ self.columns)
 
 
 def window_boxes(z_where: Tensor, canvas_size: tuple[int, int]) -> Tensor:
@@ -114,8 +129,8 @@ def _scale_and_shifts(z_where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _pixel_centres(size: int, like: Tensor) -> Tensor:
     """Return the coordinates in [-1, 1] of the centres of ``size`` pixels."""
-    pixels = torch.arange(size, dtype=like.dtype, device=like.device)
-    return (2 * pixels + 1) / size - 1
+    last = 1 - 1 / size
+    return torch.linspace(-last, last, size, dtype=like.dtype, device=like.device)
 
 
 def _read(
@@ -138,12 +153,14 @@ def _read(
     if reach > 1:
         return _read_far(images, scale, shift_x, shift_y, size, reach)
     height, width = size
-    x = scale * _pixel_centres(width, scale) + shift_x  # (..., width)
-    y = scale * _pixel_centres(height, scale) + shift_y  # (..., height)
+    x = torch.addcmul(shift_x, scale, _pixel_centres(width, scale))  # (..., width)
+    y = torch.addcmul(shift_y, scale, _pixel_centres(height, scale))  # (..., height)
     whole = *scale.shape[:-1], height, width
-    grid = torch.stack((x[..., None, :].expand(whole), y[..., None].expand(whole)), dim=-1)
+    # x and y one after the other in memory: quicker to write, and grid_sample reads them as well.
+    grid = torch.stack((x[..., None, :].expand(whole), y[..., None].expand(whole)), dim=-3)
+    grid = grid.reshape(-1, 2, height, width).permute(0, 2, 3, 1)
     flat = images.reshape(-1, *images.shape[-3:])  # grid_sample knows one leading axis
-    out = F.grid_sample(flat, grid.reshape(-1, height, width, 2), align_corners=False)
+    out = F.grid_sample(flat, grid, align_corners=False)
     return out.reshape(*images.shape[:-2], height, width)
 
 
@@ -177,9 +194,8 @@ def _tent_weights(
         reach: half the tent's width in pixels.
     Returns: (..., num_points, num_pixels).
     """
-    # In pixels, 0 at the centre of the first, all divided by reach^2: few numbers are, then.
+    # In pixels, 0 in the middle of the line, all divided by reach^2: few numbers are, then.
     unit = num_pixels / (2 * reach**2)
-    points = scale * (unit * _pixel_centres(num_points, scale)) + (shift + 1) * unit
-    pixels = torch.arange(num_pixels, dtype=scale.dtype, device=scale.device)
-    distances = (points[..., None] - (pixels + 0.5) / reach**2).abs()
-    return (1 / reach - distances).relu()
+    points = torch.addcmul(shift, scale, _pixel_centres(num_points, scale)) * unit
+    pixels = _pixel_centres(num_pixels, scale) * unit
+    return (1 / reach - (points[..., None] - pixels).abs()).relu()

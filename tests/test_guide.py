@@ -214,7 +214,8 @@ def test_glimpse_sees_the_surroundings_of_the_proposed_window_and_no_more() -> N
     law = guide.attend(images, gates, state._replace(canvas=images - residual)).z_where_dist
     within, beyond, nothing = law.loc
     assert not torch.allclose(within, nothing)
-    assert torch.equal(beyond, nothing)
+    # Equal rows of a batch may differ in their last bit: vector instructions leave a remainder.
+    torch.testing.assert_close(beyond, nothing, rtol=1e-15, atol=1e-15)
 
 
 def test_an_object_is_sought_relative_to_the_proposed_place() -> None:

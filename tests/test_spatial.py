@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from attend_infer_repeat import ShapeError
 from attend_infer_repeat.spatial import (
     MIN_SCALE,
+    Shrink,
     _read,
     _read_far,
     image_to_object,
     object_to_image,
-    shrink,
     window_boxes,
 )
 
@@ -120,7 +120,7 @@ def test_a_shrunk_image_is_the_window_over_the_whole_canvas(
     images = torch.rand(6, 2, 9, 12)
     everything = torch.tensor([1.0, 0.0, 0.0]).expand(6, 3)
     torch.testing.assert_close(
-        shrink(images, window), image_to_object(everything, images, window, reach)
+        Shrink((9, 12), window)(images), image_to_object(everything, images, window, reach)
     )
 
 
