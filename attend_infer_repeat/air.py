@@ -125,13 +125,14 @@ class AIR(nn.Module):
         return scenes if isinstance(images, Tensor) else scenes.numpy()
 
     def _infer_batch(self, images: Tensor, sample: bool) -> tuple[Tensor, ...]:
-        path = self.guide.path(intensity(images.to(self.device)), sample)
+        images = intensity(images.to(self.device))
+        path = self.guide.path(images, sample)
         count_probs = count_log_prob(path.z_pres_logits).exp()
         if sample:
             counts = torch.multinomial(count_probs, 1)[:, 0]
         else:
             counts = count_probs.argmax(dim=-1)
-        drawn = torch.zeros_like(path.canvases[0])
+        drawn = torch.zeros_like(images)
         for n, canvas in enumerate(path.canvases):
             drawn = torch.where((counts == n)[:, None, None, None], canvas, drawn)
         return self._scenes(counts, count_probs, path.z_where, path.z_what, drawn)

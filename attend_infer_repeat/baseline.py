@@ -35,7 +35,7 @@ class Baseline(nn.Module):
     def begin(self, images: Tensor) -> Callable[[GuideState], Tensor]:
         """Look at the images; return the function from a guide state to the next b_t (batch,)."""
         gates = self.rnn.look(self.embed(images.flatten(1)))
-        memory = self.rnn.start(len(images))
+        memory = self.rnn.start()
 
         def predict_rest(previous: GuideState) -> Tensor:
             nonlocal memory

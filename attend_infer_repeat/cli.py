@@ -323,8 +323,9 @@ def _gist(message: str) -> str:
 
 def _load(path: Path, device: str) -> AIR:
     from .air import AIR
-    from .devices import find_device
+    from .devices import find_device, keep_freed_memory
 
+    keep_freed_memory()
     return AIR.load(path).to(find_device(device))
 
 

@@ -188,6 +188,8 @@ class TrainConfig:
     """Weight of the loss on scenes made from scenes (exact objective, T > 1); 0 makes none."""
     composite_begin: int = 150
     """Steps before the first scenes are made."""
+    composite_every: int = 4
+    """Steps between two makings; each step in between counts its portion of the scenes."""
     anneal_prior: Literal["none", "lin", "exp"] = "exp"
     """Move the count prior during training: not at all, linearly, or exponentially."""
     anneal_prior_from: float | None = 1e-15
@@ -222,7 +224,7 @@ class TrainConfig:
             self,
             *given,
             *("num_steps", "batch_size", "learning_rate", "baseline_learning_rate"),
-            *("explore_steps", "anneal_prior_duration", "progress_every"),
+            *("explore_steps", "composite_every", "anneal_prior_duration", "progress_every"),
         )
         _require_layers(self, "bl_predict_net")
         _require_finite(self, "composite_weight")

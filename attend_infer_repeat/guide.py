@@ -50,7 +50,7 @@ PACE = 0.2
 
 
 class GuideState(NamedTuple):
-    """What the guide has found so far."""
+    """What the guide has found so far; at the start one row may stand for all images."""
 
     memory: tuple[Tensor, Tensor]  # the LSTM's (h, c), each (batch, rnn_hidden_size)
     z_pres: Tensor  # (batch,), 0 or 1
@@ -77,22 +77,8 @@ class Path(NamedTuple):
     z_where: Tensor  # (batch, steps, 3)
     z_what: Tensor  # (batch, steps, what_dim)
     places: Tensor  # (batch, steps, 3), the proposed poses p_t
-    canvases: tuple[
-        Tensor, ...
-    ]  # T + 1 of (batch, channels, height, width), after n = 0..T objects
-
-    def rows(self, chosen: slice) -> Path:
-        """Return the walk of some of the images."""
-        where, what = self.z_where_dist, self.z_what_dist
-        return Path(
-            self.z_pres_logits[chosen],
-            gaussian(where.loc[chosen], where.scale[chosen]),
-            gaussian(what.loc[chosen], what.scale[chosen]),
-            self.z_where[chosen],
-            self.z_what[chosen],
-            self.places[chosen],
-            tuple(canvas[chosen] for canvas in self.canvases),
-        )
+    # T + 1 of (batch, channels, height, width), after n = 0..T objects; the empty one has one row.
+    canvases: tuple[Tensor, ...]
 
 
 class SceneGuide(nn.Module):
@@ -119,12 +105,12 @@ class SceneGuide(nn.Module):
         self.basic = config.guide == "basic"
         self.residual = config.guide == "residual"
         self.window_size = (config.window_size, config.window_size)
-        what_dim, activation = config.encoder_latent_size, config.non_linearity
+        self.what_dim, activation = config.encoder_latent_size, config.non_linearity
         window = config.channels * config.window_size**2
         seen = window if self.residual else config.channels * math.prod(config.canvas_size)
         self.embed = Embedding(seen, config.embed_net, activation)
         self.rnn = ImageLSTM(
-            self.embed.out_size, 0 if self.basic else 3 + what_dim + 1, config.rnn_hidden_size
+            self.embed.out_size, 0 if self.basic else 3 + self.what_dim + 1, config.rnn_hidden_size
         )
         num_features = config.rnn_hidden_size + (window if self.residual else 0)
         if self.residual:
@@ -134,33 +120,33 @@ class SceneGuide(nn.Module):
         self.encode = GaussianNetwork(
             config.rnn_hidden_size if self.basic else window,
             config.encoder_net,
-            what_dim,
+            self.what_dim,
             activation,
         )
         if not self.basic:  # whose LSTM reads neither
             self.z_where_init = nn.Parameter(torch.zeros(3))
-            self.z_what_init = nn.Parameter(torch.zeros(what_dim))
+            self.z_what_init = nn.Parameter(torch.zeros(self.what_dim))
         self.register_buffer("z_where_loc", z_where_prior.loc.clone())
         self.register_buffer("z_where_scale", z_where_prior.scale.clone())
 
     # The laws.
 
     def start(self, images: Tensor) -> tuple[Tensor, GuideState]:
-        """Look at the images once; return the image's share of the LSTM's gates and the state."""
-        num_images = len(images)
+        """Look at the images once; return the image's share of the LSTM's gates and the state.
+
+        Before the first step that is one state for all images: one row.
+        """
         if self.basic:
-            z_where = images.new_zeros(num_images, 3)
-            z_what = images.new_zeros(num_images, self.config.encoder_latent_size)
+            z_where, z_what = images.new_zeros(1, 3), images.new_zeros(1, self.what_dim)
         else:
-            z_where = self.z_where_init.expand(num_images, -1)
-            z_what = self.z_what_init.expand(num_images, -1)
+            z_where, z_what = self.z_where_init[None], self.z_what_init[None]
         seen = self._shrunk(images) if self.residual else images.flatten(1)
         return self.rnn.look(self.embed(seen)), GuideState(
-            memory=self.rnn.start(num_images),
-            z_pres=images.new_ones(num_images),
+            memory=self.rnn.start(),
+            z_pres=images.new_ones(1),
             z_where=z_where,
             z_what=z_what,
-            canvas=torch.zeros_like(images),
+            canvas=images.new_zeros(1, *images.shape[1:]),
         )
 
     def attend(self, images: Tensor, gates: Tensor, previous: GuideState) -> Attention:
@@ -213,11 +199,8 @@ class SceneGuide(nn.Module):
 
     def noise(self, num_images: int) -> Tensor:
         """Draw what a walk needs, at once: (num_images, steps, 3 + what_dim), from N(0, 1)."""
-        num_latents = 3 + self.config.encoder_latent_size
-        like = self.z_where_loc
-        return torch.randn(
-            (num_images, self.config.model_steps, num_latents), dtype=like.dtype, device=like.device
-        )
+        shape = num_images, self.config.model_steps, 3 + self.what_dim
+        return torch.randn(shape, dtype=self.z_where_loc.dtype, device=self.z_where_loc.device)
 
     def path(self, images: Tensor, sample: bool = True, noise: Tensor | None = None) -> Path:
         """Walk T steps as if every object were present.
@@ -237,6 +220,7 @@ class SceneGuide(nn.Module):
             return torch.addcmul(law.loc, law.scale, noise[:, t, latents])
 
         gates, state = self.start(images)
+        present = images.new_ones(len(images))
         steps, canvases = [], [state.canvas]
         for t in range(self.config.model_steps):
             memory, logits, z_where_dist, place = self.attend(images, gates, state)
@@ -245,7 +229,7 @@ class SceneGuide(nn.Module):
             z_what = draw(z_what_dist, t, slice(3, None))
             if self.residual:  # the others never look at it
                 canvases.append(state.canvas + self.draw(z_where, z_what))
-            state = GuideState(memory, state.z_pres, z_where, z_what, canvases[-1])
+            state = GuideState(memory, present, z_where, z_what, canvases[-1])
             laws = (*_parameters(z_where_dist), *_parameters(z_what_dist))
             steps.append((logits, *laws, z_where, z_what, place))
         logits, where_loc, where_scale, what_loc, what_scale, z_where, z_what, places = (

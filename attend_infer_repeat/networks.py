@@ -95,9 +95,9 @@ class ImageLSTM(nn.Module):
         for parameter in (*self.look.parameters(), *self.step.parameters()):
             nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
 
-    def start(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Return the learned first state (h, c), each (batch, hidden_size)."""
-        return self.h_init.expand(batch_size, -1), self.c_init.expand(batch_size, -1)
+    def start(self) -> tuple[Tensor, Tensor]:
+        """Return the learned first state (h, c), each (1, hidden_size): the same for all images."""
+        return self.h_init[None], self.c_init[None]
 
     @one_operation
     def forward(
@@ -107,12 +107,13 @@ class ImageLSTM(nn.Module):
 
         Args:
             image_gates: (batch, 4 * hidden_size), what ``look`` returned for the images.
-            step_input: (batch, step_size).
-            state: (h, c), each (batch, hidden_size).
-        Returns: the next (h, c).
+            step_input: (batch, step_size), or (1, step_size) if it is the same for all images.
+            state: (h, c), each (batch, hidden_size), or (1, hidden_size) likewise.
+        Returns: the next (h, c), each (batch, hidden_size).
         """
         h, c = state
-        gates = torch.addmm(image_gates, torch.cat((step_input, h), dim=-1), self.step.weight.t())
+        h = h.expand(len(step_input), -1)
+        gates = image_gates + self.step(torch.cat((step_input, h), dim=-1))
         input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=-1)
         c = torch.sigmoid(forget_gate) * c + torch.sigmoid(input_gate) * torch.tanh(candidate)
         return torch.sigmoid(output_gate) * torch.tanh(c), c

@@ -1,30 +1,33 @@
 """How fast is a training step, and inference, beside Pyro's tutorial?
 
     air benchmark throughput                       measure, and print the table
-    air benchmark throughput --table               print the committed table
+    air benchmark throughput --table               print the table of the last result
     air benchmark throughput --compile             with compiled cases as well
-    air benchmark throughput --batch-size 512      on a GPU, if there is one
+    air benchmark throughput --device cuda         on a GPU
 
-All cases take turns, a few steps each, in one process: what slows the machine slows all of them.
-`exact` and `reference` have the tutorial's sizes; `fast` is the preset, with its scenes made from
-scenes. The products of an `exact` step are also timed alone: what the step's arithmetic costs here.
+Every case has a process of its own, with the allocator as its users have it, and all take turns, a
+few steps each: what slows the machine slows all of them. `exact` and `reference` have the sizes of
+the tutorial's published command; `fast` is the preset, with its scenes made from scenes. The matrix
+products of a step are also timed alone, at their shapes: what the step's arithmetic costs here.
 
-Result: ``benchmarks/results/throughput.json``.
+Result: ``benchmarks/results/throughput.json``, on a GPU ``throughput-cuda.json``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 import torch
+import torch.multiprocessing as mp
 import tyro
 from reference import CANVAS, Reference
 from runs import RESULTS, machine
@@ -35,7 +38,7 @@ from attend_infer_repeat import AIR, TrainConfig, load_dataset
 from attend_infer_repeat.arrays import as_images
 from attend_infer_repeat.averaging import RunningMean
 from attend_infer_repeat.config import FAST, TUTORIAL
-from attend_infer_repeat.devices import find_device
+from attend_infer_repeat.devices import find_device, keep_freed_memory
 from attend_infer_repeat.objectives import OBJECTIVES
 
 # The tutorial's published command, as far as it sets sizes.
@@ -50,106 +53,162 @@ SIZES = replace(
 PLAIN = {"explore": 0.0, "composite_weight": 0.0, "ema_decay": 0.0, "learning_rate": 1e-4}
 CONFIGS = {
     "tutorial": replace(TUTORIAL, model=SIZES, bl_predict_net=(200,)),
-    "exact": replace(FAST, model=SIZES, **PLAIN),
+    "exact": replace(FAST, batch_size=64, model=SIZES, **PLAIN),
     "fast": FAST,
 }
+REFERENCE_BATCH = 64
 SETTLED = 1_000  # a step of the preset's second half: no exploration, scenes made from scenes
 LEARNED = 300  # steps after which the preset is sure of single objects, as it is most of the time
+INFERRED = 4096  # images in a call of infer
 EPOCH = 60_000  # images
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to time: training steps, or inference, of the reference or of a config."""
+
+    config: str
+    batch_size: int
+    infers: bool = False
+    compiled: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        words = [f"infer, sizes of {self.config}" if self.infers else self.config]
+        words += [f"batch {self.batch_size}"] * (not self.infers) + ["compiled"] * self.compiled
+        return ", ".join(words)
 
 
 @dataclass(frozen=True)
 class Throughput:
     """Measure the throughput of training and inference beside the reference."""
 
-    batch_size: int = 64
-    """Images in a mini-batch."""
     threads: int = os.cpu_count() or 1
     """Threads on the CPU."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda."""
     rounds: int = 15
     """Turns of each case; the median of their times counts."""
-    steps: int = 5
+    steps: int = 8
     """Steps of each case in a turn."""
     compile: bool = False
     """Measure the compiled cases, too."""
-    out: Path = RESULTS / "throughput.json"
-    """Where the result goes."""
     table: bool = False
-    """Only print the table of an earlier result."""
+    """Only print the table of the last result."""
 
     def run(self) -> None:
         """Run the command."""
+        device = find_device(self.device).type
+        path = RESULTS / f"throughput{'' if device == 'cpu' else f'-{device}'}.json"
         if not self.table:
-            torch.set_num_threads(self.threads)
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            self.out.write_text(json.dumps(self.measure(), indent=1) + "\n")
-        print_table(json.loads(self.out.read_text()))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self.measure(device), indent=1) + "\n")
+        print_table(json.loads(path.read_text()))
 
-    def measure(self) -> dict[str, Any]:
+    def measure(self, device: str) -> dict[str, Any]:
         """Return the result."""
-        device = find_device(self.device)
-        images = load_dataset("multi-mnist").images
-        cases = self.cases(images, device)
-        times: dict[str, list[float]] = {name: [] for name in cases}
+        workers = {case: Worker(case, device, self.threads) for case in self.cases()}
+        times: dict[Case, list[float]] = {case: [] for case in workers}
         for turn in range(self.rounds + 1):
-            for name, (num_images, call) in cases.items():
-                seconds = timed(call, self.steps, device) / num_images
+            for case, worker in workers.items():
+                seconds = worker.ask("time", 1 if case.infers else self.steps)
                 if turn:  # the first warms up
-                    times[name].append(seconds)
+                    times[case].append(seconds / (INFERRED if case.infers else case.batch_size))
             print(f"round {turn} of {self.rounds}", flush=True)
-        pixels = torch.as_tensor(images[: self.batch_size], device=device)
+        arithmetic = {
+            case.name: worker.ask("arithmetic", self.rounds)
+            for case, worker in workers.items()
+            if case.config in ("exact", "fast") and not case.infers and not case.compiled
+        }
+        peaks = {case: worker.ask("peak", 0) for case, worker in workers.items()}
+        for worker in workers.values():
+            worker.process.terminate()
         return {
-            "command": f"air benchmark throughput --batch-size {self.batch_size} --threads "
-            f"{self.threads} --device {device.type}{' --compile' * self.compile}",
-            "machine": machine(),
-            "device": device.type,
-            "batch_size": self.batch_size,
+            "command": f"air benchmark throughput --threads {self.threads} --device {device}"
+            + " --compile" * self.compile,
+            "machine": machine(self.threads),
+            "device": device,
             "cases": {
-                name: {
+                case.name: {
+                    "batch_size": case.batch_size,
                     "images_per_second": 1 / statistics.median(values),
-                    "ms_per_batch": 1e3 * self.batch_size * statistics.median(values),
+                    "ms_per_batch": 1e3 * case.batch_size * statistics.median(values),
                     "ms_per_batch_quartiles": [
-                        1e3 * self.batch_size * q for q in statistics.quantiles(values, n=4)[::2]
+                        1e3 * case.batch_size * q for q in statistics.quantiles(values, n=4)[::2]
                     ],
+                    "peak_memory_mib": peaks[case],
                 }
-                for name, values in times.items()
+                for case, values in times.items()
             },
-            "arithmetic": {
-                name: arithmetic(CONFIGS[name], pixels, device, self.rounds)
-                for name in ("exact", "fast")
-            },
+            "arithmetic": arithmetic,
         }
 
-    def cases(
-        self, images: np.ndarray, device: torch.device
-    ) -> dict[str, tuple[int, Callable[[], object]]]:
-        """Return what is measured: images per call, and the call."""
+    def cases(self) -> list[Case]:
+        """Return what is measured; the first is what the others are compared with."""
+        small, large = REFERENCE_BATCH, FAST.batch_size
+        cases = [
+            Case("reference", small),
+            Case("reference", large),
+            Case("tutorial", small),
+            Case("exact", small),
+            Case("exact", large),
+            Case("fast", small),
+            Case("fast", large),
+        ]
+        if self.compile:
+            cases += [
+                replace(case, compiled=True) for case in cases if case.config in ("exact", "fast")
+            ]
+        return [*cases, Case("exact", 256, infers=True), Case("fast", 256, infers=True)]
+
+
+class Worker:
+    """A process that does a case's steps when asked to."""
+
+    def __init__(self, case: Case, device: str, threads: int) -> None:
+        context = mp.get_context("spawn")
+        self.connection, far_end = context.Pipe()
+        arguments = far_end, case, device, threads
+        self.process = context.Process(target=serve, args=arguments, daemon=True)
+        self.process.start()
+
+    def ask(self, question: str, number: int) -> Any:
+        """Return its answer: seconds of a step, the arithmetic of one, or peak memory in MiB."""
+        self.connection.send((question, number))
+        return self.connection.recv()
+
+
+def serve(connection: Connection, case: Case, device_name: str, threads: int) -> None:
+    """Answer questions about a case until the process is ended."""
+    torch.set_num_threads(threads)
+    device = find_device(device_name)
+    images = load_dataset("multi-mnist").images
+    if case.config == "reference":
         floats = torch.as_tensor(images, device=device).float() / 255
-        cases: dict[str, tuple[int, Callable[[], object]]] = {
-            "reference": (self.batch_size, Reference(floats, self.batch_size).step)
-        }
-        for name, config in CONFIGS.items():
-            for compiled in (False, True) if self.compile and name != "tutorial" else (False,):
-                step, air = trainer(config, images, self.batch_size, device, compiled)
-                cases[name + " compiled" * compiled] = self.batch_size, step
-            if name != "tutorial":
-                some = images[:4096]
-                cases[f"infer {name}"] = len(some), lambda air=air, some=some: air.infer(some)
-        return cases
+        call: Callable[[], object] = Reference(floats, case.batch_size).step
+    else:
+        keep_freed_memory()  # as `air` does
+        call, air = trainer(replace(CONFIGS[case.config], batch_size=case.batch_size), images,
+                            device, case.compiled)  # fmt: skip
+        if case.infers:
+            some = images[:INFERRED]
+            call = lambda: air.infer(some, batch_size=case.batch_size)  # noqa: E731
+    while True:
+        question, number = connection.recv()
+        if question == "time":
+            connection.send(timed(call, number, device))
+        elif question == "arithmetic":
+            connection.send(arithmetic(call, device, number))
+        else:
+            connection.send(peak_memory(device))
 
 
 def trainer(
-    config: TrainConfig,
-    images: np.ndarray,
-    batch_size: int,
-    device: torch.device,
-    compiled: bool = False,
+    config: TrainConfig, images: np.ndarray, device: torch.device, compiled: bool = False
 ) -> tuple[Callable[[], object], AIR]:
     """Return a function that takes a training step, the running mean included, and its model."""
     torch.manual_seed(0)
-    config = replace(config, batch_size=batch_size)
     air = AIR(config.model).to(device)
     pixels = as_images(images, config.model).to(device)
     objective = OBJECTIVES[config.objective](air, pixels, config, compiled=compiled)
@@ -181,6 +240,13 @@ def timed(call: Callable[[], object], steps: int, device: torch.device) -> float
     return (time.perf_counter() - began) / steps
 
 
+def peak_memory(device: torch.device) -> float:
+    """Return the most memory that this process has held so far, in MiB: the GPU's if it has one."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
 class Products(TorchDispatchMode):
     """Notes the shapes of all matrix products."""
 
@@ -196,13 +262,8 @@ class Products(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def arithmetic(
-    config: TrainConfig, pixels: Tensor, device: torch.device, rounds: int
-) -> dict[str, Any]:
+def arithmetic(step: Callable[[], object], device: torch.device, rounds: int) -> dict[str, Any]:
     """Count a step's matrix products and time them, and one large product, by themselves."""
-    step, _ = trainer(config, pixels.repeat(4, 1, 1).cpu().numpy(), len(pixels), device)
-    for _ in range(3):
-        step()
     with Products() as products:
         step()
     pairs = [(torch.randn(a, device=device), torch.randn(b, device=device))
@@ -232,16 +293,18 @@ def print_table(result: dict[str, Any]) -> None:
     hardware, cases = result["machine"], result["cases"]
     print(f"{hardware['gpu'] if result['device'] == 'cuda' else hardware['cpu']}, "
           f"{hardware['threads']} threads of {hardware['cores']} cores, "
-          f"{hardware['vector_instructions']}; torch {hardware['versions']['torch']}; "
-          f"batches of {result['batch_size']}\n")  # fmt: skip
-    print("| case | ms per batch (quartiles) | images/s | beside the reference | epoch of 60,000 |")
-    print("| --- | --- | --- | --- | --- |")
+          f"{hardware['vector_instructions']}; torch {hardware['versions']['torch']}\n")  # fmt: skip
+    print("| case | ms per batch (quartiles) | images/s | beside the reference | epoch of 60,000 "
+          "| peak memory |")  # fmt: skip
+    print("| --- | --- | --- | --- | --- | --- |")
+    first = next(iter(cases.values()))
     for name, case in cases.items():
         low, high = case["ms_per_batch_quartiles"]
-        ratio = case["images_per_second"] / cases["reference"]["images_per_second"]
+        ratio = case["images_per_second"] / first["images_per_second"]
         print(f"| {name} | {case['ms_per_batch']:.1f} ({low:.1f}-{high:.1f}) | "
               f"{case['images_per_second']:,.0f} | {ratio:.1f} x | "
-              f"{EPOCH / case['images_per_second']:.1f} s |")  # fmt: skip
+              f"{EPOCH / case['images_per_second']:.1f} s | "
+              f"{case['peak_memory_mib']:.0f} MiB |")  # fmt: skip
     print("\n| a step of | matrix products | GFLOP | alone | rate alone | share of the step | "
           "rate of 2048^3 |")  # fmt: skip
     print("| --- | --- | --- | --- | --- | --- | --- |")

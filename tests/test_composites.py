@@ -133,6 +133,24 @@ def test_counts_weigh_as_often_as_the_guide_finds_them_and_none_weighs_nothing()
     torch.testing.assert_close(sums, expected / expected.sum())
 
 
+def test_portions_hold_every_scene_once_and_weigh_like_all_of_them() -> None:
+    made = compose(single_objects(90), sure_of([1] * 90), num_portions=4)
+    portions = [made.portion(index, 4) for index in range(4)]
+    assert [portion.counts.tolist() for portion in portions] == [[1] * 3 + [2] * 3 + [3] * 3] * 4
+    images = torch.cat([portion.images for portion in portions])
+    for image in made.images:
+        assert (images == image).flatten(1).all(dim=1).any()
+    logits = torch.randn(len(made.images), 3)
+    losses = [portion.loss(logits[index::4]) for index, portion in enumerate(portions)]
+    torch.testing.assert_close(torch.stack(losses).mean(), made.loss(logits))
+
+
+def test_a_batch_of_fewer_images_than_portions_still_makes_scenes() -> None:
+    made = compose(single_objects(3), sure_of([1] * 3), num_portions=4)
+    assert made.counts.tolist() == [1] * 3 + [2] * 3 + [3] * 3
+    assert sum(len(made.portion(index, 4).counts) for index in range(4)) == 9
+
+
 def test_without_pairs_there_are_no_scenes() -> None:
     """Otherwise it would be taught that there is one object in every image."""
     images = torch.ones(30, 1, *CANVAS)  # whose objects fill the canvas: no two fit

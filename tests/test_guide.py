@@ -297,7 +297,7 @@ def test_baseline_predicts_nothing_once_a_scene_is_complete_if_masked(masking: b
     model = replace(TINY, masking=masking)
     baseline = Baseline(tracegraph_config(model, bl_predict_net=(5,)))
     images = random_images(6)
-    _, state = make_air(model).guide.start(images)
+    state = make_air(model).guide.guide(images)[0]
     predict = baseline.begin(images)
     value = predict(state._replace(z_pres=torch.tensor([1.0, 0.0] * 3)))
     assert value.shape == (6,)

@@ -12,7 +12,8 @@ from attend_infer_repeat.networks import MLP, Decoder, Embedding, GaussianNetwor
 
 @pytest.mark.parametrize("step_size", [0, 5])
 def test_image_lstm_equals_lstm_cell_on_the_concatenated_input(step_size: int) -> None:
-    features, step_inputs = torch.randn(6, 10), torch.randn(4, 6, step_size)
+    features = torch.randn(6, 10)
+    step_inputs = [torch.randn(rows, step_size) for rows in (1, 6, 6, 6)]  # one row at first
     ours = ImageLSTM(10, step_size, 7)
     for start in (ours.h_init, ours.c_init):
         nn.init.normal_(start)
@@ -26,17 +27,18 @@ def test_image_lstm_equals_lstm_cell_on_the_concatenated_input(step_size: int) -
         cell.bias_hh.zero_()
 
     gates = ours.look(features)
-    state = ours.start(6)
+    state = ours.start()
     expected = (ours.h_init.expand(6, 7), ours.c_init.expand(6, 7))
     for step_input in step_inputs:
         state = ours(gates, step_input, state)
+        step_input = step_input.expand(6, -1)
         expected = cell(torch.cat((features, step_input), dim=1), expected)
         torch.testing.assert_close(state, expected)
 
 
 def test_image_lstm_learns_its_first_state() -> None:
     lstm = ImageLSTM(3, 2, 4)
-    h, c = lstm(lstm.look(torch.randn(5, 3)), torch.randn(5, 2), lstm.start(5))
+    h, c = lstm(lstm.look(torch.randn(5, 3)), torch.randn(5, 2), lstm.start())
     for gradient in torch.autograd.grad((h + c).sum(), (lstm.h_init, lstm.c_init)):
         assert (gradient != 0).any()
 

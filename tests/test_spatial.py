@@ -15,7 +15,7 @@ from attend_infer_repeat.spatial import (
     MIN_SCALE,
     Shrink,
     _read,
-    _read_far,
+    _read_by_products,
     image_to_object,
     object_to_image,
     window_boxes,
@@ -109,7 +109,7 @@ def test_bilinear_reading_is_that_of_reach_one() -> None:
     shift_x, shift_y = torch.empty(2, 20, 1).uniform_(-1, 1)
     torch.testing.assert_close(
         _read(images, scale, shift_x, shift_y, (5, 4)),
-        _read_far(images, scale, shift_x, shift_y, (5, 4), reach=1),
+        _read_by_products(images, scale, shift_x, shift_y, (5, 4), reach=1),
     )
 
 

@@ -44,8 +44,13 @@ class Composites(NamedTuple):
         known = count_log_prob(z_pres_logits).gather(1, self.counts[:, None])[:, 0]
         return -(self.weights * known).sum()
 
+    def portion(self, index: int, num: int) -> Composites:
+        """Return every num-th scene from ``index`` on, as many of every count, weighed like all."""
+        part = Composites(*(rows[index::num] for rows in self))
+        return part._replace(weights=num * part.weights)
 
-def compose(images: Tensor, log_q: Tensor) -> Composites:
+
+def compose(images: Tensor, log_q: Tensor, num_portions: int = 1) -> Composites:
     """Make about half as many scenes as there are images.
 
     Of fixed shapes, so that nothing waits for the device.
@@ -53,9 +58,11 @@ def compose(images: Tensor, log_q: Tensor) -> Composites:
     Args:
         images: (batch, channels, height, width), intensity; dark where there is no object.
         log_q: (batch, T + 1), log q(n | x) of each; T at least 2.
+        num_portions: into how many equal portions the scenes will be divided.
     """
     steps = log_q.shape[1] - 1
-    num = max(len(images) // (2 * steps), 1)
+    num = max(len(images) // (2 * steps * num_portions), 1) * num_portions
+    num = min(num, len(images))
     sure = (log_q[:, 1] > math.log(SURE)).to(images.dtype)
     # Sure ones first, in random order.
     chosen = (sure + torch.rand_like(sure)).topk(num).indices

@@ -95,20 +95,20 @@ def count_terms(
 
 
 def place_loss(air: AIR, path: Path) -> Tensor:
-    """Return the mean of sum_{t<=n} ``SceneGuide.place_error`` under q(n | path), ().
+    """Return the mean of sum_{t<=n} ``SceneGuide.place_error`` under q(n | path), (batch,).
 
     It moves the places alone: q(n | path) only says which of them matter.
     """
     present = torch.sigmoid(path.z_pres_logits.detach()).cumprod(dim=-1)  # q(n >= t)
     error = air.guide.place_error(path.places, path.z_where_dist)
-    return (present * error).sum(dim=-1).mean()
+    return (present * error).sum(dim=-1)
 
 
 class Exact(Objective):
     """Adam on the exact objective, over shuffled epochs, and on scenes made from scenes.
 
-    The scenes that a step makes from its mini-batch are counted in the next step, beside that
-    step's mini-batch: one walk for both costs less than two.
+    The scenes that a step makes from its mini-batch are counted in the next steps, a portion in
+    each beside that step's mini-batch: one walk for both costs less than two.
     """
 
     def __init__(
@@ -139,6 +139,7 @@ class Exact(Objective):
         images = self.images[share(indices).to(self.images.device, non_blocking=True)]
         batch, noise = intensity(images), share(self.air.guide.noise(len(indices)))
         if made is not None:
+            made = made.portion(step % self.config.composite_every, self.config.composite_every)
             noise = torch.cat((noise, share(self.air.guide.noise(len(made.images)))))
             made = Composites(*map(share, made))
         self.optimizer.zero_grad()
@@ -147,26 +148,32 @@ class Exact(Objective):
             settled = explore == 0 and (made is not None or not self.composes)
             losses = self.compiled if self.compiled and settled else self._losses
             elbo, loss, logits = losses(batch, noise, explore, made)
-            if self.composes and step >= self.config.composite_begin:
+            if self._composes_after(step):
                 whole = intensity(self.processes.gather(images))
-                self.made = compose(whole, count_log_prob(self.processes.gather(logits.detach())))
+                log_q = count_log_prob(self.processes.gather(logits.detach()))
+                self.made = compose(whole, log_q, self.config.composite_every)
         self.processes.backward(loss)
         self.optimizer.step()
         return elbo.detach().clone()  # what a CUDA graph returned, its next run overwrites
+
+    def _composes_after(self, step: int) -> bool:
+        begun = self.composes and step >= self.config.composite_begin
+        return begun and (step + 1) % self.config.composite_every == 0
 
     def _losses(
         self, batch: Tensor, noise: Tensor, explore: float, made: Composites | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the mean ELBO, the loss, and the batch's log-odds of presence, (batch, T)."""
-        path = self.walk(batch if made is None else torch.cat((batch, made.images)), noise)
-        own = path if made is None else path.rows(slice(len(batch)))
-        elbo = count_terms(self.air, batch, path=own, explore=explore).elbo.mean()
-        loss = place_loss(self.air, own) - elbo
+        images = batch if made is None else torch.cat((batch, made.images))
+        path, own = self.walk(images, noise), slice(len(batch))
+        # The made scenes' ELBO is left out last: a slice of every canvas would cost more.
+        elbo = count_terms(self.air, images, path=path, explore=explore).elbo[own].mean()
+        loss = place_loss(self.air, path)[own].mean() - elbo
         if made is not None:
             # The weights of all made scenes sum to 1, and the processes' losses are averaged.
             weight = self.config.composite_weight * self.processes.size
             loss = loss + weight * made.loss(path.z_pres_logits[len(batch) :])
-        return elbo, loss, own.z_pres_logits
+        return elbo, loss, path.z_pres_logits[own]
 
     def state(self) -> dict[str, Tensor]:
         """See ``Objective.state``."""
