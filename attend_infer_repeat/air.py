@@ -65,7 +65,9 @@ class AIR(nn.Module):
         super().__init__()
         self.config = config
         self.model = SceneModel(config)
-        self.guide = SceneGuide(config, self.model.z_where_dist(), self.model.draw)
+        self.guide = SceneGuide(
+            config, self.model.z_where_dist(), self.model.draw, self.model.log_likelihood
+        )
 
     def forward(self, images: Tensor, noise: Tensor) -> Path:
         """Walk over images, (batch, channels, height, width), intensity: see ``SceneGuide.path``.
@@ -132,9 +134,10 @@ class AIR(nn.Module):
             counts = torch.multinomial(count_probs, 1)[:, 0]
         else:
             counts = count_probs.argmax(dim=-1)
-        drawn = torch.zeros_like(images)
-        for n, canvas in enumerate(path.canvases):
-            drawn = torch.where((counts == n)[:, None, None, None], canvas, drawn)
+        left = images
+        for n, residual in enumerate(path.residuals):
+            left = torch.where((counts == n)[:, None, None, None], residual, left)
+        drawn = images - left
         return self._scenes(counts, count_probs, path.z_where, path.z_what, drawn)
 
     @torch.no_grad()

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyro
@@ -56,7 +55,7 @@ class GuideState(NamedTuple):
     z_pres: Tensor  # (batch,), 0 or 1
     z_where: Tensor  # (batch, 3)
     z_what: Tensor  # (batch, what_dim)
-    canvas: Tensor  # (batch, channels, height, width), the objects found so far, drawn
+    residual: Tensor  # (batch, channels, height, width), r_t: the image minus what is drawn
 
 
 class Attention(NamedTuple):
@@ -77,8 +76,8 @@ class Path(NamedTuple):
     z_where: Tensor  # (batch, steps, 3)
     z_what: Tensor  # (batch, steps, what_dim)
     places: Tensor  # (batch, steps, 3), the proposed poses p_t
-    # T + 1 of (batch, channels, height, width), after n = 0..T objects; the empty one has one row.
-    canvases: tuple[Tensor, ...]
+    residuals: tuple[Tensor, ...]  # T + 1 of (batch, channels, height, width), after n objects
+    log_likelihood: Tensor  # (batch, T + 1), log p(x | the first n objects)
 
 
 class SceneGuide(nn.Module):
@@ -88,6 +87,7 @@ class SceneGuide(nn.Module):
         config: sizes, and which guide it is.
         z_where_prior: p(z_where_t), batch shape (3,); poses are predicted relative to it.
         draw: ``SceneModel.draw``, which draws the objects that have been found.
+        log_likelihood: ``SceneModel.log_likelihood``, of what is not yet drawn.
     """
 
     z_where_loc: Tensor
@@ -98,10 +98,12 @@ class SceneGuide(nn.Module):
         config: ModelConfig,
         z_where_prior: dist.Normal,
         draw: Callable[[Tensor, Tensor], Tensor],
+        log_likelihood: Callable[[Tensor], Tensor],
     ) -> None:
         super().__init__()
         self.config = config
         self.draw = draw
+        self.log_likelihood = log_likelihood
         self.basic = config.guide == "basic"
         self.residual = config.guide == "residual"
         self.window_size = (config.window_size, config.window_size)
@@ -134,7 +136,7 @@ class SceneGuide(nn.Module):
     def start(self, images: Tensor) -> tuple[Tensor, GuideState]:
         """Look at the images once; return the image's share of the LSTM's gates and the state.
 
-        Before the first step that is one state for all images: one row.
+        Before the first step that is one state for all images, but for the residual: one row.
         """
         if self.basic:
             z_where, z_what = images.new_zeros(1, 3), images.new_zeros(1, self.what_dim)
@@ -146,10 +148,10 @@ class SceneGuide(nn.Module):
             z_pres=images.new_ones(1),
             z_where=z_where,
             z_what=z_what,
-            canvas=images.new_zeros(1, *images.shape[1:]),
+            residual=images,
         )
 
-    def attend(self, images: Tensor, gates: Tensor, previous: GuideState) -> Attention:
+    def attend(self, gates: Tensor, previous: GuideState) -> Attention:
         """Advance the LSTM; decide whether there is one more object, and where.
 
         The pose is predicted relative to the place, the place relative to the prior: an untrained
@@ -157,10 +159,10 @@ class SceneGuide(nn.Module):
         """
         features = step_features(previous)
         memory = self.rnn(gates, features[:, :0] if self.basic else features, previous.memory)
-        seen, place = memory[0], self.z_where_loc.expand(len(images), -1)
+        seen, place = memory[0], self.z_where_loc.expand(len(gates), -1)
         if self.residual:
             # What is drawn is data, as the image is: its gradient would flow to earlier samples.
-            place, glimpse = self._look(images - previous.canvas.detach(), memory[0])
+            place, glimpse = self._look(previous.residual.detach(), memory[0])
             seen = torch.cat((glimpse, memory[0]), dim=-1)
         logits, loc, scale = self.predict(seen).split((1, 3, 3), dim=-1)
         z_where_dist = gaussian(place.detach() + loc, self.z_where_scale * positive(scale))
@@ -221,24 +223,29 @@ class SceneGuide(nn.Module):
 
         gates, state = self.start(images)
         present = images.new_ones(len(images))
-        steps, canvases = [], [state.canvas]
+        steps, residuals, log_likelihood = [], [images], [self.log_likelihood(images)]
+
+        def take_away(drawn: Tensor) -> None:
+            # The likelihood of each count is read at once, while the residual is in the cache.
+            residuals.append(residuals[-1] - drawn)
+            log_likelihood.append(self.log_likelihood(residuals[-1]))
+
         for t in range(self.config.model_steps):
-            memory, logits, z_where_dist, place = self.attend(images, gates, state)
+            memory, logits, z_where_dist, place = self.attend(gates, state)
             z_where = draw(z_where_dist, t, slice(3))
             z_what_dist = self.read(images, z_where, memory)
             z_what = draw(z_what_dist, t, slice(3, None))
-            if self.residual:  # the others never look at it
-                canvases.append(state.canvas + self.draw(z_where, z_what))
-            state = GuideState(memory, present, z_where, z_what, canvases[-1])
+            if self.residual:
+                take_away(self.draw(z_where, z_what))
+            state = GuideState(memory, present, z_where, z_what, residuals[-1])
             laws = (*_parameters(z_where_dist), *_parameters(z_what_dist))
             steps.append((logits, *laws, z_where, z_what, place))
         logits, where_loc, where_scale, what_loc, what_scale, z_where, z_what, places = (
             torch.stack(values, dim=1) for values in zip(*steps, strict=True)
         )
-        if not self.residual:  # all objects at once
-            canvases = list(
-                accumulate(self.draw(z_where, z_what).unbind(dim=1), initial=canvases[0])
-            )
+        if not self.residual:  # no step looks at them: all objects at once
+            for drawn in self.draw(z_where, z_what).unbind(dim=1):
+                take_away(drawn)
         return Path(
             logits,
             gaussian(where_loc, where_scale),
@@ -246,7 +253,8 @@ class SceneGuide(nn.Module):
             z_where,
             z_what,
             places,
-            tuple(canvases),
+            tuple(residuals),
+            torch.stack(log_likelihood, dim=1),
         )
 
     # The Pyro program.
@@ -255,7 +263,7 @@ class SceneGuide(nn.Module):
         self, t: int, images: Tensor, gates: Tensor, previous: GuideState, baseline: Tensor | None
     ) -> GuideState:
         """Find the object of step t (from 0) in each image that is not yet explained."""
-        memory, logits, z_where_dist, place = self.attend(images, gates, previous)
+        memory, logits, z_where_dist, place = self.attend(gates, previous)
         infer = {} if baseline is None else {"baseline": {"baseline_value": baseline}}
         z_pres = pyro.sample(f"z_pres_{t}", presence(logits, previous.z_pres), infer=infer)
         with poutine.mask(mask=z_pres.bool() if self.config.masking else True):
@@ -265,10 +273,10 @@ class SceneGuide(nn.Module):
                 # Zero, so that it is no part of the ELBO, with the gradient that moves the place.
                 error = self.place_error(place, z_where_dist)
                 pyro.factor(f"place_{t}", error - error.detach(), has_rsample=True)
-        canvas = previous.canvas
+        residual = previous.residual
         if self.residual:  # the others never look at it
-            canvas = canvas + z_pres[:, None, None, None] * self.draw(z_where, z_what)
-        return GuideState(memory, z_pres, z_where, z_what, canvas)
+            residual = residual - z_pres[:, None, None, None] * self.draw(z_where, z_what)
+        return GuideState(memory, z_pres, z_where, z_what, residual)
 
     def guide(
         self, images: Tensor, batch_size: int | None = None, baseline: Baseline | None = None

@@ -45,9 +45,8 @@ def importance_weighted_count_probs(log_weights: Tensor) -> Tensor:
 
 def _log_weights_of_one_walk(air: AIR, images: Tensor) -> Tensor:
     model, path = air.model, air.guide.path(images)
-    log_likelihood = model.log_likelihood(path.canvases, images)  # (batch, T + 1)
     where = model.z_where_dist().log_prob(path.z_where) - path.z_where_dist.log_prob(path.z_where)
     what = model.z_what_dist().log_prob(path.z_what) - path.z_what_dist.log_prob(path.z_what)
     log_ratio = (where.sum(dim=-1) + what.sum(dim=-1)).cumsum(dim=-1)
     log_prior = model.count_prior.log_prob().to(images.dtype)
-    return log_prior + log_likelihood + F.pad(log_ratio, (1, 0))
+    return log_prior + path.log_likelihood + F.pad(log_ratio, (1, 0))

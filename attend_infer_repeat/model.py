@@ -12,7 +12,6 @@ Source: Eslami et al. 2016, section 2; the order and names of the sites follow P
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyro
@@ -29,6 +28,7 @@ from .distributions import (
     PixelNoise,
     TruncatedGeometricCount,
     gaussian,
+    pixel_noise_log_prob,
     presence,
 )
 from .networks import Decoder
@@ -107,15 +107,9 @@ class SceneModel(nn.Module):
         """
         return object_to_image(z_where, self.decoder(z_what), self.config.canvas_size)
 
-    def log_likelihood(self, canvases: Sequence[Tensor], images: Tensor) -> Tensor:
-        """Return log p(x | canvas) for several canvases, (batch, number of canvases).
-
-        Args:
-            canvases: each (batch, channels, height, width); one at a time stays in the cache.
-            images: (batch, channels, height, width), intensity.
-        """
-        laws = [self.x_dist(canvas) for canvas in canvases]
-        return torch.stack([law.log_prob(images) for law in laws], dim=-1)
+    def log_likelihood(self, residual: Tensor) -> Tensor:
+        """Return log p(x | canvas), (...), for x - canvas: (..., channels, height, width)."""
+        return pixel_noise_log_prob(residual, self.config.likelihood_sd)
 
     def canvases(self, z_where: Tensor, z_what: Tensor) -> Tensor:
         """Return the canvas after n objects, for every n.

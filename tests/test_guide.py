@@ -132,7 +132,7 @@ def test_path_of_means_of_one_image_is_that_of_the_same_row_in_a_batch() -> None
 def test_code_is_read_from_the_window_alone(config: ModelConfig) -> None:
     guide, images = make_air(config).guide, random_images(4)
     gates, state = guide.start(images)
-    memory = guide.attend(images, gates, state).memory
+    memory = guide.attend(gates, state).memory
     pose = torch.tensor([[2.0, -0.5, -0.5]]).expand(4, 3)  # the upper left or lower right quarter
     here = guide.read(images, pose, memory)
     assert not torch.allclose(here.loc, guide.read(images, -pose.abs(), memory).loc)
@@ -143,7 +143,7 @@ def test_code_is_read_from_the_window_alone(config: ModelConfig) -> None:
 def test_basic_guide_reads_the_code_from_its_memory_alone() -> None:
     guide, images = make_air(BASIC).guide, random_images(4)
     gates, state = guide.start(images)
-    memory, _, z_where_dist, _ = guide.attend(images, gates, state)
+    memory, _, z_where_dist, _ = guide.attend(gates, state)
     law = guide.read(images, z_where_dist.mean, memory)
     elsewhere = guide.read(1 - images, z_where_dist.mean + 1, memory)
     assert torch.equal(law.loc, elsewhere.loc)
@@ -158,7 +158,7 @@ def test_all_but_the_basic_guides_memory_takes_in_the_last_step(
     guide, images = make_air(config).guide, random_images(4, config)
     gates, state = guide.start(images)
     (memory, logits, law, _), (other_memory, other_logits, other_law, _) = (
-        guide.attend(images, gates, s) for s in (state, altered_step(state))
+        guide.attend(gates, s) for s in (state, altered_step(state))
     )
     for one, other in (
         (memory[0], other_memory[0]),
@@ -169,16 +169,20 @@ def test_all_but_the_basic_guides_memory_takes_in_the_last_step(
 
 
 @pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
-def test_path_holds_the_canvas_after_every_object(config: ModelConfig) -> None:
-    air = make_air(config)
-    path = air.guide.path(random_images(4, config))
-    canvases = torch.stack(path.canvases, dim=1)
-    torch.testing.assert_close(canvases, air.model.canvases(path.z_where, path.z_what))
+def test_path_holds_what_is_left_after_every_object_and_its_likelihood(
+    config: ModelConfig,
+) -> None:
+    air, images = make_air(config), random_images(4, config)
+    path = air.guide.path(images)
+    canvases = air.model.canvases(path.z_where, path.z_what)
+    torch.testing.assert_close(torch.stack(path.residuals, dim=1), images[:, None] - canvases)
+    expected = air.model.x_dist(canvases).log_prob(images[:, None])
+    torch.testing.assert_close(path.log_likelihood, expected)
 
 
-def test_residual_guides_canvas_holds_the_objects_that_are_present() -> None:
-    air = make_air()
-    states = air.guide.guide(random_images(50))
+def test_present_objects_are_taken_away_from_the_residual() -> None:
+    air, images = make_air(), random_images(50)
+    states = air.guide.guide(images)
     z_pres = torch.stack([state.z_pres for state in states], dim=1)
     assert 0 < z_pres.mean() < 1
     drawn = air.model.draw(
@@ -186,16 +190,16 @@ def test_residual_guides_canvas_holds_the_objects_that_are_present() -> None:
     )
     present = (z_pres[:, :, None, None, None] * drawn).cumsum(dim=1)
     for t, state in enumerate(states):
-        torch.testing.assert_close(state.canvas, present[:, t])
+        torch.testing.assert_close(state.residual, images - present[:, t])
 
 
 @pytest.mark.parametrize(("config", "looks"), [(TINY, True), (IMPROVED, False), (BASIC, False)])
 def test_only_the_residual_guide_looks_at_what_is_drawn(config: ModelConfig, looks: bool) -> None:
     guide, images = make_air(config).guide, random_images(4, config)
     gates, state = guide.start(images)
-    drawn = state._replace(canvas=random_images(4, config))
+    drawn = state._replace(residual=random_images(4, config))
     (_, logits, law, _), (_, other_logits, other_law, _) = (
-        guide.attend(images, gates, s) for s in (state, drawn)
+        guide.attend(gates, s) for s in (state, drawn)
     )
     for one, other in ((logits, other_logits), (law.loc, other_law.loc)):
         assert torch.equal(one, other) != looks
@@ -205,13 +209,12 @@ def test_glimpse_sees_the_surroundings_of_the_proposed_window_and_no_more() -> N
     """Only a change of the residual within the glimpse may change what the guide decides."""
     config = replace(TINY, canvas_size=(40, 40), window_size=8)
     guide, residual = make_air(config).guide, torch.zeros(3, 1, 40, 40)
-    images = torch.ones_like(residual)
-    gates, state = guide.start(images)  # the LSTM sees the images, not what is left of them
+    gates, state = guide.start(torch.ones_like(residual))  # what is left of them is given below
     # A window half the canvas wide, 10 to the right of its middle: pixels 20 to 40 by 10 to 30.
     # The glimpse is twice as wide: pixels 10 to 50 by 0 to 40.
     fix_output(guide.propose, torch.tensor([0.0, -1.0, 0.0]) / guide.z_where_scale / PACE)
     residual[0, 0, :, 11:15] = residual[1, 0, :, :9] = 1.0  # it reads a pixel beyond its edge
-    law = guide.attend(images, gates, state._replace(canvas=images - residual)).z_where_dist
+    law = guide.attend(gates, state._replace(residual=residual)).z_where_dist
     within, beyond, nothing = law.loc
     assert not torch.allclose(within, nothing)
     # Equal rows of a batch may differ in their last bit: vector instructions leave a remainder.
@@ -225,7 +228,7 @@ def test_an_object_is_sought_relative_to_the_proposed_place() -> None:
     found = []
     for place in (here, there):
         fix_output(guide.propose, place / guide.z_where_scale / PACE)
-        attention = guide.attend(images, gates, state)
+        attention = guide.attend(gates, state)
         torch.testing.assert_close(attention.place, (guide.z_where_loc + place).expand(4, 3))
         found.append(attention.z_where_dist)
     torch.testing.assert_close(found[1].loc - found[0].loc, (there - here).expand(4, 3))
@@ -236,11 +239,11 @@ def test_what_is_drawn_and_where_to_look_are_data() -> None:
     """No gradient flows through the glimpse: to what is drawn, or to the proposed place."""
     guide, images = make_air(gain=2).guide, random_images(4)
     gates, state = guide.start(images)
-    canvas = random_images(4).requires_grad_()
-    _, logits, law, _ = guide.attend(images, gates, state._replace(canvas=canvas))
+    residual = random_images(4).requires_grad_()
+    _, logits, law, _ = guide.attend(gates, state._replace(residual=residual))
     gradients = torch.autograd.grad(
         logits.sum() + (torch.randn(4, 3) * law.loc).sum(),
-        (canvas, *guide.propose.parameters()),
+        (residual, *guide.propose.parameters()),
         allow_unused=True,
     )
     assert all(gradient is None for gradient in gradients)
@@ -249,7 +252,7 @@ def test_what_is_drawn_and_where_to_look_are_data() -> None:
 def test_the_places_error_moves_the_place_alone_towards_the_object() -> None:
     guide, images = make_air(gain=2).guide, random_images(4)
     gates, state = guide.start(images)
-    attention = guide.attend(images, gates, state)
+    attention = guide.attend(gates, state)
     error = guide.place_error(attention.place, attention.z_where_dist)
     away = (attention.place - attention.z_where_dist.mean) / guide.z_where_scale
     torch.testing.assert_close(error, away.square().sum(dim=-1))

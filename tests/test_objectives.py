@@ -157,7 +157,7 @@ def test_exact_objective_has_the_mean_gradient_of_tracegraph_elbo(
     def ours() -> None:
         path = air.guide.path(images)
         elbo = count_terms(air, images, path=path).elbo.mean()
-        (place_loss(air, path) - elbo).backward()
+        (place_loss(air, path).mean() - elbo).backward()
 
     def pyros() -> None:
         with poutine.scale(scale=1 / draws):

@@ -86,7 +86,7 @@ def count_terms(
     kl_where = gaussian_kl(path.z_where_dist, air.model.z_where_dist()).sum(dim=-1)
     kl_what = gaussian_kl(path.z_what_dist, air.model.z_what_dist()).sum(dim=-1)
     return CountTerms(
-        log_likelihood=air.model.log_likelihood(path.canvases, images),
+        log_likelihood=path.log_likelihood,
         log_p=air.model.count_prior.log_prob().to(images.dtype),
         log_q=mix_with_uniform(count_log_prob(path.z_pres_logits), explore),
         kl_where=F.pad(kl_where.cumsum(dim=-1), (1, 0)),
