@@ -92,9 +92,9 @@ class ModelConfig:
 
     encoder_latent_size: int = 50
     """Size of z_what, the code of an object's appearance."""
-    window_size: int = 20
+    window_size: int = 16
     """Side of the square attention window in pixels."""
-    decoder_net: tuple[int, ...] = (400,)
+    decoder_net: tuple[int, ...] = (200,)
     """Hidden layers of the decoder (z_what to window)."""
     decoder_output_bias: float | None = -2.0
     """Added to the decoder's output before the sigmoid, so that objects start out dark."""
@@ -104,15 +104,15 @@ class ModelConfig:
     guide: Literal["residual", "improved", "basic"] = "residual"
     """Read z_what from the LSTM's state (basic) or from the attention window (improved); residual
     also looks for what is not yet drawn before it decides on z_pres and z_where."""
-    rnn_hidden_size: int = 256
+    rnn_hidden_size: int = 64
     """Size of the guide's LSTM state (and of the baseline's)."""
     embed_net: tuple[int, ...] | None = None
     """Layers between the image and the LSTM; none feeds it the raw pixels."""
-    predict_net: tuple[int, ...] = (200,)
+    predict_net: tuple[int, ...] = (100,)
     """Hidden layers between the LSTM's state (and the glimpse) and z_pres, z_where."""
-    propose_net: tuple[int, ...] = (200,)
+    propose_net: tuple[int, ...] = (100,)
     """Hidden layers that propose where the residual guide takes its glimpse."""
-    encoder_net: tuple[int, ...] = (400,)
+    encoder_net: tuple[int, ...] = (200,)
     """Hidden layers of the encoder (window to z_what)."""
     non_linearity: str = "SiLU"
     """Activation of every hidden layer, by its name in torch.nn."""
@@ -158,11 +158,11 @@ class TrainConfig:
     max_count: int | None = None
     """Most objects in a generated scene; the data set's own if not given."""
 
-    num_steps: Annotated[int, arg(aliases=("-n",))] = 2_000
+    num_steps: Annotated[int, arg(aliases=("-n",))] = 1_250
     """Number of optimisation steps."""
-    batch_size: Annotated[int, arg(aliases=("-b",))] = 64
+    batch_size: Annotated[int, arg(aliases=("-b",))] = 256
     """Images in a mini-batch."""
-    learning_rate: Annotated[float, arg(aliases=("-lr",))] = 1.5e-3
+    learning_rate: Annotated[float, arg(aliases=("-lr",))] = 3e-3
     """Adam's learning rate."""
     lr_schedule: Literal["constant", "cosine"] = "constant"
     """Keep the learning rate, or let it fall to zero along a cosine over all steps."""
@@ -182,11 +182,11 @@ class TrainConfig:
 
     explore: float = 0.5
     """Probability, at first, with which the exact objective's guide draws a uniform count."""
-    explore_steps: int = 300
+    explore_steps: int = 150
     """Steps over which that probability falls to 0."""
     composite_weight: float = 20.0
     """Weight of the loss on scenes made from scenes (exact objective, T > 1); 0 makes none."""
-    composite_begin: int = 150
+    composite_begin: int = 50
     """Steps before the first scenes are made."""
     composite_every: int = 4
     """Steps between two makings; each step in between counts its portion of the scenes."""
@@ -198,12 +198,12 @@ class TrainConfig:
     """Value at which it ends; None stands for --z-pres-prior."""
     anneal_prior_begin: int = 0
     """Steps before it begins to move."""
-    anneal_prior_duration: int = 500
+    anneal_prior_duration: int = 250
     """Steps over which it moves."""
 
     seed: int = 0
     """Seed of initial weights, mini-batches and noise."""
-    eval_every: int = 250
+    eval_every: int = 125
     """Steps between evaluations on held-out scenes; 0 evaluates only at the end."""
     eval_split: Literal["validation", "test"] = "validation"
     """Held-out scenes to evaluate while training; test is for reports, never for choosing."""
@@ -269,6 +269,7 @@ TUTORIAL = TrainConfig(
     preset="tutorial",
     data="multi-mnist",
     num_steps=200_000,
+    batch_size=64,
     learning_rate=1e-4,
     ema_decay=0.0,
     objective="tracegraph",
@@ -278,6 +279,7 @@ TUTORIAL = TrainConfig(
     anneal_prior_from=None,
     anneal_prior_to=1e-7,
     anneal_prior_duration=100_000,
+    eval_every=250,
     model=ModelConfig(
         z_pres_prior=0.5,
         scale_prior_mean=3.0,
@@ -287,6 +289,7 @@ TUTORIAL = TrainConfig(
         decoder_output_bias=None,
         decoder_output_use_sigmoid=False,
         guide="improved",
+        rnn_hidden_size=256,
         predict_net=(),
         encoder_net=(200,),
         non_linearity="ReLU",
