@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -220,12 +221,50 @@ class Plot:
             print(path)
 
 
+@dataclass(frozen=True)
+class Benchmark:
+    """Measure how fast this machine trains and infers; the scripts come with a checkout.
+
+    throughput sets training and inference beside one step of Pyro's tutorial, latency times the
+    first answer and those after it, scaling varies batch, canvas and steps, breakdown shows where
+    the time goes. What follows the name goes to the script: air benchmark throughput --help.
+
+    Examples:
+      air benchmark throughput
+      air benchmark throughput --table      the last result, as a table
+      air benchmark scaling --threads 1
+    """
+
+    name: Positional[str]
+    """throughput, latency, scaling or breakdown."""
+    options: Positional[tuple[str, ...]] = ()
+    """Options of the benchmark."""
+
+    def run(self) -> None:
+        """Run the command."""
+        if self.name not in BENCHMARKS:
+            raise ConfigError(
+                f"unknown benchmark '{self.name}', known are {', '.join(BENCHMARKS)}."
+                f"{nearest(self.name, BENCHMARKS)}"
+            )
+        script = Path(__file__).parents[1] / "benchmarks" / f"{self.name}.py"
+        if not script.is_file():
+            raise ConfigError(
+                f"{script}: not there; benchmarks are run from a checkout of the code."
+            )
+        code = subprocess.run([sys.executable, str(script), *self.options]).returncode
+        if code:
+            raise SystemExit(code)
+
+
+BENCHMARKS = ("throughput", "latency", "scaling", "breakdown")
 COMMANDS: dict[str, type] = {
     "train": Train,
     "evaluate": Evaluate,
     "infer": Infer,
     "sample": Sample,
     "plot": Plot,
+    "benchmark": Benchmark,
 }
 
 
@@ -248,6 +287,8 @@ def _parse(arguments: list[str]) -> Any:
     if name == "--version":
         print(f"air {__version__}")
         raise SystemExit(0)
+    if name == "benchmark" and arguments[1:] and not arguments[1].startswith("-"):
+        return Benchmark(arguments[1], tuple(arguments[2:]))
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):

@@ -31,7 +31,6 @@ import torch.multiprocessing as mp
 import tyro
 from reference import CANVAS, Reference
 from runs import RESULTS, machine
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attend_infer_repeat import AIR, TrainConfig, load_dataset
@@ -293,7 +292,8 @@ def print_table(result: dict[str, Any]) -> None:
     hardware, cases = result["machine"], result["cases"]
     print(f"{hardware['gpu'] if result['device'] == 'cuda' else hardware['cpu']}, "
           f"{hardware['threads']} threads of {hardware['cores']} cores, "
-          f"{hardware['vector_instructions']}; torch {hardware['versions']['torch']}\n")  # fmt: skip
+          f"{hardware['vector_instructions']}; "
+          f"torch {hardware['versions']['torch']}\n")  # fmt: skip
     print("| case | ms per batch (quartiles) | images/s | beside the reference | epoch of 60,000 "
           "| peak memory |")  # fmt: skip
     print("| --- | --- | --- | --- | --- | --- |")
@@ -317,5 +317,5 @@ def print_table(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    assert CANVAS == SIZES.canvas_size[0]
+    assert SIZES.canvas_size == (CANVAS, CANVAS)
     tyro.cli(Throughput, description=__doc__, prog="air benchmark throughput").run()
