@@ -97,7 +97,7 @@ class SceneGuide(nn.Module):
         self,
         config: ModelConfig,
         z_where_prior: dist.Normal,
-        draw: Callable[[Tensor, Tensor], Tensor],
+        draw: Callable[..., Tensor],
         log_likelihood: Callable[[Tensor], Tensor],
     ) -> None:
         super().__init__()
@@ -225,9 +225,10 @@ class SceneGuide(nn.Module):
         present = images.new_ones(len(images))
         steps, residuals, log_likelihood = [], [images], [self.log_likelihood(images)]
 
-        def take_away(drawn: Tensor) -> None:
-            # The likelihood of each count is read at once, while the residual is in the cache.
-            residuals.append(residuals[-1] - drawn)
+        def take_away(negative: Tensor) -> None:
+            # Added, since a difference's gradient would pass over the canvas once more. And the
+            # likelihood of each count is read at once, while the residual is in the cache.
+            residuals.append(residuals[-1] + negative)
             log_likelihood.append(self.log_likelihood(residuals[-1]))
 
         for t in range(self.config.model_steps):
@@ -236,7 +237,7 @@ class SceneGuide(nn.Module):
             z_what_dist = self.read(images, z_where, memory)
             z_what = draw(z_what_dist, t, slice(3, None))
             if self.residual:
-                take_away(self.draw(z_where, z_what))
+                take_away(self.draw(z_where, z_what, -1))
             state = GuideState(memory, present, z_where, z_what, residuals[-1])
             laws = (*_parameters(z_where_dist), *_parameters(z_what_dist))
             steps.append((logits, *laws, z_where, z_what, place))
@@ -244,8 +245,8 @@ class SceneGuide(nn.Module):
             torch.stack(values, dim=1) for values in zip(*steps, strict=True)
         )
         if not self.residual:  # no step looks at them: all objects at once
-            for drawn in self.draw(z_where, z_what).unbind(dim=1):
-                take_away(drawn)
+            for negative in self.draw(z_where, z_what, -1).unbind(dim=1):
+                take_away(negative)
         return Path(
             logits,
             gaussian(where_loc, where_scale),

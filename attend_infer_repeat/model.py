@@ -97,15 +97,18 @@ class SceneModel(nn.Module):
         """p(x | canvas), batch shape (...) for a canvas of (..., channels, height, width)."""
         return PixelNoise(canvas, self.config.likelihood_sd)
 
-    def draw(self, z_where: Tensor, z_what: Tensor) -> Tensor:
+    def draw(self, z_where: Tensor, z_what: Tensor, sign: int = 1) -> Tensor:
         """Draw one object per pose and code on a canvas of its own.
 
         Args:
             z_where: (..., 3), rows (s, x, y).
             z_what: (..., what_dim).
-        Returns: y, (..., channels, height, width).
+            sign: -1 draws the negative, to take an object away by adding it.
+        Returns: sign * y, (..., channels, height, width).
         """
-        return object_to_image(z_where, self.decoder(z_what), self.config.canvas_size)
+        windows = self.decoder(z_what)
+        windows = windows if sign == 1 else -windows
+        return object_to_image(z_where, windows, self.config.canvas_size)
 
     def log_likelihood(self, residual: Tensor) -> Tensor:
         """Return log p(x | canvas), (...), for x - canvas: (..., channels, height, width)."""

@@ -1,6 +1,6 @@
 """What does each choice of the fast preset contribute?
 
-Trains the preset, and the preset without one choice at a time, for 1,000 steps, and measures the
+Trains the preset, and the preset without one choice at a time, for 500 steps, and measures the
 validation split (the last 2,000 training scenes), by which the preset's settings were chosen.
 
     python benchmarks/ablation.py run --data multi-mnist sprites --seeds 0-1
@@ -27,7 +27,14 @@ VARIANTS = {
     "no-mean": ("the last weights, not their running mean", "--ema-decay 0"),
     "no-exploration": ("the guide's count never explores", "--explore 0"),
     "no-annealing": ("objects cost the same from the start", "--anneal-prior none"),
-    "small-networks": ("encoder and decoder half as wide", "--encoder-net 200 --decoder-net 200"),
+    "every-step": ("scenes are made at every step, not every fourth", "--composite-every 1"),
+    "large-window": ("window 20 x 20, not 16 x 16", "--window-size 20"),
+    "large-networks": (
+        "networks twice as wide, LSTM of 256",
+        "--encoder-net 400 --decoder-net 400 --predict-net 200 --propose-net 200 "
+        "--rnn-hidden-size 256",
+    ),
+    "small-batches": ("batches of 64 at half the learning rate", "-b 64 -lr 1.5e-3"),
     "relu": ("ReLU in place of SiLU", "--non-linearity ReLU"),
     "tutorial-scale": (
         "the scale prior of the tutorial's command, 3 ± 0.2",
@@ -48,7 +55,7 @@ class Run:
     """Variants of the preset."""
     seeds: str = "0-1"
     """Seeds, such as 0-1 or 3,5,8."""
-    steps: int = 1_000
+    steps: int = 500
     """Training steps."""
     jobs: int = 2
     """Runs side by side; they share the cores."""

@@ -225,7 +225,7 @@ def test_differences_reach_into_the_model() -> None:
     changed = TrainConfig(seed=3, model=ModelConfig(window_size=28))
     old_new = differences(TrainConfig(), changed)
     assert len(old_new) == 2
-    assert "model.window_size: 20 -> 28" in old_new
+    assert "model.window_size: 16 -> 28" in old_new
     assert "seed: 0 -> 3" in old_new
 
 

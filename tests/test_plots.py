@@ -35,7 +35,7 @@ def air() -> AIR:
     """An untrained AIR that sees objects in noise."""
     air = make_air(gain=3, seed=4)
     with torch.no_grad():
-        air.guide.predict[-1].bias[0] += 0.5  # the log-odds of one more object
+        air.guide.predict[-1].bias[0] += 2.0  # the log-odds of one more object
     return air
 
 
