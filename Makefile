@@ -27,7 +27,7 @@ setup: $(READY)  ## make .venv and install the package and its tools at the test
 
 demo: $(READY)  ## train on scenes of handwritten digits, offline; writes runs/demo
 	rm -rf runs/demo
-	$(BIN)/air train --data digits -n 1500 --out runs/demo
+	$(BIN)/air train --data digits -n 500 --out runs/demo
 
 test: $(READY)  ## run the tests; TESTS="..." passes arguments to pytest
 	$(BIN)/python -m pytest $(TESTS)

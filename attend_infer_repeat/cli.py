@@ -364,9 +364,9 @@ def _gist(message: str) -> str:
 
 def _load(path: Path, device: str) -> AIR:
     from .air import AIR
-    from .devices import find_device, keep_freed_memory
+    from .devices import find_device, tune_process
 
-    keep_freed_memory()
+    tune_process()
     return AIR.load(path).to(find_device(device))
 
 

@@ -28,14 +28,39 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def keep_freed_memory() -> None:
-    """Have this process keep the memory that it frees, where its C library can be asked to.
+def tune_process() -> None:
+    """Set up this process to compute quickly on a CPU, as `air` and ``train`` begin by doing."""
+    _keep_freed_memory()
+    _multiply_by_onednn()
+
+
+def _keep_freed_memory() -> None:
+    """Keep the memory that is freed, where the C library can be asked to.
 
     A step frees and takes the same megabytes again. glibc hands them back to the system in between,
-    which then clears each page anew: a fifth of the time of a large mini-batch on a CPU.
+    which then clears each page anew: a sixth of the time of a large mini-batch.
     """
     largest = 2**31 - 1
     with contextlib.suppress(AttributeError, OSError, TypeError):  # not glibc
         mallopt = ctypes.CDLL(None).mallopt
         for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
             mallopt(option, largest)
+
+
+def _multiply_by_onednn() -> None:
+    """Leave float32 products to oneDNN, where it computes them in float32.
+
+    PyTorch gives them to MKL, which on AMD's CPUs goes without AVX-512; oneDNN takes half its time.
+    PyTorch asks oneDNN only where bfloat16 inside products is permitted, of which oneDNN makes use
+    on CPUs with matrix units (AMX) alone. That is not relied on: where a product comes out rounded,
+    the permission is withdrawn.
+    """
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return
+    with contextlib.suppress(AttributeError):  # a PyTorch without this setting
+        products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+        before, products.fp32_precision = products.fp32_precision, "bf16"
+        # 1 + 2^-12 is a float32, and would be rounded to 1 as a bfloat16.
+        finer = torch.full((64, 64), 1 + 2**-12, dtype=torch.float32)
+        if not torch.equal(finer @ torch.eye(64, dtype=torch.float32), finer):
+            products.fp32_precision = before

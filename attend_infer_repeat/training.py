@@ -21,7 +21,7 @@ from .averaging import RunningMean
 from .checkpoints import Checkpoint, part_of, prefixed, read_checkpoint, save_checkpoint
 from .config import TrainConfig, differences, for_images
 from .data import Dataset, hold_out, load_dataset
-from .devices import keep_freed_memory
+from .devices import tune_process
 from .errors import AirError, CheckpointError, ConfigError, DataError
 from .evaluation import Evaluation, evaluate
 from .objectives import OBJECTIVES, Objective
@@ -62,7 +62,7 @@ def train(
     Raises: ConfigError, DataError or CheckpointError for what cannot be used; TrainingError if
         the ELBO stops being a finite number.
     """
-    keep_freed_memory()
+    tune_process()
     processes = join(device)
     run, finished = _run(config, out, resume, processes, compiled, quiet)
     processes.leave()

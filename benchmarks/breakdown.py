@@ -68,7 +68,7 @@ class Breakdown:
 
     def measure(self) -> dict[str, Any]:
         """Return the result."""
-        getattr(devices_module, "keep_freed_memory", lambda: None)()  # as this version's `air` does
+        getattr(devices_module, "tune_process", lambda: None)()  # as this version's `air` does
         sizes = replace(
             TUTORIAL.model,
             predict_net=(200,),

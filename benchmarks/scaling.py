@@ -29,7 +29,7 @@ from throughput import CONFIGS, peak_memory, timed, trainer
 
 from attend_infer_repeat import TrainConfig
 from attend_infer_repeat.config import for_images
-from attend_infer_repeat.devices import find_device, keep_freed_memory
+from attend_infer_repeat.devices import find_device, tune_process
 
 SIZES = {
     "batch": (16, 32, 64, 128, 256, 512, 1024),
@@ -106,7 +106,7 @@ def measure_point(
 ) -> None:
     """Send the seconds of a step and the peak memory in MiB."""
     torch.set_num_threads(threads)
-    keep_freed_memory()
+    tune_process()
     device = find_device(device_name)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (NUM_IMAGES, *config.model.canvas_size), dtype=np.uint8)

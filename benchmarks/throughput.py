@@ -37,7 +37,7 @@ from attend_infer_repeat import AIR, TrainConfig, load_dataset
 from attend_infer_repeat.arrays import as_images
 from attend_infer_repeat.averaging import RunningMean
 from attend_infer_repeat.config import FAST, TUTORIAL
-from attend_infer_repeat.devices import find_device, keep_freed_memory
+from attend_infer_repeat.devices import find_device, tune_process
 from attend_infer_repeat.objectives import OBJECTIVES
 
 # The tutorial's published command, as far as it sets sizes.
@@ -187,7 +187,7 @@ def serve(connection: Connection, case: Case, device_name: str, threads: int) ->
         floats = torch.as_tensor(images, device=device).float() / 255
         call: Callable[[], object] = Reference(floats, case.batch_size).step
     else:
-        keep_freed_memory()  # as `air` does
+        tune_process()  # as `air` does
         call, air = trainer(replace(CONFIGS[case.config], batch_size=case.batch_size), images,
                             device, case.compiled)  # fmt: skip
         if case.infers:
