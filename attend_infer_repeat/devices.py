@@ -50,10 +50,10 @@ def _keep_freed_memory() -> None:
 def _multiply_by_onednn() -> None:
     """Leave float32 products to oneDNN, where it computes them in float32.
 
-    PyTorch gives them to MKL, which on AMD's CPUs goes without AVX-512; oneDNN takes half its time.
-    PyTorch asks oneDNN only where bfloat16 inside products is permitted, of which oneDNN makes use
-    on CPUs with matrix units (AMX) alone. That is not relied on: where a product comes out rounded,
-    the permission is withdrawn.
+    PyTorch gives them to MKL, which takes twice as long on AMD's CPUs with AVX-512. It asks oneDNN
+    only where bfloat16 inside products is permitted, of which oneDNN makes use on CPUs with matrix
+    units (AMX) alone. That is not relied on: where a product comes out rounded, the permission is
+    withdrawn.
     """
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return

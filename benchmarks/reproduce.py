@@ -114,7 +114,7 @@ def table(data: str, results: list[dict[str, Any]]) -> str:
     rows = [_row(result, asked) for result in results]
     successes = sum(row["success"] for row in rows)
     reached = [math.inf if row["reached"] is None else row["reached"] for row in rows]
-    columns = [f"s to {asked:.1%}", "at 60 s", "at 120 s", "at the end", "end, s", "ELBO"]
+    columns = [f"s to {asked:.1%}", "at 20 s", "at 40 s", "at the end", "end, s", "ELBO"]
     columns += ["box IoU", "singles misread", "3 objects"]
     lines = [
         f"**{data}**: {successes} of {len(rows)} seeds succeed ({asked:.1%}).",
@@ -124,8 +124,8 @@ def table(data: str, results: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         lines.append(
-            f"| {row['seed']} | {_number(row['reached'], '.0f')} | {_number(row['60'], '.2%')} "
-            f"| {_number(row['120'], '.2%')} | {row['end']:.2%} | {row['seconds']:.0f} "
+            f"| {row['seed']} | {_number(row['reached'], '.0f')} | {_number(row['20'], '.2%')} "
+            f"| {_number(row['40'], '.2%')} | {row['end']:.2%} | {row['seconds']:.0f} "
             f"| {row['elbo']:.1f} | {_number(row['box_iou'], '.3f')} | {row['misread']:.2%} "
             f"| {_number(row['three'], '.1%')} |"
         )
@@ -180,8 +180,8 @@ def _row(result: dict[str, Any], asked: float) -> dict[str, Any]:
     return {
         "seed": result["seed"],
         "reached": reached[0] if reached else None,
-        "60": at(60),
-        "120": at(120),
+        "20": at(20),
+        "40": at(40),
         "end": last["count_accuracy"],
         "seconds": last["seconds"],
         "elbo": last["elbo"],
