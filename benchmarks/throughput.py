@@ -58,6 +58,7 @@ CONFIGS = {
 REFERENCE_BATCH = 64
 SETTLED = 1_000  # a step of the preset's second half: no exploration, scenes made from scenes
 LEARNED = 300  # steps after which the preset is sure of single objects, as it is most of the time
+WARM_UP = 6  # calls; the losses are compiled in the first of them
 INFERRED = 4096  # images in a call of infer
 EPOCH = 60_000  # images
 
@@ -122,7 +123,7 @@ class Throughput:
         }
         peaks = {case: worker.ask("peak", 0) for case, worker in workers.items()}
         for worker in workers.values():
-            worker.process.terminate()
+            worker.end()
         return {
             "command": f"air benchmark throughput --threads {self.threads} --device {device}"
             + " --compile" * self.compile,
@@ -171,11 +172,17 @@ class Worker:
         arguments = far_end, case, device, threads
         self.process = context.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
+        self.connection.recv()  # ready: one at a time, since they would slow each other
 
     def ask(self, question: str, number: int) -> Any:
         """Return its answer: seconds of a step, the arithmetic of one, or peak memory in MiB."""
         self.connection.send((question, number))
         return self.connection.recv()
+
+    def end(self) -> None:
+        """End the process."""
+        self.connection.send(("end", 0))
+        self.process.join()
 
 
 def serve(connection: Connection, case: Case, device_name: str, threads: int) -> None:
@@ -193,14 +200,18 @@ def serve(connection: Connection, case: Case, device_name: str, threads: int) ->
         if case.infers:
             some = images[:INFERRED]
             call = lambda: air.infer(some, batch_size=case.batch_size)  # noqa: E731
+    timed(call, WARM_UP, device)
+    connection.send("ready")
     while True:
         question, number = connection.recv()
         if question == "time":
             connection.send(timed(call, number, device))
         elif question == "arithmetic":
             connection.send(arithmetic(call, device, number))
-        else:
+        elif question == "peak":
             connection.send(peak_memory(device))
+        else:
+            return
 
 
 def trainer(
@@ -274,17 +285,20 @@ def arithmetic(step: Callable[[], object], device: torch.device, rounds: int) ->
         for first, second in pairs:
             torch.matmul(first, second)
 
-    for _ in range(3):
-        all_products()
-    alone = statistics.median(timed(all_products, 1, device) for _ in range(rounds))
-    one = statistics.median(timed(lambda: large @ large, 1, device) for _ in range(rounds))
-    return {
-        "flops": flops,
-        "num_products": len(pairs),
-        "products_alone_ms": 1e3 * alone,
-        "products_alone_gflops_per_s": flops / alone / 1e9,
-        "large_product_gflops_per_s": 2 * 2048**3 / one / 1e9,
-    }
+    result: dict[str, Any] = {"flops": flops, "num_products": len(pairs)}
+    setting = torch.backends.mkldnn.matmul
+    tuned = setting.fp32_precision
+    for library, precision in (("default", "ieee"), ("tuned", tuned)):
+        setting.fp32_precision = precision
+        timed(all_products, 3, device)
+        alone = statistics.median(timed(all_products, 1, device) for _ in range(rounds))
+        one = statistics.median(timed(lambda: large @ large, 1, device) for _ in range(rounds))
+        result[library] = {
+            "products_alone_ms": 1e3 * alone,
+            "products_alone_gflops_per_s": flops / alone / 1e9,
+            "large_product_gflops_per_s": 2 * 2048**3 / one / 1e9,
+        }
+    return result
 
 
 def print_table(result: dict[str, Any]) -> None:
@@ -305,15 +319,17 @@ def print_table(result: dict[str, Any]) -> None:
               f"{case['images_per_second']:,.0f} | {ratio:.1f} x | "
               f"{EPOCH / case['images_per_second']:.1f} s | "
               f"{case['peak_memory_mib']:.0f} MiB |")  # fmt: skip
-    print("\n| a step of | matrix products | GFLOP | alone | rate alone | share of the step | "
-          "rate of 2048^3 |")  # fmt: skip
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("\n| a step of | products | GFLOP | products by | alone | rate | share of the step "
+          "| rate of 2048^3 |")  # fmt: skip
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, costs in result["arithmetic"].items():
-        share = costs["products_alone_ms"] / cases[name]["ms_per_batch"]
-        print(f"| {name} | {costs['num_products']} | {costs['flops'] / 1e9:.2f} | "
-              f"{costs['products_alone_ms']:.1f} ms | "
-              f"{costs['products_alone_gflops_per_s']:.0f} GFLOP/s | {share:.0%} | "
-              f"{costs['large_product_gflops_per_s']:.0f} GFLOP/s |")  # fmt: skip
+        for library, label in (("default", "PyTorch's default"), ("tuned", "oneDNN, as in `air`")):
+            times = costs[library]
+            share = times["products_alone_ms"] / cases[name]["ms_per_batch"]
+            print(f"| {name} | {costs['num_products']} | {costs['flops'] / 1e9:.2f} | {label} | "
+                  f"{times['products_alone_ms']:.1f} ms | "
+                  f"{times['products_alone_gflops_per_s']:.0f} GFLOP/s | {share:.0%} | "
+                  f"{times['large_product_gflops_per_s']:.0f} GFLOP/s |")  # fmt: skip
 
 
 if __name__ == "__main__":
