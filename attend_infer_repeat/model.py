@@ -19,7 +19,6 @@ import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .config import ModelConfig
 from .distributions import (
@@ -113,17 +112,6 @@ class SceneModel(nn.Module):
     def log_likelihood(self, residual: Tensor) -> Tensor:
         """Return log p(x | canvas), (...), for x - canvas: (..., channels, height, width)."""
         return pixel_noise_log_prob(residual, self.config.likelihood_sd)
-
-    def canvases(self, z_where: Tensor, z_what: Tensor) -> Tensor:
-        """Return the canvas after n objects, for every n.
-
-        Args:
-            z_where: (batch, steps, 3).
-            z_what: (batch, steps, what_dim).
-        Returns: (batch, steps + 1, channels, height, width); the first is empty.
-        """
-        objects = self.draw(z_where, z_what)
-        return F.pad(objects.cumsum(dim=1), (0, 0, 0, 0, 0, 0, 1, 0))
 
     # The Pyro program.
 

@@ -54,6 +54,12 @@ def make_air(config: ModelConfig = TINY, gain: float = 1.0, seed: int = 0) -> AI
     return air
 
 
+def canvases_of(air: AIR, z_where: Tensor, z_what: Tensor) -> Tensor:
+    """Return the canvas after n = 0..T objects: (batch, steps + 1, channels, height, width)."""
+    objects = air.model.draw(z_where, z_what)
+    return torch.cat((torch.zeros_like(objects[:, :1]), objects.cumsum(dim=1)), dim=1)
+
+
 def random_images(num: int, config: ModelConfig = TINY) -> Tensor:
     """Return noise: (num, channels, height, width), intensity."""
     return torch.rand(num, config.channels, *config.canvas_size)

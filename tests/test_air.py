@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from exact import TINY, assert_mean, make_air
+from exact import TINY, assert_mean, canvases_of, make_air
 
 from attend_infer_repeat import AIR, ModelConfig, Scenes, ShapeError
 from attend_infer_repeat.spatial import window_boxes
@@ -187,8 +187,8 @@ def test_a_sampled_scene_is_the_one_whose_latents_it_shows() -> None:
     air = make_air()
     scenes = air.sample(20)
     with torch.no_grad():
-        canvases = air.model.canvases(
-            *(torch.as_tensor(z).double() for z in (scenes.z_where, scenes.z_what))
+        canvases = canvases_of(
+            air, *(torch.as_tensor(z).double() for z in (scenes.z_where, scenes.z_what))
         )
     drawn = canvases[torch.arange(20), torch.as_tensor(scenes.counts)]
     np.testing.assert_allclose(scenes.reconstruction, drawn, atol=1e-5)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from exact import (
     TINY,
+    canvases_of,
     conditioned_trace,
     fix_output,
     latent_sites,
@@ -174,7 +175,7 @@ def test_path_holds_what_is_left_after_every_object_and_its_likelihood(
 ) -> None:
     air, images = make_air(config), random_images(4, config)
     path = air.guide.path(images)
-    canvases = air.model.canvases(path.z_where, path.z_what)
+    canvases = canvases_of(air, path.z_where, path.z_what)
     torch.testing.assert_close(torch.stack(path.residuals, dim=1), images[:, None] - canvases)
     expected = air.model.x_dist(canvases).log_prob(images[:, None])
     torch.testing.assert_close(path.log_likelihood, expected)

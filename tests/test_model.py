@@ -11,6 +11,7 @@ import torch
 from exact import (
     TINY,
     assert_mean,
+    canvases_of,
     conditioned_trace,
     latent_sites,
     make_air,
@@ -93,21 +94,21 @@ def test_canvas_is_the_sum_of_the_present_objects(presence: list[float]) -> None
     )
     torch.testing.assert_close(canvas, expected)
     torch.testing.assert_close(
-        air.model.canvases(path.z_where, path.z_what)[:, int(sum(presence))], expected
+        canvases_of(air, path.z_where, path.z_what)[:, int(sum(presence))], expected
     )
 
 
 def test_the_canvas_before_the_first_object_is_empty() -> None:
-    canvases = make_air().model.canvases(torch.ones(2, 3, 3), torch.randn(2, 3, 3))
-    assert canvases.shape == (2, 4, 1, 8, 8)
-    assert (canvases[:, 0] == 0).all()
+    canvas = make_air().model.prior(2)[0].x
+    assert canvas.shape == (2, 1, 8, 8)
+    assert (canvas == 0).all()
 
 
 def test_pixels_are_independent_gaussians_around_the_canvas() -> None:
     air, images = make_air(replace(COLOUR, likelihood_sd=0.7)), random_images(4, COLOUR)
     path = air.guide.path(images)
     trace = conditioned_trace(air.model.model, on_path(path, torch.ones(3)), images)
-    canvas = air.model.canvases(path.z_where, path.z_what)[:, 3]
+    canvas = canvases_of(air, path.z_where, path.z_what)[:, 3]
     expected = Normal(canvas, 0.7).log_prob(images).flatten(1).sum(1)
     torch.testing.assert_close(trace.nodes["x"]["log_prob"], expected)
 
