@@ -34,7 +34,7 @@ class Train:
     Ctrl-C saves a checkpoint first. The defaults below are those of the preset.
 
     Examples:
-      air train                                             digits, in a minute or two
+      air train                                             digits, in under a minute
       air train --data multi-mnist --out runs/mnist         the tutorial's data
       air train --data sprites --canvas 64 -t 5             other sizes
       air train --preset tutorial -n 20000 -blr 0.1         the tutorial's estimator

@@ -55,12 +55,12 @@ def _multiply_by_onednn() -> None:
     units (AMX) alone. That is not relied on: where a product comes out rounded, the permission is
     withdrawn.
     """
-    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+    # With a GPU at hand, the permission would cover its products, too, and it would use it.
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or torch.cuda.is_available():
         return
-    with contextlib.suppress(AttributeError):  # a PyTorch without this setting
-        products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-        before, products.fp32_precision = products.fp32_precision, "bf16"
-        # 1 + 2^-12 is a float32, and would be rounded to 1 as a bfloat16.
-        finer = torch.full((64, 64), 1 + 2**-12, dtype=torch.float32)
-        if not torch.equal(finer @ torch.eye(64, dtype=torch.float32), finer):
-            products.fp32_precision = before
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    # 1 + 2^-12 is a float32, and would be rounded to 1 as a bfloat16.
+    finer = torch.full((64, 64), 1 + 2**-12, dtype=torch.float32)
+    if not torch.equal(finer @ torch.eye(64, dtype=torch.float32), finer):
+        torch.set_float32_matmul_precision(before)

@@ -286,10 +286,9 @@ def arithmetic(step: Callable[[], object], device: torch.device, rounds: int) ->
             torch.matmul(first, second)
 
     result: dict[str, Any] = {"flops": flops, "num_products": len(pairs)}
-    setting = torch.backends.mkldnn.matmul
-    tuned = setting.fp32_precision
-    for library, precision in (("default", "ieee"), ("tuned", tuned)):
-        setting.fp32_precision = precision
+    tuned = torch.get_float32_matmul_precision()
+    for library, precision in (("default", "highest"), ("tuned", tuned)):
+        torch.set_float32_matmul_precision(precision)
         timed(all_products, 3, device)
         alone = statistics.median(timed(all_products, 1, device) for _ in range(rounds))
         one = statistics.median(timed(lambda: large @ large, 1, device) for _ in range(rounds))

@@ -14,10 +14,9 @@ from attend_infer_repeat.devices import tune_process
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    products = torch.backends.mkldnn.matmul
-    before = products.fp32_precision
+    before = torch.get_float32_matmul_precision()
     yield
-    products.fp32_precision = before
+    torch.set_float32_matmul_precision(before)
 
 
 @pytest.mark.parametrize("shape", [(64, 2500, 1024), (256, 320, 100), (7, 3, 5)])
@@ -37,19 +36,22 @@ def test_products_keep_the_precision_of_float32(shape: tuple[int, int, int]) -> 
 def test_permission_is_withdrawn_where_products_come_out_rounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    products = torch.backends.mkldnn.matmul
-    before = products.fp32_precision
+    torch.set_float32_matmul_precision("highest")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(torch, "equal", lambda first, second: False)  # as on a CPU that rounds
     tune_process()
-    assert products.fp32_precision == before
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
-def test_without_avx512_products_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = torch.backends.mkldnn.matmul.fp32_precision
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+@pytest.mark.parametrize(("capability", "has_gpu"), [("AVX2", False), ("AVX512", True)])
+def test_without_avx512_or_beside_a_gpu_products_stay_where_they_are(
+    capability: str, has_gpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_float32_matmul_precision("highest")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     tune_process()
-    assert torch.backends.mkldnn.matmul.fp32_precision == before
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_another_c_library_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
