@@ -13,7 +13,6 @@ Result: ``benchmarks/results/breakdown/<name>.json``.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import time
@@ -23,7 +22,7 @@ from typing import Any
 
 import torch
 import tyro
-from runs import RESULTS, machine
+from runs import RESULTS, machine, read_result, write_result
 from torch.profiler import ProfilerActivity, profile
 
 from attend_infer_repeat import AIR, TrainConfig, load_dataset
@@ -61,10 +60,8 @@ class Breakdown:
         """Run the command."""
         if not self.table:
             torch.set_num_threads(self.threads)
-            FOLDER.mkdir(parents=True, exist_ok=True)
-            path = FOLDER / f"{self.name}.json"
-            path.write_text(json.dumps(self.measure(), indent=1) + "\n")
-        print_table({path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json")})
+            write_result(FOLDER / f"{self.name}.json", self.measure())
+        print_table({path.stem: read_result(path) for path in FOLDER.glob("*.json")})
 
     def measure(self) -> dict[str, Any]:
         """Return the result."""

@@ -12,7 +12,6 @@ Result: ``benchmarks/results/latency.json``.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -27,12 +26,12 @@ import numpy as np
 import torch
 import tyro
 from PIL import Image
-from runs import RESULTS, machine
+from runs import machine, read_result, result_path, write_result
 from throughput import CONFIGS
 
 from attend_infer_repeat import AIR
 
-RESULT = RESULTS / "latency.json"
+RESULT = result_path("latency", "cpu")
 AIR_COMMAND = (sys.executable, "-m", "attend_infer_repeat.cli")
 
 
@@ -50,9 +49,8 @@ class Latency:
     def run(self) -> None:
         """Run the command."""
         if not self.table:
-            RESULT.parent.mkdir(parents=True, exist_ok=True)
-            RESULT.write_text(json.dumps(self.measure(), indent=1) + "\n")
-        print_table(json.loads(RESULT.read_text()))
+            write_result(RESULT, self.measure())
+        print_table(read_result(RESULT))
 
     def measure(self) -> dict[str, Any]:
         """Return the result."""

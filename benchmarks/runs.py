@@ -43,8 +43,19 @@ def run_all(tasks: Sequence[Task], jobs: int) -> None:
             done.result()
 
 
+def result_path(benchmark: str, device: str) -> Path:
+    """Return where a benchmark's result for a type of device goes."""
+    return RESULTS / f"{benchmark}{'' if device == 'cpu' else f'-{device}'}.json"
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Write one result, making its folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
 def read_result(path: Path) -> dict[str, Any]:
-    """Return one run's result."""
+    """Return one result."""
     return json.loads(path.read_text())  # type: ignore[no-any-return]
 
 
@@ -105,8 +116,7 @@ def _run(task: Task, jobs: int, threads: int) -> None:
             for name, given in task.measures.items()
         },
     }
-    task.result.parent.mkdir(parents=True, exist_ok=True)
-    task.result.write_text(json.dumps(result, indent=1) + "\n")
+    write_result(task.result, result)
     print(task.result, flush=True)
 
 

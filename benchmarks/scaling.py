@@ -13,7 +13,6 @@ Result: ``benchmarks/results/scaling.json``, on a GPU ``scaling-cuda.json``.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ import numpy as np
 import torch
 import torch.multiprocessing as mp
 import tyro
-from runs import RESULTS, machine
+from runs import machine, read_result, result_path, write_result
 from throughput import CONFIGS, peak_memory, timed, trainer
 
 from attend_infer_repeat import TrainConfig
@@ -55,11 +54,10 @@ class Scaling:
     def run(self) -> None:
         """Run the command."""
         device = find_device(self.device).type
-        path = RESULTS / f"scaling{'' if device == 'cpu' else f'-{device}'}.json"
+        path = result_path("scaling", device)
         if not self.table:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(self.measure(device), indent=1) + "\n")
-        print_tables(json.loads(path.read_text()))
+            write_result(path, self.measure(device))
+        print_tables(read_result(path))
 
     def measure(self, device: str) -> dict[str, Any]:
         """Return the result."""

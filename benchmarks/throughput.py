@@ -15,7 +15,6 @@ Result: ``benchmarks/results/throughput.json``, on a GPU ``throughput-cuda.json`
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import statistics
@@ -30,7 +29,7 @@ import torch
 import torch.multiprocessing as mp
 import tyro
 from reference import CANVAS, Reference
-from runs import RESULTS, machine
+from runs import machine, read_result, result_path, write_result
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attend_infer_repeat import AIR, TrainConfig, load_dataset
@@ -100,11 +99,10 @@ class Throughput:
     def run(self) -> None:
         """Run the command."""
         device = find_device(self.device).type
-        path = RESULTS / f"throughput{'' if device == 'cpu' else f'-{device}'}.json"
+        path = result_path("throughput", device)
         if not self.table:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(self.measure(device), indent=1) + "\n")
-        print_table(json.loads(path.read_text()))
+            write_result(path, self.measure(device))
+        print_table(read_result(path))
 
     def measure(self, device: str) -> dict[str, Any]:
         """Return the result."""
