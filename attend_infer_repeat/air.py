@@ -22,7 +22,7 @@ from .distributions import count_log_prob
 from .errors import ShapeError
 from .guide import Path, SceneGuide
 from .model import SceneModel, intensity
-from .spatial import window_boxes
+from .spatial import ink_boxes, window_boxes
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Scenes:
     count_probs: Any
     """(N, T + 1) float32, q(n | x) for n = 0..T; rows sum to 1."""
     boxes: Any
-    """(N, T, 4) float32, pixels x0, y0, x1, y1; NaN where absent. May reach past the canvas."""
+    """(N, T, 4) float32, pixels x0, y0, x1, y1; NaN where absent. Windows, which may reach past the
+    canvas, or the bounds of what was drawn: ``ModelConfig.boxes`` says which."""
     z_pres: Any
     """(N, T) bool, whether step t found an object: the first ``counts`` steps did."""
     z_where: Any
@@ -184,6 +185,9 @@ class AIR(nn.Module):
         """Return the fields of ``Scenes`` for given counts, in their order."""
         z_pres = torch.arange(self.config.model_steps, device=counts.device) < counts[:, None]
         boxes = window_boxes(z_where, self.config.canvas_size)
+        if self.config.boxes == "ink":
+            ink = ink_boxes(self.model.draw(z_where, z_what))
+            boxes = torch.where(ink.isnan(), boxes, ink)
         return (
             counts,
             count_probs.float(),
@@ -193,6 +197,11 @@ class AIR(nn.Module):
             z_what.float(),
             drawn.float(),
         )
+
+
+def presence_scores(count_probs: Any) -> Any:
+    """Return q(z_pres_t = 1 | x) = q(n >= t | x), (N, T), of count probabilities (N, T + 1)."""
+    return count_probs[:, ::-1].cumsum(axis=1)[:, -2::-1]
 
 
 @contextmanager

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
@@ -39,6 +43,69 @@ def matched_ious(found: NDArray[np.floating], true: NDArray[np.floating]) -> NDA
             best = iou[linear_sum_assignment(iou, maximize=True)]
             pairs.append(np.sort(best)[::-1][:pairs_here])  # absent boxes match with 0
     return np.concatenate(pairs) if pairs else np.empty(0)
+
+
+def average_precision(
+    found: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    true: NDArray[np.floating],
+    iou: float = 0.5,
+) -> float | None:
+    """Return COCO's average precision of boxes at one IoU, computed by pycocotools.
+
+    Args:
+        found: (N, T, 4), pixels; NaN where absent.
+        scores: (N, T), higher for boxes that are surer.
+        true: (N, M, 4), like ``found``.
+        iou: at which a box counts as found.
+    Returns: in [0, 1]; None without any true box.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    num = len(found)
+    if not num or np.isnan(true[..., 0]).all():
+        return None
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
+        truth = COCO()
+        truth.dataset = {
+            "images": [{"id": i} for i in range(num)],
+            "categories": [{"id": 1}],
+            "annotations": _annotations(true, np.ones(true.shape[:2])),
+        }
+        truth.createIndex()
+        detections = _annotations(found, scores)
+        evaluation = COCOeval(truth, truth.loadRes(detections or [_nothing()]), "bbox")
+        evaluation.params.iouThrs = np.array([iou])
+        evaluation.evaluate()
+        evaluation.accumulate()
+    # (IoUs, recalls, categories, areas, numbers of detections): all areas, up to 100 an image.
+    precision = evaluation.eval["precision"][0, :, 0, 0, -1]
+    return float(precision.clip(min=0).mean())
+
+
+def _annotations(
+    boxes: NDArray[np.floating], scores: NDArray[np.floating]
+) -> list[dict[str, Any]]:
+    """Return boxes (N, M, 4), NaN where absent, as COCO has them: x, y, width, height."""
+    rows = np.argwhere(~np.isnan(boxes[..., 0]))
+    return [
+        {
+            "id": k + 1,
+            "image_id": int(i),
+            "category_id": 1,
+            "iscrowd": 0,
+            "bbox": [float(v) for v in (*boxes[i, t, :2], *(boxes[i, t, 2:] - boxes[i, t, :2]))],
+            "area": float((boxes[i, t, 2:] - boxes[i, t, :2]).prod()),
+            "score": float(scores[i, t]),
+        }
+        for k, (i, t) in enumerate(rows)
+    ]
+
+
+def _nothing() -> dict[str, Any]:
+    """Stand in for no detection at all, which pycocotools cannot load: a box beside the image."""
+    return _annotations(np.array([[[-2.0, -2.0, -1.0, -1.0]]]), np.zeros((1, 1)))[0]
 
 
 def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,19 +7,21 @@ import contextlib
 import inspect
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 from tyro import MISSING_NONPROP as MISSING
-from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
+from tyro.conf import OmitArgPrefixes, Positional, Suppress, arg, subcommand
 
 from . import __version__
-from .config import TrainConfig, get_preset
+from .config import TrainConfig, differences, get_preset
+from .data import is_path
 from .errors import AirError, ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Train:
       air train --data multi-mnist --out runs/mnist         the tutorial's data
       air train --data sprites --canvas 64 -t 5             other sizes
       air train --preset tutorial -n 20000 -blr 0.1         the tutorial's estimator
+      air train --data pictures/                            your own: settings chosen by a look
+      air train --data scans/ --invert --canvas 64 -t 6     and what you know better
       air train --resume runs/mnist                         go on after an interruption
       torchrun --nproc-per-node 2 --no-python air train     two processes, one model
     """
@@ -53,13 +57,22 @@ class Train:
     """Compile the exact objective: CUDA graphs on a GPU; a C++ compiler is needed on a CPU."""
     quiet: bool = False
     """Show no progress."""
+    given: Suppress[tuple[str, ...]] = ()
+    """Settings that the user gave, which the preset auto keeps."""
 
     def run(self) -> None:
         """Run the command."""
+        from .progress import show_log
         from .training import train
 
+        show_log(self.quiet)
+        training = self.training
+        if training.preset == "auto" and self.resume is None:
+            from .auto import choose
+
+            training = choose(training, self.given)
         train(
-            self.training,
+            training,
             self.out,
             resume=self.resume,
             device=self.device,
@@ -80,8 +93,8 @@ class Evaluate:
       air evaluate runs/mnist --importance-samples 100
     """
 
-    model: Positional[Path]
-    """A run's folder or a checkpoint's."""
+    model: Positional[str]
+    """A run's folder, a checkpoint's, or the name of shipped weights."""
     data: str | None = None
     """Data set or path; the one that the model was trained on if not given."""
     split: str = "test"
@@ -117,49 +130,72 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Infer:
-    """Count, locate and describe the objects in image files.
+    """Count, locate and describe the objects in pictures.
 
-    Prints one JSON object a line: file, count, count_probs, and objects with box (pixels x0, y0,
-    x1, y1), score, z_where and z_what. With --out it also writes the lines to scenes.jsonl and
-    each image, with the boxes drawn on it, as a PNG. Images must have the model's canvas size.
+    Pictures are files (PNG, JPEG, TIFF, BMP, GIF), folders, patterns ('scans/**/*.png', in quotes),
+    .npy and .npz arrays, or - for standard input: a picture, or names of pictures, one a line. Of
+    any size; they are brought to the model's canvas as those were that it was trained on.
+
+    Prints one JSON object a line: file, width, height, count, count_probs = q(n | x), and objects
+    with score = q(z_pres), box (x0, y0, x1, y1 in the picture's pixels), z_where and z_what; or CSV,
+    a row an object; or COCO. A picture that cannot be read has a line with its error. With --out,
+    the folder gets scenes.jsonl, scenes.csv or coco.json (and coco_results.json, for pycocotools'
+    loadRes), and each picture with its boxes as a PNG; interrupted, it goes on with --resume.
 
     Examples:
       air infer runs/mnist picture.png
-      air infer runs/mnist scans/*.png --out found
+      air infer multi-mnist scans/ --out found            shipped weights, a folder
+      air infer runs/mnist 'a/**/*.jpg' --format csv > found.csv
+      air infer runs/mnist big/ --out found --no-annotate --resume
+      find . -name '*.png' -print0 | air infer runs/mnist - --samples 50
     """
 
-    model: Positional[Path]
-    """A run's folder or a checkpoint's."""
-    images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE [IMAGE ...]")]]
-    """Image files (PNG, JPEG, ...)."""
+    model: Positional[str]
+    """A run's folder, a checkpoint's, or the name of shipped weights."""
+    images: Positional[Annotated[tuple[str, ...], arg(metavar="IMAGE [IMAGE ...]")]]
+    """Picture files, folders, patterns, arrays, or - for standard input."""
     out: Path | None = None
-    """Folder for scenes.jsonl and annotated PNGs."""
+    """Folder for the results, new or empty."""
+    format: Literal["json", "csv", "coco"] = "json"
+    """Form of the results."""
+    annotate: bool = True
+    """Write each picture with its boxes to --out."""
+    reconstructions: bool = False
+    """Write each scene drawn again to --out, in reconstructions/."""
+    codes: bool = False
+    """Write the z_what of all objects, in the order of the lines, to --out as z_what.npy."""
+    samples: int = 0
+    """Importance samples per picture: a better posterior over the count, and its effective sample
+    size; 0 leaves them out."""
+    seed: int = 0
+    """Seed of the samples."""
+    invert: Literal["auto", "yes", "no"] | None = None
+    """Dark objects on a bright background: look, yes or no; the model's own way if not given."""
+    batch_size: Annotated[int, arg(aliases=("-b",))] = 64
+    """Pictures read and written at a time; it changes no result."""
+    resume: bool = False
+    """Go on with the results in --out."""
+    strict: bool = False
+    """Stop at a picture that cannot be read."""
+    quiet: bool = False
+    """Show no progress."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
 
     def run(self) -> None:
         """Run the command."""
-        import numpy as np
+        from .inference import run_inference
+        from .progress import show_log
 
-        from .pictures import read_picture, scene_record
-
+        show_log(self.quiet)
         if not self.images:
-            raise ConfigError("images: none given; name at least one image file.")
-        air = _load(self.model, self.device)
-        pictures = np.stack([read_picture(path, air.config) for path in self.images])
-        scenes = air.infer(pictures)
-        lines = [
-            json.dumps(scene_record(str(path), scenes, i)) for i, path in enumerate(self.images)
-        ]
-        if self.out is not None:
-            from .plots import annotated_figure  # matplotlib: not needed without --out
-
-            names = _unique_names(self.images)
-            _claim(self.out, ["scenes.jsonl", *names])
-            (self.out / "scenes.jsonl").write_text("\n".join(lines) + "\n")
-            for i, name in enumerate(names):
-                annotated_figure(pictures[i], scenes, i).savefig(self.out / name, dpi=120)
-        print("\n".join(lines))
+            raise ConfigError("images: none given; name at least one picture, folder or pattern.")
+        for name, least in (("samples", 0), ("batch_size", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}: expected at least {least}, got {getattr(self, name)}.")
+        if self.out is None and (self.resume or self.reconstructions or self.codes):
+            raise ConfigError("resume, reconstructions, codes: need a folder; add --out.")
+        run_inference(_load(self.model, self.device), self)
 
 
 @dataclass(frozen=True)
@@ -174,8 +210,8 @@ class Sample:
       air sample runs/mnist -n 64 --out prior.png --seed 1
     """
 
-    model: Positional[Path]
-    """A run's folder or a checkpoint's."""
+    model: Positional[str]
+    """A run's folder, a checkpoint's, or the name of shipped weights."""
     num_scenes: Annotated[int, arg(aliases=("-n",))] = 16
     """Number of scenes."""
     out: Path = Path("samples.png")
@@ -278,6 +314,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -294,18 +332,65 @@ def _parse(arguments: list[str]) -> Any:
         with contextlib.redirect_stderr(messages):
             if name not in COMMANDS:
                 return _parse_without_command(arguments)
-            return tyro.cli(
-                COMMANDS[name],
-                prog=f"air {name}",
-                description=inspect.getdoc(COMMANDS[name]),
-                default=Train(_base_config(arguments[1:])) if name == "train" else MISSING,
-                args=arguments[1:],
-            )
+            rest = _with_values(arguments[1:])
+            return _parse_train(rest) if name == "train" else _parse_command(name, rest)
     except SystemExit as end:
         if not end.code:
             raise
         command = f"air {name}" if name in COMMANDS else "air"
         raise ConfigError(f"{_gist(messages.getvalue())}; see {command} --help.") from end
+
+
+def _parse_command(name: str, arguments: list[str], default: Any = MISSING) -> Any:
+    return tyro.cli(
+        COMMANDS[name],
+        prog=f"air {name}",
+        description=inspect.getdoc(COMMANDS[name]),
+        default=default,
+        args=arguments,
+    )
+
+
+def _parse_train(arguments: list[str]) -> Train:
+    """Parse ``air train``; note what the user gave, where the rest is to be chosen."""
+    base = _base_config(arguments)
+    command: Train = _parse_command("train", arguments, Train(base))
+    if command.training.preset != "auto" or command.resume is not None:
+        return command
+    # What does not follow the default was given.
+    other: Train = _parse_command("train", arguments, Train(_with_other_defaults(base)))
+    same = set(CHOOSABLE) - {
+        change.split(":")[0] for change in differences(command.training, other.training)
+    }
+    return replace(command, given=tuple(sorted(same)))
+
+
+# What the preset auto chooses, and other values than its defaults.
+CHOOSABLE = {
+    "canvas": 1,
+    "model.resize": "crop",
+    "model.zoom": 0.5,
+    "model.model_steps": 1,
+    "model.scale_prior_mean": 1.0,
+    "model.scale_prior_sd": 1.0,
+    "model.window_size": 1,
+}
+
+
+def _with_other_defaults(config: TrainConfig) -> TrainConfig:
+    nested = {k.removeprefix("model."): v for k, v in CHOOSABLE.items() if k.startswith("model.")}
+    top = {k: v for k, v in CHOOSABLE.items() if not k.startswith("model.")}
+    return replace(config, model=replace(config.model, **nested), **top)
+
+
+def _with_values(arguments: list[str]) -> list[str]:
+    """Complete ``--invert`` to ``--invert yes``, and ``--no-invert`` to ``--invert no``."""
+    complete = []
+    for argument, after in zip(arguments, [*arguments[1:], "-"], strict=True):
+        complete += ["--invert", "no"] if argument == "--no-invert" else [argument]
+        if argument == "--invert" and after.startswith("-"):
+            complete.append("yes")
+    return complete
 
 
 def _parse_without_command(arguments: list[str]) -> Any:
@@ -333,7 +418,8 @@ def _parse_without_command(arguments: list[str]) -> Any:
 def _base_config(arguments: Sequence[str]) -> TrainConfig:
     """Return the settings that `air train`'s options change: a preset's or a resumed run's."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset", default="fast")
+    parser.add_argument("--preset")
+    parser.add_argument("--data", default=TrainConfig.data)
     parser.add_argument("--resume")
     with contextlib.redirect_stderr(io.StringIO()):
         try:
@@ -347,6 +433,8 @@ def _base_config(arguments: Sequence[str]) -> TrainConfig:
         if config is None:
             raise ConfigError(f"resume: {given.resume} is a model without a run.")
         return config
+    if given.preset is None:
+        return get_preset("auto" if is_path(given.data) else "fast")
     return get_preset(given.preset)
 
 
@@ -362,31 +450,12 @@ def _gist(message: str) -> str:
     return " ".join(" ".join(text).split()).rstrip(".") or message.strip()
 
 
-def _load(path: Path, device: str) -> AIR:
+def _load(path: str | Path, device: str) -> AIR:
     from .air import AIR
     from .devices import find_device, tune_process
 
     tune_process()
     return AIR.load(path).to(find_device(device))
-
-
-def _unique_names(paths: Sequence[Path]) -> list[str]:
-    """Return a PNG's name for each path; equal stems get a number."""
-    names: dict[str, int] = {}
-    unique = []
-    for path in paths:
-        names[path.stem] = names.get(path.stem, 0) + 1
-        suffix = f"-{names[path.stem]}" if names[path.stem] > 1 else ""
-        unique.append(f"{path.stem}{suffix}.png")
-    return unique
-
-
-def _claim(folder: Path, names: Sequence[str]) -> None:
-    """Make an output folder, and refuse to overwrite what lies in it."""
-    for name in names:
-        if (folder / name).exists():
-            raise ConfigError(f"{folder / name}: already exists; give another --out.")
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 if __name__ == "__main__":

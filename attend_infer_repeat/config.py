@@ -72,6 +72,16 @@ class ModelConfig:
     """Height and width of the images in pixels; training takes it from the data."""
     channels: Suppress[int] = 1
     """Colour channels of the images; training takes it from the data."""
+    resize: Literal["fit", "pad", "crop"] = "fit"
+    """Bring pictures of other sizes onto the canvas: scale each one to fit; or zoom all of them alike
+    and pad small ones, and shrink (pad) or cut (crop) those that are still too large."""
+    zoom: float = 1.0
+    """Canvas pixels per picture pixel, where pictures are padded or cropped."""
+    invert: Literal["auto", "yes", "no"] = "auto"
+    """Turn dark objects on a bright background into bright ones on black; auto looks at each
+    picture's border. --invert alone means yes."""
+    boxes: Literal["window", "ink"] = "window"
+    """What an object's box is: the window that was looked at, or the bounds of what it drew."""
 
     model_steps: Annotated[int, arg(aliases=("-t",))] = 3
     """Number of steps T: the most objects that the model can draw."""
@@ -101,9 +111,10 @@ class ModelConfig:
     decoder_output_use_sigmoid: bool = True
     """Squash the decoder's output into [0, 1]."""
 
-    guide: Literal["residual", "improved", "basic"] = "residual"
+    guide: Literal["pursuit", "residual", "improved", "basic"] = "residual"
     """Read z_what from the LSTM's state (basic) or from the attention window (improved); residual
-    also looks for what is not yet drawn before it decides on z_pres and z_where."""
+    also looks at what is not yet drawn before it decides on z_pres and z_where, at a place that it
+    learns to propose, and pursuit where most of it is."""
     rnn_hidden_size: int = 64
     """Size of the guide's LSTM state (and of the baseline's)."""
     embed_net: tuple[int, ...] | None = None
@@ -126,7 +137,7 @@ class ModelConfig:
         _require_positive(
             self,
             *("channels", "model_steps", "window_size", "encoder_latent_size", "rnn_hidden_size"),
-            *("scale_prior_mean", "scale_prior_sd", "pos_prior_sd", "likelihood_sd"),
+            *("scale_prior_mean", "scale_prior_sd", "pos_prior_sd", "likelihood_sd", "zoom"),
         )
         _require_layers(
             self, "decoder_net", "embed_net", "predict_net", "propose_net", "encoder_net"
@@ -148,13 +159,16 @@ class TrainConfig:
     """Everything that decides a training run: data, objective, optimiser, seed, model."""
 
     preset: str = "fast"
-    """Settings to start from: fast (ours, exact objective) or tutorial (Pyro's, baselines)."""
+    """Settings to start from: fast (ours, exact objective), tutorial (Pyro's, baselines), or auto
+    (ours, chosen from a look at the pictures; the default for pictures of your own)."""
     data: str = "digits"
-    """Data set to train on: digits, multi-mnist, sprites, or the path of a folder or .npz."""
+    """Data set to train on: digits, multi-mnist, sprites, or the path of a folder, .npz or .npy."""
     canvas: int | None = None
-    """Side of the canvas of generated scenes in pixels; the data set's own if not given."""
+    """Side of the canvas in pixels; the data set's or the pictures' own if not given."""
     channels: int | None = None
-    """Colour channels of generated scenes (1 or 3); the data set's own if not given."""
+    """Colour channels (1 or 3); the data set's or the pictures' own if not given."""
+    strict: bool = False
+    """Stop at a picture that cannot be read, instead of skipping it."""
     max_count: int | None = None
     """Most objects in a generated scene; the data set's own if not given."""
 
@@ -212,8 +226,20 @@ class TrainConfig:
     progress_every: int = 50
     """Steps between lines of metrics."""
 
+    chosen: Suppress[tuple[str, ...]] = ()
+    """What the preset auto has chosen, and why."""
+
     model: ModelConfig = ModelConfig()
     """The model and its guide."""
+
+    def data_options(self) -> dict[str, int]:
+        """The options that were given for a generated data set."""
+        own = {
+            "canvas_size": self.canvas,
+            "channels": self.channels,
+            "max_count": self.max_count,
+        }
+        return {name: value for name, value in own.items() if value is not None}
 
     def __post_init__(self) -> None:
         """Check the values: ConfigError if one is out of range or two contradict each other."""
@@ -296,7 +322,17 @@ TUTORIAL = TrainConfig(
     ),
 )
 
-PRESETS = {config.preset: config for config in (FAST, TUTORIAL)}
+# For pictures of any kind, of which there may be few: the place to look at is found, not learned.
+# Small mini-batches, since there are few pictures to an epoch. An object in colour or of many pixels
+# explains hundreds of nats, so that even a part of one would pay for itself at FAST's 1.2 nats.
+# The rest is chosen from the pictures (``auto.choose``).
+AUTO = TrainConfig(
+    preset="auto",
+    batch_size=64,
+    model=ModelConfig(guide="pursuit", z_pres_prior=1e-4, boxes="ink"),
+)
+
+PRESETS = {config.preset: config for config in (FAST, TUTORIAL, AUTO)}
 
 
 def get_preset(name: str) -> TrainConfig:

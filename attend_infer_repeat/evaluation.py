@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .air import AIR, reproducible
 from .arrays import as_images
-from .boxes import matched_ious
+from .air import AIR, presence_scores, reproducible
+from .boxes import average_precision, matched_ious
 from .data import Dataset
 from .errors import ConfigError
 from .importance import (
@@ -42,6 +42,8 @@ class Evaluation:
     """Images by true count (row) and inferred count 0..T (column)."""
     box_iou: float | None
     """Median intersection over union of found and true boxes, matched; None without true boxes."""
+    box_ap50: float | None = None
+    """Average precision of boxes at an IoU of 0.5, as COCO has it; None without true boxes."""
     importance_bound: float | None = None
     """Mean importance-weighted bound on log p(x) in nats per image; None without samples."""
     importance_count_accuracy: float | None = None
@@ -58,6 +60,8 @@ class Evaluation:
             lines.append(f"count accuracy   {self.count_accuracy:8.2%}")
         if self.box_iou is not None:
             lines.append(f"median box IoU   {self.box_iou:8.3f}")
+        if self.box_ap50 is not None:
+            lines.append(f"box AP at 0.5    {self.box_ap50:8.3f}")
         lines.append(f"ELBO             {self.elbo:8.2f} nats per image")
         lines += [f"  {name:<14} {value:8.2f}" for name, value in self.parts.items()]
         if self.importance_bound is not None:
@@ -94,7 +98,7 @@ def evaluate(
     """
     if importance_samples < 0:
         raise ConfigError(f"importance_samples: must not be negative: {importance_samples}.")
-    checked = as_images(data.images, air.config)
+    checked, counted = as_images(data.images, air.config), data.counted()
     totals = {"elbo": 0.0}
     with reproducible(seed):
         for batch in checked.split(batch_size):
@@ -106,16 +110,20 @@ def evaluate(
     bound = weighted_accuracy = None
     if importance_samples:
         bound, weighted_counts = _importance(air, checked, importance_samples, batch_size, seed)
-        if data.counts is not None:
-            weighted_accuracy = float((weighted_counts == data.counts).mean())
-    accuracy = confusion = iou = None
-    if data.counts is not None:
-        scenes = air.infer(data.images, batch_size=batch_size)
-        accuracy = float((scenes.counts == data.counts).mean())
-        confusion = confusion_matrix(data.counts, scenes.counts, air.config.model_steps).tolist()
-        if data.boxes is not None:
-            ious = matched_ious(scenes.boxes, data.boxes)
+        if len(counted):
+            right = weighted_counts[data.counts >= 0] == counted.counts  # type: ignore[operator]
+            weighted_accuracy = float(right.mean())
+    accuracy = confusion = iou = precision = None
+    if counted.counts is not None and len(counted):
+        scenes = air.infer(counted.images, batch_size=batch_size)
+        accuracy = float((scenes.counts == counted.counts).mean())
+        confusion = confusion_matrix(counted.counts, scenes.counts, air.config.model_steps).tolist()
+        if counted.boxes is not None:
+            ious = matched_ious(scenes.boxes, counted.boxes)
             iou = float(np.median(ious)) if len(ious) else None
+            precision = average_precision(
+                scenes.boxes, presence_scores(scenes.count_probs), counted.boxes
+            )
     return Evaluation(
         data=data.name,
         split=data.split,
@@ -125,6 +133,7 @@ def evaluate(
         count_accuracy=accuracy,
         confusion=confusion,
         box_iou=iou,
+        box_ap50=precision,
         importance_bound=bound,
         importance_count_accuracy=weighted_accuracy,
     )

@@ -10,15 +10,16 @@
         z_what_t  ~ Normal(mean(w_t), sd(w_t)),               w_t = image_to_object(z_where_t, x)
 
 That is the residual guide; its LSTM sees x, and ``propose`` sees r_t, shrunk to a window's size.
-The improved guide looks nowhere before it decides: a_t = predict(h_t), and p_t is the prior's mean.
+The pursuit guide does not learn where to look: p_t is where a window of the prior's mean size holds
+most of r_t's energy, as in matching pursuit (Mallat and Zhang 1993). The improved guide looks nowhere before it decides: a_t = predict(h_t), and p_t is the prior's mean.
 The basic guide moreover reads z_what_t from h_t, not from w_t, and its LSTM sees only x.
 
-The place p_t is learned apart from the ELBO: it is data to all that follows, and is moved to where
+The proposed place p_t is learned apart from the ELBO: it is data to all that follows, and is moved to where
 the object was then found, the mean of z_where_t. Were it moved by the ELBO, or the LSTM through it,
 windows would drift off their objects.
 
 Source: Eslami et al. 2016, section 2.1 and figure 3; Pyro's tutorial for the basic and the improved
-guide. The proposed glimpse of the residual is ours.
+guide. The glimpse of the residual, proposed or pursued, is ours.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from .config import ModelConfig
 from .distributions import gaussian, positive, presence
 from .model import intensity
 from .networks import MLP, Embedding, GaussianNetwork, ImageLSTM
-from .spatial import Shrink, image_to_object
+from .spatial import Seek, Shrink, image_to_object
 
 if TYPE_CHECKING:
     from .baseline import Baseline
@@ -105,7 +106,8 @@ class SceneGuide(nn.Module):
         self.draw = draw
         self.log_likelihood = log_likelihood
         self.basic = config.guide == "basic"
-        self.residual = config.guide == "residual"
+        self.residual = config.guide in ("residual", "pursuit")
+        self.proposes = config.guide == "residual"
         self.window_size = (config.window_size, config.window_size)
         self.what_dim, activation = config.encoder_latent_size, config.non_linearity
         window = config.channels * config.window_size**2
@@ -117,7 +119,10 @@ class SceneGuide(nn.Module):
         num_features = config.rnn_hidden_size + (window if self.residual else 0)
         if self.residual:
             self.shrink = Shrink(config.canvas_size, self.window_size)
+        if self.proposes:
             self.propose = MLP([num_features, *config.propose_net, 3], activation)
+        elif self.residual:
+            self.seek = Seek(config.canvas_size, config.scale_prior_mean)
         self.predict = MLP([num_features, *config.predict_net, 1 + 2 * 3], activation)
         self.encode = GaussianNetwork(
             config.rnn_hidden_size if self.basic else window,
@@ -169,9 +174,12 @@ class SceneGuide(nn.Module):
         return Attention(memory, logits[:, 0], z_where_dist, place)
 
     def _look(self, residual: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Propose a place, (batch, 3), and take a glimpse there, (batch, channels * window**2)."""
-        offset = self.propose(torch.cat((self._shrunk(residual), h.detach()), dim=-1))
-        place = self.z_where_loc + PACE * self.z_where_scale * offset
+        """Find a place, (batch, 3), and take a glimpse there, (batch, channels * window**2)."""
+        if self.proposes:
+            offset = self.propose(torch.cat((self._shrunk(residual), h.detach()), dim=-1))
+            place = self.z_where_loc + PACE * self.z_where_scale * offset
+        else:
+            place = self.seek(residual)
         # Divided as a whole, (s, x, y) keeps its centre -(x, y) / s and looks further around.
         return place, self._window(place.detach() / GLIMPSE, residual, GLIMPSE)
 
@@ -270,7 +278,7 @@ class SceneGuide(nn.Module):
         with poutine.mask(mask=z_pres.bool() if self.config.masking else True):
             z_where = pyro.sample(f"z_where_{t}", z_where_dist.to_event(1))
             z_what = pyro.sample(f"z_what_{t}", self.read(images, z_where, memory).to_event(1))
-            if self.residual:
+            if self.proposes:
                 # Zero, so that it is no part of the ELBO, with the gradient that moves the place.
                 error = self.place_error(place, z_where_dist)
                 pyro.factor(f"place_{t}", error - error.detach(), has_rsample=True)

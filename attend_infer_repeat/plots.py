@@ -12,20 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from .air import AIR, Scenes
+from .air import AIR
 from .checkpoints import read_checkpoint
+from .colors import step_color
 from .data import Dataset
 from .errors import CheckpointError, DataError
 from .runs import read_metrics
 
-# The tutorial's colours of step 1, 2, 3; further steps go on in ones that differ from them.
-STEP_COLORS = ("red", "green", "blue", "orange", "magenta", "cyan", "yellow", "purple")
 LINE_COLORS = {"train": "0.65", "validation": "C0", "test": "C3"}
-
-
-def step_color(t: int) -> str:
-    """Return the colour of step t (from 0)."""
-    return STEP_COLORS[t % len(STEP_COLORS)]
 
 
 def plot_run(run: Path) -> list[Path]:
@@ -166,18 +160,6 @@ def confusion_figure(records: Sequence[dict[str, Any]]) -> Figure | None:
         yticks=range(matrix.shape[0]),
         title=f"{last['split']}, step {last['step']}: {last['count_accuracy']:.2%} right",
     )
-    return figure
-
-
-def annotated_figure(image: NDArray[np.generic], scenes: Scenes, index: int) -> Figure:
-    """Show one image with the boxes that were found in it, and the count's probability."""
-    figure = Figure(figsize=(4, 4), layout="constrained")
-    ax = figure.subplots()
-    show_image(ax, image)
-    show_boxes(ax, scenes.boxes[index])
-    count = scenes.counts[index]
-    noun = "object" if count == 1 else "objects"
-    ax.set_title(f"{count} {noun} (probability {scenes.count_probs[index, count]:.3f})")
     return figure
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -16,7 +20,65 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 
 from .config import TrainConfig
-from .evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from .evaluation import Evaluation
+
+Item = TypeVar("Item")
+
+FEW = 200
+"""Items that need no bar."""
+
+logger = logging.getLogger(__package__)
+
+
+def watch(
+    items: Iterable[Item],
+    total: int | None,
+    verb: str,
+    weigh: Callable[[Item], int] = lambda item: 1,
+    completed: int = 0,
+) -> Iterator[Item]:
+    """Yield items under a bar with their number and the time left, on a terminal.
+
+    Args:
+        items: what is yielded.
+        total: how many there are; None if nobody knows.
+        verb: what is being done.
+        weigh: how many of the total an item stands for.
+        completed: how many are done already.
+    """
+    console = Console(stderr=True, highlight=False)
+    hidden = not console.is_terminal or not logger.isEnabledFor(logging.INFO)
+    bar = RichProgress(
+        SpinnerColumn(),
+        TextColumn(verb),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        disable=hidden or (total is not None and total < FEW),
+    )
+    task = bar.add_task(verb, total=total, completed=completed)
+    with bar:
+        for item in items:
+            yield item
+            bar.advance(task, weigh(item))
+
+
+def show_log(quiet: bool = False) -> None:
+    """Show what the package logs, as plain lines on standard error: warnings alone if quiet."""
+    if not logger.handlers:
+        logger.addHandler(_StandardError())
+        logger.propagate = False
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+class _StandardError(logging.Handler):
+    """Writes to what standard error is at the time: a bar may stand in for it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr)
 
 
 class Progress:
@@ -42,6 +104,8 @@ class Progress:
         self._task = self._bar.add_task(
             "training", total=config.num_steps, completed=step, rate="-", elbo="-", accuracy="-"
         )
+        for line in config.chosen if not step else ():
+            self._console.print(f"Chosen {line}", soft_wrap=True, markup=False)
         verb = f"Resuming at step {step}" if step else "Training"
         self._console.print(
             f"{verb}: preset {config.preset}, data {config.data}, {config.num_steps} steps of "

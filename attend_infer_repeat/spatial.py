@@ -25,6 +25,10 @@ from .provenance import one_operation
 # one mirrors the object. Both directions clamp alike, so they stay each other's inverse.
 MIN_SCALE = 0.2
 
+FAINT = 0.02  # the intensity up to which nothing is drawn
+
+POINTS = 4  # of ``Seek``, to a window's width
+
 # The largest side of an image that is read by matrix products where grid_sample would do as well.
 # On a CPU both cost the same at about 24 pixels, at 20 the products save a tenth.
 LARGEST_FACTOR = 24
@@ -102,6 +106,45 @@ class Shrink(nn.Module):
         return self.rows @ (images @ self.columns)
 
 
+class Seek(nn.Module):
+    """Find the place of each image where a window holds most of its energy.
+
+    The squared intensities are weighed with a tent as wide as the window, around each point of a
+    grid of a quarter of that width; the first of the best points is taken.
+
+    Args:
+        canvas_size: (height, width) of the images in pixels.
+        scale: the window's, canvas width / window width.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    places: Tensor
+
+    def __init__(self, canvas_size: tuple[int, int], scale: float) -> None:
+        super().__init__()
+        one, zero = torch.ones(1), torch.zeros(1)
+        num = math.ceil(POINTS * max(scale, 1.0))  # along each axis: windows have the canvas's shape
+        rows, columns = (
+            _tent_weights(one, zero, num, pixels, max(round(pixels / (2 * scale)), 1))
+            for pixels in canvas_size
+        )
+        centres = _pixel_centres(num, one)
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        # The window's middle, 0, is read by canvas point u where scale u + (x, y) = 0.
+        places = torch.stack((torch.full_like(x, scale), -scale * x, -scale * y), dim=-1)
+        # Constants of the sizes: no part of the weights that are saved.
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns.t().contiguous(), persistent=False)
+        self.register_buffer("places", places.flatten(0, 1), persistent=False)
+
+    @one_operation
+    def forward(self, images: Tensor) -> Tensor:
+        """Return poses (batch, 3) of images (batch, channels, height, width), intensity."""
+        energy = self.rows @ (images.square().sum(dim=-3) @ self.columns)  # (batch, num, num)
+        return self.places[energy.flatten(-2).argmax(dim=-1)]
+
+
 def window_boxes(z_where: Tensor, canvas_size: tuple[int, int]) -> Tensor:
     """Return where each window lies on the canvas; it may reach beyond its edges.
 
@@ -116,6 +159,25 @@ def window_boxes(z_where: Tensor, canvas_size: tuple[int, int]) -> Tensor:
     x = ((edges - shift_x) / scale + 1) * (width / 2)  # (..., 2)
     y = ((edges - shift_y) / scale + 1) * (height / 2)
     return torch.stack((x[..., 0], y[..., 0], x[..., 1], y[..., 1]), dim=-1)
+
+
+def ink_boxes(objects: Tensor) -> Tensor:
+    """Return the bounds of what is drawn on each canvas: where it reaches a third of its peak.
+
+    Args:
+        objects: (..., channels, height, width), intensity; one object each.
+    Returns: (..., 4), pixels x0, y0, x1, y1; NaN where nothing is drawn.
+    """
+    brightest = objects.amax(dim=-3)  # (..., height, width)
+    peak = brightest.amax(dim=(-2, -1), keepdim=True)
+    ink = (brightest >= peak / 3) & (peak > FAINT)
+    low, high = [], []
+    for axis in (-2, -1):  # columns have ink in some row, and the other way round
+        line = ink.any(dim=axis).to(objects.dtype)
+        low.append(line.argmax(dim=-1))
+        high.append(line.shape[-1] - line.flip(-1).argmax(dim=-1))
+    boxes = torch.stack((*low, *high), dim=-1).to(objects.dtype)
+    return boxes.masked_fill(~ink.flatten(-2).any(dim=-1)[..., None], torch.nan)
 
 
 def _check_leading_axes(z_where: Tensor, images: Tensor) -> None:

@@ -19,8 +19,9 @@ from .air import AIR
 from .arrays import as_images
 from .averaging import RunningMean
 from .checkpoints import Checkpoint, part_of, prefixed, read_checkpoint, save_checkpoint
-from .config import TrainConfig, differences, for_images
-from .data import Dataset, hold_out, load_dataset
+from .auto import choose
+from .config import PRESETS, ModelConfig, TrainConfig, differences, for_images
+from .data import Dataset, hold_out, is_path, load_dataset
 from .devices import tune_process
 from .errors import AirError, CheckpointError, ConfigError, DataError
 from .evaluation import Evaluation, evaluate
@@ -53,6 +54,7 @@ def train(
 
     Args:
         config: the settings; ``model.canvas_size`` and ``model.channels`` are taken from the data.
+            Of the preset ``auto``, what is as the preset has it is chosen from the pictures.
         out: the run's folder, new or empty; by default one below ``runs/``.
         resume: go on with the run in this folder instead, from its last checkpoint.
         device: ``cpu``, ``cuda``, ``cuda:1``, ..., or ``auto`` for a GPU where there is one.
@@ -81,8 +83,12 @@ def _run(
 ) -> tuple[Path, bool]:
     """Do what ``train`` does; return the run's folder, and whether it was trained to the end."""
     checkpoint = None if resume is None else read_checkpoint(resume)
+    if config.preset == "auto" and not config.chosen and checkpoint is None:
+        own = (change.split(":")[0] for change in differences(PRESETS["auto"], config))
+        config = choose(config, given=tuple(own))
     with processes.first_goes_first():  # generated and downloaded data are kept
-        data, held_out = hold_out(load_training_data(config))
+        loaded = load_training_data(config, fitted=checkpoint is not None)
+        data, held_out = hold_out(loaded)
     config = for_images(config, data.canvas_size, data.channels)
     if checkpoint is None:
         given = None if out is None else Path(out)
@@ -102,15 +108,38 @@ def _run(
     return run, finished
 
 
-def load_training_data(config: TrainConfig, split: str = "train", **options: int) -> Dataset:
-    """Load a split of a run's data set, with the options that the run was given, or with others."""
-    own = {
-        "canvas_size": config.canvas,
-        "channels": config.channels,
-        "max_count": config.max_count,
+def load_training_data(
+    config: TrainConfig, split: str = "train", *, fitted: bool = True, **options: int
+) -> Dataset:
+    """Load a split of a run's data set, with the options that the run was given, or with others.
+
+    Args:
+        config: the run's settings.
+        split: of the data set.
+        fitted: whether the model has its sizes from the pictures, and other pictures take theirs
+            from the model.
+        **options: of a generated set.
+    """
+    if is_path(config.data):
+        canvas = config.model.canvas_size if fitted else config.canvas
+        channels = config.model.channels if fitted else config.channels
+        own = path_options(config.model, config.strict)
+        return load_dataset(
+            config.data, split, **(own | {"canvas_size": canvas, "channels": channels} | options)
+        )
+    return load_dataset(config.data, split, **(config.data_options() | options))
+
+
+def path_options(model: ModelConfig, strict: bool = False) -> dict[str, Any]:
+    """Return the options with which pictures are loaded for a model."""
+    return {
+        "canvas_size": model.canvas_size,
+        "channels": model.channels,
+        "resize": model.resize,
+        "zoom": model.zoom,
+        "invert": model.invert,
+        "strict": strict,
     }
-    given = {name: value for name, value in own.items() if value is not None}
-    return load_dataset(config.data, split, **(given | options))
 
 
 @dataclass

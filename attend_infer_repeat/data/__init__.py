@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .cache import cache_dir
 from .dataset import Dataset
-from .registry import DATASETS, Source, load_dataset
+from .registry import DATASETS, Source, is_path, load_dataset, require_known
 from .splits import SPLITS, VALIDATION_SIZE, hold_out
 
 __all__ = [
@@ -18,5 +18,7 @@ __all__ = [
     "Source",
     "cache_dir",
     "hold_out",
+    "is_path",
     "load_dataset",
+    "require_known",
 ]

@@ -21,11 +21,13 @@ class Dataset:
         name: the data set's name, such as ``"multi-mnist"``, or the folder's.
         split: ``"train"``, ``"validation"`` or ``"test"``.
         images: (N, height, width) uint8, or (N, 3, height, width) for colour; 0 is background.
-        counts: (N,) int64, the number of objects in each picture; None where unknown.
+        counts: (N,) int64, the number of objects in each picture, -1 where it alone is unknown;
+            None if all are.
         boxes: (N, M, 4) float32, the objects' x0, y0, x1, y1 in pixels, x right and y down,
             measured between pixel edges (x1 - x0 is the width); NaN where absent; None where
             unknown.
         labels: (N, M) int64, the class of each object, -1 where absent; None where unknown.
+        files: (N,) str, the names of the pictures' files; None if they come from no files.
 
     Raises: DataError if a shape or a type is not as above. Values are not checked.
     """
@@ -36,6 +38,7 @@ class Dataset:
     counts: NDArray[np.int64] | None = None
     boxes: NDArray[np.float32] | None = None
     labels: NDArray[np.int64] | None = None
+    files: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         images = self.images
@@ -72,7 +75,15 @@ class Dataset:
             counts=None if self.counts is None else self.counts[rows],
             boxes=None if self.boxes is None else self.boxes[rows],
             labels=None if self.labels is None else self.labels[rows],
+            files=None if self.files is None else self.files[rows],
         )
+
+    def counted(self) -> Dataset:
+        """Return the pictures whose count is known; all of them where that is true of each."""
+        if self.counts is None:
+            return self[:0]
+        known = self.counts >= 0
+        return self if known.all() else self[known]
 
     @property
     def canvas_size(self) -> tuple[int, int]:

@@ -1,61 +1,158 @@
-"""The user's own images: a folder of pictures, or one ``.npz`` file of arrays."""
+"""The user's own images: a folder of pictures, or a ``.npz`` or ``.npy`` file of arrays."""
 
 from __future__ import annotations
 
-import csv
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, nearest
 from .dataset import Dataset
-from .npz import read_npz
+from .framing import Frame, Framing, Invert, Resize, place
+from .labels import UNKNOWN, arrange, read_labels
+from .npz import read_npy, read_npz
+from .parallel import in_parallel
+from .reading import SUFFIXES, read_picture, shown
+from .scenes import check_memory
 
-SUFFIXES = (".jpeg", ".jpg", ".png")
-COUNTS_FILE = "counts.csv"
-COUNTS_COLUMNS = ("file", "count")
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from .survey import Survey
+
+logger = logging.getLogger(__name__)
+
+ARRAYS = (".npz", ".npy")
 NPZ_ARRAYS = ("images", "counts", "boxes", "labels")
 
+LARGEST_CANVAS = 256
+"""The largest side, in pixels, of a canvas that is taken from the pictures."""
 
-def load_path(path: str | os.PathLike[str], split: Literal["train", "test"] = "train") -> Dataset:
+
+@dataclass(frozen=True)
+class Options:
+    """How pictures become a data set.
+
+    Attributes:
+        canvas_size: (height, width) in pixels, or the side of a square; the pictures' own if None.
+        channels: 1 or 3; what the pictures have if None.
+        resize, zoom, invert: as in ``ModelConfig``.
+        strict: stop at a picture that cannot be read.
+    """
+
+    canvas_size: int | tuple[int, int] | None = None
+    channels: int | None = None
+    resize: Resize = "fit"
+    zoom: float = 1.0
+    invert: Invert = "auto"
+    strict: bool = False
+
+
+def load_path(
+    path: str | os.PathLike[str], split: Literal["train", "test"] = "train", **options: Any
+) -> Dataset:
     """Load the user's own images.
 
-    A folder holds PNG or JPEG files of one size; they are read as grey and sorted by name.
-    ``counts.csv`` beside them, with columns ``file`` and ``count``, tells the number of objects
-    in each. Other files, hidden files and sub-folders are left alone.
+    A folder holds pictures (PNG, JPEG, TIFF, BMP, GIF) of any sizes, sorted by name. Pictures of
+    more than one size are brought to one canvas; dark objects on a bright background become bright
+    ones on black. ``counts.csv`` beside them, with columns ``file`` and ``count``, tells the number
+    of objects in some or all, a COCO file their boxes too. A picture that cannot be read is named
+    in the log and left out. Other files, hidden files and sub-folders are left alone.
 
-    An ``.npz`` file holds ``images``, (N, height, width) or (N, 3, height, width), uint8 or
-    floats from 0 to 1, and may hold ``counts``, ``boxes`` and ``labels`` as in ``Dataset``.
+    An ``.npz`` file holds ``images``, (N, height, width), (N, 3, height, width) or
+    (N, height, width, 3), uint8, uint16 or floats from 0 to 1, and may hold ``counts``, ``boxes``
+    and ``labels`` as in ``Dataset``. An ``.npy`` file holds the images alone.
 
     Args:
-        path: a folder, or an ``.npz`` file.
+        path: a folder, an ``.npz`` or an ``.npy`` file.
         split: ``"train"`` for all images at the path; ``"test"`` for those in the folder's
             sub-folder ``test``, or in ``NAME_test.npz`` beside ``NAME.npz``.
-    Raises: DataError if there is nothing at the path, or what is there is damaged, of mixed
-        sizes, out of range or contradicts itself; the message names the file.
+        **options: see ``Options``.
+    Raises: DataError if there is nothing at the path that can be used, or what is there
+        contradicts itself; the message names the file.
     """
-    place = Path(path)
-    if not place.exists():
-        raise DataError(f"{place}: no such file or folder. Check the spelling of the path.")
-    name = place.resolve().stem if place.is_file() else place.resolve().name
-    if split == "test":
-        place = _test_place(place)
-    if place.is_dir():
-        return _load_folder(place, name, split)
-    if place.suffix.lower() == ".npz":
-        return _load_npz(place, name, split)
-    raise DataError(f"{place}: expected a folder of images or an .npz file. Give its folder.")
+    place_of = _place_of(path, split)
+    chosen = Options(**options)
+    name = Path(path).resolve()
+    name_of = name.stem if name.is_file() else name.name
+    if place_of.is_dir():
+        return _load_folder(place_of, name_of, split, chosen)
+    return _load_arrays(place_of, name_of, split, chosen)
 
 
-def _test_place(place: Path) -> Path:
-    test = place / "test" if place.is_dir() else place.with_name(f"{place.stem}_test.npz")
+def survey_path(path: str | os.PathLike[str], strict: bool = False) -> Survey:
+    """Look at a sample of the user's own images.
+
+    Raises: DataError as ``load_path``.
+    """
+    from .survey import spread, survey
+
+    place_of = _place_of(path, "train")
+    if place_of.is_dir():
+        return _survey_files([place_of / name for name in picture_names(place_of)], strict)
+    images = read_arrays(place_of)["images"]
+    return survey([as_picture(image) for image in images[spread(len(images))]])
+
+
+def picture_names(folder: Path) -> list[str]:
+    """Return the names of a folder's pictures, without hidden files such as macOS' ``._x.png``.
+
+    Raises: DataError if there is none, or the folder cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if _is_file(entry))
+    except OSError as error:
+        raise DataError(
+            f"{shown(folder)}: cannot be listed ({error.strerror}). Check its permissions."
+        ) from error
+    pictures = [name for name in names if name.lower().endswith(SUFFIXES)]
+    if not pictures:
+        archives = [folder / name for name in names if name.lower().endswith(ARRAYS)]
+        advice = f"Give {archives[0]} itself." if archives else "Give the folder that holds them."
+        raise DataError(
+            f"{shown(folder)}: no images ({', '.join(SUFFIXES)}) in this folder. {advice}"
+        )
+    return pictures
+
+
+def as_picture(image: NDArray[np.uint8]) -> Image:
+    """Return an array, (height, width) or (3, height, width), as a picture."""
+    from PIL import Image
+
+    return Image.fromarray(image if image.ndim == 2 else image.transpose(1, 2, 0))
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    if entry.name.startswith("."):
+        return False
+    try:
+        return not entry.is_dir()
+    except OSError:  # a link to itself: it is listed, and reading it says what is wrong
+        return True
+
+
+def _place_of(path: str | os.PathLike[str], split: str) -> Path:
+    given = Path(path)
+    if not given.exists():
+        raise DataError(f"{shown(given)}: no such file or folder. Check the spelling of the path.")
+    if not given.is_dir() and given.suffix.lower() not in ARRAYS:
+        raise DataError(
+            f"{shown(given)}: expected a folder of images, an .npz or an .npy file. "
+            "Give its folder."
+        )
+    if split == "train":
+        return given
+    test = given / "test" if given.is_dir() else given.with_stem(f"{given.stem}_test")
     if not test.exists():
         raise DataError(
-            f"{place}: it has no test images. Put them into {test}, "
+            f"{shown(given)}: it has no test images. Put them into {shown(test)}, "
             "or ask for the split 'train' or 'validation'."
         )
     return test
@@ -64,119 +161,158 @@ def _test_place(place: Path) -> Path:
 # Folders
 
 
-def _load_folder(folder: Path, name: str, split: str) -> Dataset:
-    files = _image_files(folder)
-    pictures = [_read_picture(file) for file in files]
-    for file, picture in zip(files, pictures, strict=True):
-        if picture.shape != pictures[0].shape:
-            raise DataError(
-                f"{file}: expected {_size(pictures[0])} pixels like {files[0].name}, "
-                f"got {_size(picture)}. Crop or resize the images to one size."
-            )
-    table = folder / COUNTS_FILE
-    counts = _read_counts(table, [file.name for file in files]) if table.exists() else None
-    return Dataset(name, split, np.stack(pictures), counts)
-
-
-def _image_files(folder: Path) -> list[Path]:
-    """Return the folder's images by name, without hidden files such as macOS' ``._x.png``."""
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error}). Check its permissions.") from error
-    visible = [entry for entry in entries if not entry.name.startswith(".") and entry.is_file()]
-    files = [entry for entry in visible if entry.suffix.lower() in SUFFIXES]
-    if not files:
-        archives = [entry for entry in visible if entry.suffix.lower() == ".npz"]
-        advice = f"Give {archives[0]} itself." if archives else "Give the folder that holds them."
-        raise DataError(f"{folder}: no images ({', '.join(SUFFIXES)}) in this folder. {advice}")
-    return files
-
-
-def _read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read one picture as grey, the way it is looked at: upright, and on black if transparent.
-
-    Returns: (height, width) uint8.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            picture.load()
-    except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-        raise DataError(
-            f"{path}: cannot be read as an image ({error}). Replace or remove the file."
-        ) from error
-    if picture.mode.startswith("I"):  # 16 bits a pixel, which convert("L") would cut off at 255
-        return np.round(np.asarray(picture) / 257).clip(0, 255).astype(np.uint8)
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        on_black = Image.new("RGBA", picture.size, "black")
-        picture = Image.alpha_composite(on_black, picture)
-    return np.asarray(picture.convert("L"))
-
-
-def _size(picture: NDArray[np.uint8]) -> str:
-    height, width = picture.shape
-    return f"{width} x {height}"
-
-
-# counts.csv
-
-
-def _read_counts(table: Path, names: list[str]) -> NDArray[np.int64]:
-    """Return the count of each named image, (N,) int64; every image must have exactly one."""
-    counts: dict[str, int] = {}
-    for line, file, text in _rows(table):
-        if file not in names:
-            raise DataError(
-                f"{table}, line {line}: there is no image {file!r} beside it."
-                f"{nearest(file, names)} Correct the name or remove the line."
-            )
-        if file in counts:
-            raise DataError(f"{table}, line {line}: {file!r} comes twice. Remove one of the lines.")
-        counts[file] = _parse_count(text, f"{table}, line {line}")
-    missing = [name for name in names if name not in counts]
-    if missing:
-        raise DataError(
-            f"{table}: expected a line for each of {len(names)} images, {len(missing)} missing, "
-            f"such as {missing[0]!r}. Add them, or remove the file to train without counts."
+def _load_folder(folder: Path, name: str, split: str, options: Options) -> Dataset:
+    names = picture_names(folder)
+    labels = read_labels(folder, names, options.strict)
+    look = _survey_files([folder / name for name in names], options.strict)
+    framing = _framing(look, options)
+    check_memory(len(names), framing.canvas_size, framing.channels)
+    images = np.empty((len(names), framing.channels, *framing.canvas_size), np.uint8)
+    frames: list[Frame] = []
+    kept: list[str] = []
+    for file, read in zip(names, _read_all(folder, names, framing), strict=True):
+        if isinstance(read, DataError):
+            _skip(read, options.strict)
+            continue
+        images[len(kept)], frame = read
+        kept.append(file)
+        frames.append(frame)
+    if not kept:
+        raise DataError(f"{shown(folder)}: none of its {len(names)} images can be read.")
+    _log_loaded(folder, len(names), len(kept), frames, framing)
+    arrays = {} if labels is None else arrange(labels, kept)
+    if "boxes" in arrays:
+        arrays["boxes"] = np.stack(
+            [frame.to_canvas(boxes) for frame, boxes in zip(frames, arrays["boxes"], strict=True)]
         )
-    return np.array([counts[name] for name in names], np.int64)
+    if labels is not None:
+        known = int((arrays["counts"] != UNKNOWN).sum())
+        logger.info("%s: counts are known of %d of %d images", shown(folder), known, len(kept))
+    return Dataset(
+        name, split, _without_single_channel(images[: len(kept)]), files=np.array(kept), **arrays
+    )
 
 
-def _rows(table: Path) -> Iterable[tuple[int, str, str]]:
-    """Yield (line number, file, count) of each row that is not blank."""
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:  # Excel writes a BOM
-            reader = csv.DictReader(file, skipinitialspace=True)
-            header = [column.strip() for column in reader.fieldnames or ()]
-            reader.fieldnames = header
-            if not set(COUNTS_COLUMNS) <= set(header):
-                raise DataError(
-                    f"{table}: expected the columns {' and '.join(COUNTS_COLUMNS)} in the first "
-                    f"line, got {', '.join(header) or 'nothing'}. Add them, separated by a comma."
-                )
-            for row in reader:
-                yield reader.line_num, (row["file"] or "").strip(), (row["count"] or "").strip()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+def _read_all(folder: Path, names: Sequence[str], framing: Framing) -> Any:
+    """Yield (canvas, frame) of each picture, or what is wrong with it; with a bar on a terminal."""
+    from ..progress import watch
+
+    def read(name: str) -> tuple[NDArray[np.uint8], Frame] | DataError:
+        try:
+            return place(read_picture(folder / name), framing)
+        except DataError as error:
+            return error
+
+    return watch(in_parallel(read, names), len(names), "Reading")
+
+
+def _survey_files(files: Sequence[Path], strict: bool) -> Survey:
+    from .survey import Look, Survey, look_at, spread
+
+    def look(file: Path) -> Look | DataError:
+        try:
+            return look_at(read_picture(file))
+        except DataError as error:
+            return error
+
+    looks = list(in_parallel(look, [files[i] for i in spread(len(files))]))
+    wrong = [found for found in looks if isinstance(found, DataError)]
+    if wrong and strict:
+        raise wrong[0]
+    sound = tuple(found for found in looks if isinstance(found, Look))
+    if not sound and len(files) == len(looks):
+        for error in wrong:
+            _skip(error, strict)
         raise DataError(
-            f"{table}: cannot be read as UTF-8 text ({error}). Save it again as CSV."
-        ) from error
+            f"{shown(files[0].parent)}: none of its {len(files)} images can be read."
+        ) from wrong[0]
+    return Survey(sound)
 
 
-def _parse_count(text: str, where: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise DataError(f"{where}: expected a count such as 0 or 2, got {text!r}. Correct it.")
-    return int(text)
+def _skip(error: DataError, strict: bool) -> None:
+    if strict:
+        raise error
+    logger.warning("Skipped %s", error)
 
 
-# .npz files
+def _framing(look: Survey, options: Options) -> Framing:
+    """Decide on what the options leave open, from what the pictures look like."""
+    canvas_size = options.canvas_size
+    if isinstance(canvas_size, int):
+        canvas_size = canvas_size, canvas_size
+    if canvas_size is None:
+        # Their own size, or the smallest canvas that holds all sizes; not too large to be drawn.
+        widths, heights = zip(*look.sizes, strict=True)
+        largest = max(*widths, *heights)
+        shrink = min(1.0, LARGEST_CANVAS / largest)
+        canvas_size = round(max(heights) * shrink) or 1, round(max(widths) * shrink) or 1
+    # Without any evidence, pictures that are bright all over are what they are.
+    invert = "no" if options.invert == "auto" and not look.any_ground else options.invert
+    channels = look.channels if options.channels is None else options.channels
+    return Framing(canvas_size, channels, options.resize, options.zoom, invert)
 
 
-def _load_npz(path: Path, name: str, split: str) -> Dataset:
-    arrays = read_npz(path)
+def _log_loaded(
+    folder: Path, num_files: int, num_read: int, frames: Sequence[Frame], framing: Framing
+) -> None:
+    height, width = framing.canvas_size
+    sizes = sorted({frame.size for frame in frames})
+    how = "as they are"
+    if sizes != [(width, height)]:
+        how = {
+            "fit": "each scaled to fit",
+            "pad": f"zoomed by {framing.zoom:.3g}, padded, and shrunk where too large",
+            "crop": f"zoomed by {framing.zoom:.3g}, padded or cropped",
+        }[framing.resize]
+    logger.info(
+        "%s: %d images of %s, on a canvas of %d x %d %s, %s%s",
+        shown(folder),
+        num_read,
+        " to ".join(f"{w} x {h}" for w, h in dict.fromkeys((sizes[0], sizes[-1]))),
+        width,
+        height,
+        "grey" if framing.channels == 1 else "colour",
+        how,
+        "" if num_read == num_files else f"; {num_files - num_read} of {num_files} skipped",
+    )
+
+
+def _without_single_channel(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return images[:, 0] if images.shape[1] == 1 else images
+
+
+# Arrays
+
+
+def _load_arrays(path: Path, name: str, split: str, options: Options) -> Dataset:
+    from .survey import spread, survey
+
+    arrays = read_arrays(path)
+    try:
+        data = Dataset(name, split, **arrays)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    _check_objects(data, path)
+    look = survey([as_picture(image) for image in data.images[spread(len(data))]])
+    own = data.canvas_size if options.canvas_size is None else options.canvas_size
+    channels = data.channels if options.channels is None else options.channels
+    framing = _framing(look, Options(own, channels, options.resize, options.zoom, options.invert))
+    if framing == Framing(data.canvas_size, data.channels, options.resize, options.zoom, "no"):
+        return data
+    placed = list(in_parallel(lambda image: place(as_picture(image), framing), data.images))
+    frames = [frame for _, frame in placed]
+    _log_loaded(path, len(data), len(data), frames, framing)
+    images = _without_single_channel(np.stack([image for image, _ in placed]))
+    boxes = None if data.boxes is None else frames[0].to_canvas(data.boxes)
+    return Dataset(name, split, images, data.counts, boxes, data.labels)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read ``images``, uint8, and what else there is, of an archive or a bare array.
+
+    Raises: DataError if it is damaged, or holds something else.
+    """
+    arrays = {"images": read_npy(path)} if path.suffix.lower() == ".npy" else read_npz(path)
     if "images" not in arrays:
         raise DataError(
             f"{path}: expected an array 'images', got {', '.join(arrays) or 'nothing'}. "
@@ -198,24 +334,23 @@ def _load_npz(path: Path, name: str, split: str) -> Dataset:
     ):
         if field in arrays and arrays[field].dtype.kind in kinds:
             arrays[field] = arrays[field].astype(dtype)
-    try:
-        data = Dataset(name, split, **arrays)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    _check_objects(data, path)
-    return data
+    return arrays
 
 
 def _as_uint8(images: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Scale floats from 0..1 to 0..255, and drop a channel axis of length 1.
+    """Scale floats from 0..1 and uint16 to 0..255; channels come first, a single one is dropped.
 
-    Any other type is passed on, and ``Dataset`` refuses it: whole numbers that are not uint8
-    do not tell whether their white is 1, 255 or 65535.
+    Any other type is passed on, and ``Dataset`` refuses it: other whole numbers do not tell
+    whether their white is 1, 255 or 65535.
     """
+    if images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        images = images.transpose(0, 3, 1, 2)
     if images.ndim == 4 and images.shape[1] == 1:
         images = images[:, 0]
     if images.dtype == np.bool_:
         return images * np.uint8(255)
+    if images.dtype == np.uint16:
+        return np.round(images / 257).astype(np.uint8)
     if images.dtype.kind != "f":
         return images
     if np.isnan(images).any():

@@ -1,4 +1,4 @@
-"""Reading ``.npz`` archives that may be damaged or hostile."""
+"""Reading ``.npz`` archives and ``.npy`` arrays that may be damaged or hostile."""
 
 from __future__ import annotations
 
@@ -29,6 +29,25 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(
             f"{path}: not a readable .npz file ({_reason(error)}). "
             "Write it again with numpy.savez_compressed, from plain number arrays."
+        ) from error
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """Map the array of an ``.npy`` file into memory, and never run code from it.
+
+    Raises: DataError, naming the file, if it cannot be read, is damaged, is no ``.npy``, or
+        holds pickled objects.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            array.close()
+            raise ValueError("it holds an archive")
+        return array
+    except Exception as error:
+        raise DataError(
+            f"{path}: not a readable .npy file ({_reason(error)}). "
+            "Write it again with numpy.save, from plain numbers."
         ) from error
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from ..errors import DataError, nearest
 from . import digits, multi_mnist, sprites
 from .dataset import Dataset
-from .folder import load_path
+from .folder import Options, load_path
+from .framing import Invert, Resize
 from .splits import SPLITS, hold_out
 
 
@@ -49,18 +51,18 @@ CHANNELS = (1, 3)
 
 
 def load_dataset(
-    name_or_path: str | os.PathLike[str], split: str = "train", **options: int
+    name_or_path: str | os.PathLike[str], split: str = "train", **options: Any
 ) -> Dataset:
     """Load a data set by its name, or the user's own images by their path.
 
     Args:
-        name_or_path: a name in ``DATASETS``; a folder of images; or an ``.npz`` file. A folder
-            with the same name as a set is reached as ``./digits``.
+        name_or_path: a name in ``DATASETS``; a folder of images; or an ``.npz`` or ``.npy`` file.
+            A folder with the same name as a set is reached as ``./digits``.
         split: ``"train"`` for the whole training split; ``"validation"`` for the part of it
             that ``hold_out`` keeps out of training; ``"test"`` for scenes of their own.
         **options: what the set lets one choose: ``max_count`` (objects in a scene) of all
             that are generated, ``canvas_size`` (pixels) of digits and sprites, ``channels`` (1 or
-            3) of sprites.
+            3) of sprites; of pictures, see ``data.folder.Options``.
     Returns: the images and, where known, their counts, boxes and labels.
     Raises: DataError if the name, split or an option is unknown or out of range, or if the data
         cannot be had.
@@ -73,25 +75,36 @@ def load_dataset(
 
 
 def _loader(
-    name_or_path: str | os.PathLike[str], options: Mapping[str, int]
+    name_or_path: str | os.PathLike[str], options: Mapping[str, Any]
 ) -> Callable[[Literal["train", "test"]], Dataset]:
     """Return what loads a split of the set or path, once its name and options are known good."""
-    if isinstance(name_or_path, str) and name_or_path in DATASETS:
-        source = DATASETS[name_or_path]
-        _check_options(name_or_path, options, source.options)
+    if not is_path(name_or_path):
+        source = DATASETS[str(name_or_path)]
+        _check_options(str(name_or_path), options, source.options)
         return lambda split: source.load(split, **options)
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise DataError(
             f"Expected a data set's name or a path, got {type(name_or_path).__name__}. "
             f"The names are {', '.join(DATASETS)}."
         )
-    if isinstance(name_or_path, str) and not (name_or_path and Path(name_or_path).exists()):
+    require_known(name_or_path)
+    _check_path_options(os.fspath(name_or_path), options)
+    return lambda split: load_path(name_or_path, split, **options)
+
+
+def require_known(name_or_path: str | os.PathLike[str]) -> None:
+    """Refuse what is neither the name of a data set nor a path: DataError."""
+    known = isinstance(name_or_path, os.PathLike) or name_or_path in DATASETS
+    if not (known or (name_or_path and Path(name_or_path).exists())):
         raise DataError(
             f"No data set or path is called {name_or_path!r}.{nearest(name_or_path, DATASETS)} "
             f"Give one of {', '.join(DATASETS)}, a folder of images, or an .npz file."
         )
-    _check_options(os.fspath(name_or_path), options, {})
-    return lambda split: load_path(name_or_path, split)
+
+
+def is_path(name_or_path: str | os.PathLike[str]) -> bool:
+    """Tell whether ``load_dataset`` takes this for the path of the user's own images."""
+    return not (isinstance(name_or_path, str) and name_or_path in DATASETS)
 
 
 def _check_split(split: str) -> None:
@@ -102,17 +115,45 @@ def _check_split(split: str) -> None:
         )
 
 
-def _check_options(name: str, options: Mapping[str, int], known: Mapping[str, int]) -> None:
+def _check_options(name: str, options: Mapping[str, Any], known: Mapping[str, int]) -> None:
     for option, value in options.items():
-        if option not in known:
-            has = f"has the options {', '.join(known)}" if known else "has no options"
-            raise DataError(
-                f"{name}: {option!r} is not an option.{nearest(option, known)} It {has}."
-            )
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise DataError(
-                f"{name}: {option}: expected a whole number of at least 1, got {value!r}. "
-                f"The default is {known[option]}."
-            )
-        if option == "channels" and value not in CHANNELS:
-            raise DataError(f"{name}: channels: expected 1 (grey) or 3 (colour), got {value}.")
+        _check_known(name, option, known)
+        _check_whole_number(name, option, value, f"The default is {known[option]}.")
+    _check_channels(name, options)
+
+
+def _check_path_options(name: str, options: Mapping[str, Any]) -> None:
+    known = {field.name: field for field in dataclasses.fields(Options)}
+    for option, value in options.items():
+        _check_known(name, option, known)
+        choices = CHOICES.get(option)
+        if choices is not None and value not in choices:
+            raise DataError(f"{name}: {option}: unknown {value!r}, known are {', '.join(choices)}.")
+        if option == "canvas_size" and value is not None:
+            for side in value if isinstance(value, tuple) else (value,):
+                _check_whole_number(name, option, side, "Leave it out for the pictures' own.")
+    _check_channels(name, options)
+
+
+CHOICES = {"resize": get_args(Resize), "invert": get_args(Invert)}
+
+
+def _check_known(name: str, option: str, known: Mapping[str, object]) -> None:
+    if option not in known:
+        raise DataError(
+            f"{name}: {option!r} is not an option.{nearest(option, known)} "
+            f"It has the options {', '.join(known)}."
+        )
+
+
+def _check_whole_number(name: str, option: str, value: object, advice: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise DataError(
+            f"{name}: {option}: expected a whole number of at least 1, got {value!r}. {advice}"
+        )
+
+
+def _check_channels(name: str, options: Mapping[str, Any]) -> None:
+    channels = options.get("channels")
+    if channels is not None and channels not in CHANNELS:
+        raise DataError(f"{name}: channels: expected 1 (grey) or 3 (colour), got {channels}.")

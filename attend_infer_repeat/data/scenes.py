@@ -89,14 +89,19 @@ def compose(
     return scenes
 
 
-def _empty(num: int, max_count: int, canvas_size: tuple[int, int], channels: int) -> SceneArrays:
-    shape = (num, *canvas_size) if channels == 1 else (num, channels, *canvas_size)
+def check_memory(num: int, canvas_size: tuple[int, int], channels: int) -> None:
+    """Refuse a set that would take more than ``MAX_BYTES``: DataError."""
     size = num * channels * canvas_size[0] * canvas_size[1]
     if size > MAX_BYTES:
         raise DataError(
             f"{num} scenes of {canvas_size[0]} x {canvas_size[1]} pixels would take "
-            f"{size / 2**30:.0f} GiB, more than {MAX_BYTES / 2**30:.0f}. Lower canvas_size."
+            f"{size / 2**30:.0f} GiB, more than {MAX_BYTES / 2**30:.0f}. Lower the canvas size."
         )
+
+
+def _empty(num: int, max_count: int, canvas_size: tuple[int, int], channels: int) -> SceneArrays:
+    check_memory(num, canvas_size, channels)
+    shape = (num, *canvas_size) if channels == 1 else (num, channels, *canvas_size)
     return SceneArrays(
         images=np.zeros(shape, np.uint8),
         counts=np.zeros(num, np.int64),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from ..errors import DataError
 from .dataset import Dataset
 
@@ -16,8 +18,9 @@ VALIDATION_SIZE = 2_000
 def hold_out(data: Dataset) -> tuple[Dataset, Dataset]:
     """Divide a training split into the part to train on and the part to validate with.
 
-    The last min(2000, N // 10) scenes are held out, and at least one; both parts share memory
-    with the whole.
+    min(2000, N // 10) scenes are held out, and at least one: the last ones, so that both parts
+    share memory with the whole. Pictures of a folder are held out at random, always the same ones:
+    names may go by what the pictures show.
 
     Raises: DataError if there are fewer than two scenes.
     """
@@ -27,4 +30,10 @@ def hold_out(data: Dataset) -> tuple[Dataset, Dataset]:
             f"got {len(data)}. Add more images."
         )
     num_held_out = max(1, min(VALIDATION_SIZE, len(data) // 10))
-    return data[:-num_held_out], dataclasses.replace(data[-num_held_out:], split="validation")
+    if data.files is None:
+        rest, held_out = data[:-num_held_out], data[-num_held_out:]
+    else:
+        shuffled = np.random.default_rng(0).permutation(len(data))
+        rest = data[np.sort(shuffled[:-num_held_out])]
+        held_out = data[np.sort(shuffled[-num_held_out:])]
+    return rest, dataclasses.replace(held_out, split="validation")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -105,18 +109,190 @@ def test_a_folder_that_holds_an_archive_points_to_it(tmp_path):
     assert_refused(tmp_path, "no images", tmp_path / "scenes.npz")
 
 
-def test_a_picture_of_another_size_is_named(folder):
-    picture(size=(9, 6)).save(folder / "odd.png")
-    assert_refused(folder, folder / "odd.png", "expected 8 x 6", "got 9 x 6")
+def test_pictures_of_several_sizes_come_onto_one_canvas_each_scaled_to_fit(folder):
+    half_white = np.zeros((12, 40), np.uint8)
+    half_white[:, 20:] = 200
+    Image.fromarray(half_white).save(folder / "wide.png")
+    data = load_path(folder)
+    assert data.images.shape == (4, 12, 40)
+    np.testing.assert_array_equal(data.images[3], half_white)  # of the canvas's size: as it is
+    small = load_path(folder, canvas_size=20).images[3]  # 20 x 6, in the middle of 20 x 20
+    assert (small[:7] == 0).all()
+    assert (small[13:] == 0).all()
+    np.testing.assert_allclose(small[7:13], half_white[::2, ::2].astype(float), atol=30)
+
+
+def test_padded_pictures_keep_their_scale_and_large_ones_shrink(folder):
+    spot = np.zeros((40, 40), np.uint8)
+    spot[18:22, 18:22] = 200
+    Image.fromarray(spot).save(folder / "spot.png")
+    image = load_path(folder, canvas_size=60, resize="pad").images[3]
+    np.testing.assert_array_equal(image[10:50, 10:50], spot)
+    assert image.sum() == spot.sum()
+    half = load_path(folder, canvas_size=60, resize="pad", zoom=0.5).images[3]
+    assert (half > 100).sum() == 4  # 2 x 2
+    assert (load_path(folder, canvas_size=20, resize="pad").images[3] > 100).sum() == 4
+
+
+def test_cropped_pictures_keep_their_scale_and_lose_their_margins(folder):
+    numbers = np.arange(100, dtype=np.uint8).reshape(10, 10)
+    Image.fromarray(numbers).save(folder / "numbers.png")
+    image = load_path(folder, canvas_size=4, resize="crop", invert="no").images[3]
+    np.testing.assert_array_equal(image, numbers[3:7, 3:7])
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.tiff", "a.bmp", "a.gif", "a.PNG", "a.jpeg"])
+def test_every_format_is_read(tmp_path, name):
+    picture(100).save(tmp_path / name)
+    assert load_path(tmp_path).images[0, 0, 0] == 100
+
+
+def test_the_first_frame_of_a_moving_gif_is_taken(tmp_path):
+    frames = [picture(value) for value in (40, 90, 200)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert np.unique(load_path(tmp_path).images).tolist() == [40]
+
+
+def test_colours_are_kept_where_pictures_have_some(folder):
+    Image.new("RGB", (8, 6), (200, 0, 100)).save(folder / "d.png")
+    colour = load_path(folder)
+    assert colour.images.shape == (4, 3, 6, 8)
+    assert colour.images[3, :, 0, 0].tolist() == [200, 0, 100]
+    assert colour.images[0, :, 0, 0].tolist() == [10, 10, 10]
+    assert load_path(folder, channels=1).images.shape == (4, 6, 8)
+    assert load_path(folder, channels=3).channels == 3
+
+
+def test_cmyk_and_16_bit_colours_are_read(tmp_path):
+    Image.new("CMYK", (8, 6), (0, 255, 255, 0)).save(tmp_path / "a.tif")
+    assert load_path(tmp_path).images[0, :, 0, 0].tolist() == [255, 0, 0]
+    Image.fromarray(np.full((6, 8), 257 * 9, np.uint16)).save(tmp_path / "a.tif")
+    assert load_path(tmp_path).images[0, 0, 0] == 9
+
+
+def scan(value: int = 235, noise: int = 4, seed: int = 0) -> np.ndarray:
+    """Return a bright page of (30, 40) pixels with a dark stroke, or blank if noise is 0."""
+    page = np.full((30, 40), value, float)
+    if noise:
+        page[10:20, 15:18] = 20
+        page += np.random.default_rng(seed).normal(0, noise, page.shape)
+    return page.clip(0, 255).astype(np.uint8)
+
+
+def test_dark_on_bright_becomes_bright_on_black_also_on_a_blank_page(tmp_path):
+    for i in range(3):
+        Image.fromarray(scan(seed=i)).save(tmp_path / f"{i}.png")
+    Image.fromarray(scan(noise=0)).save(tmp_path / "blank.png")
+    images = load_path(tmp_path).images
+    assert (images[:3, 10:20, 15:18] > 200).all()
+    images[:, 10:20, 15:18] = 0
+    assert images.max() < 30
+    assert images[3].max() == 0
+    assert load_path(tmp_path, invert="no").images[3].min() == 235
+
+
+def test_dark_things_on_bright_pictures_can_be_demanded_and_denied(tmp_path):
+    shown = np.zeros((20, 20), np.uint8)
+    shown[:15] = 255  # the border does not agree on a background
+    Image.fromarray(shown).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(load_path(tmp_path).images[0], shown)
+    np.testing.assert_array_equal(load_path(tmp_path, invert="yes").images[0], 255 - shown)
+
+
+def test_a_grey_background_becomes_black(tmp_path):
+    shown = np.full((20, 20), 80, np.uint8)
+    shown[5:10, 5:10] = 255
+    Image.fromarray(shown).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(load_path(tmp_path).images[0], np.where(shown == 255, 255, 0))
+
+
+def test_what_is_dark_on_a_transparent_ground_is_seen(tmp_path):
+    drawing = np.zeros((20, 20, 4), np.uint8)
+    drawing[5:10, 5:10, 3] = 255  # black on nothing
+    Image.fromarray(drawing).save(tmp_path / "a.png")
+    image = load_path(tmp_path).images[0]
+    assert (image[5:10, 5:10] == 255).all()
+    assert image.sum() == 25 * 255
+
+
+NOISE = np.random.RandomState(0).randint(256, size=(6, 8)).astype(np.uint8)
+
+
+def damage(folder, name: str, content: bytes | None) -> None:
+    """Write a damaged picture; without content, the first half of a sound one."""
+    Image.fromarray(NOISE).save(folder / name)
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[: len(whole) // 2] if content is None else content)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", None], ids=["empty", "text", "cut"])
-def test_a_damaged_picture_is_named(folder, content):
-    noise = np.random.RandomState(0).randint(256, size=(6, 8)).astype(np.uint8)
-    Image.fromarray(noise).save(folder / "bad.png")
-    whole = (folder / "bad.png").read_bytes()
-    (folder / "bad.png").write_bytes(whole[: len(whole) // 2] if content is None else content)
-    assert_refused(folder, folder / "bad.png", "cannot be read as an image")
+def test_a_damaged_picture_is_named_and_skipped_or_stops(folder, content, caplog):
+    damage(folder, "bad.png", content)
+    data = load_path(folder)
+    assert data.images[:, 0, 0].tolist() == [10, 20, 30]
+    assert data.files.tolist() == ["a.png", "b.PNG", "c.png"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert str(folder / "bad.png") in line
+    assert "cannot be read as an image" in line
+    with pytest.raises(DataError, match=r"bad\.png: cannot be read as an image"):
+        load_path(folder, strict=True)
+
+
+def test_a_folder_of_damaged_pictures_is_refused(tmp_path):
+    for name in ("a.png", "b.jpg", "c.gif", "d.tif", "e.bmp"):
+        damage(tmp_path, name, b"not a picture")
+    assert_refused(tmp_path, tmp_path, "none of its 5 images can be read")
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"), [((1, 1), "too small"), ((30_000, 2), "too small"), ((9000, 3), "too small")]
+)
+def test_a_picture_of_senseless_size_is_skipped(folder, size, reason, caplog):
+    picture(size=size).save(folder / "odd.png")
+    assert len(load_path(folder)) == 3
+    assert reason in caplog.text
+
+
+def test_a_bomb_is_refused_by_the_size_that_it_claims(folder, caplog):
+    claimed = (20_000).to_bytes(4, "big")
+    whole = bytearray((folder / "a.png").read_bytes())
+    whole[16:24] = claimed + claimed  # the header's width and height
+    whole[29:33] = zlib.crc32(whole[12:29]).to_bytes(4, "big")
+    (folder / "bomb.png").write_bytes(whole)
+    assert len(load_path(folder)) == 3
+    assert "more than 89,478,485 pixels" in caplog.text
+
+
+def test_links_to_nowhere_and_to_themselves_and_pipes_are_skipped(folder, caplog):
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    (folder / "dangling.png").symlink_to(folder / "nowhere.png")
+    (folder / "circle").symlink_to(folder, target_is_directory=True)
+    (folder / "link.png").symlink_to(folder / "a.png")
+    os.mkfifo(folder / "pipe.png")
+    assert load_path(folder).files.tolist() == ["a.png", "b.PNG", "c.png", "link.png"]
+    for name in ("loop.png", "dangling.png", "pipe.png"):
+        assert f"{folder / name}" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_is_skipped(folder, caplog):
+    (folder / "a.png").chmod(0)
+    assert len(load_path(folder)) == 2
+    assert "Permission denied" in caplog.text
+
+
+def test_names_with_newlines_and_bytes_that_are_no_text_are_read_and_shown_in_a_line(
+    folder, caplog
+):
+    for name in (b"two\nlines.png", b"\xff\xfe.png"):
+        with open(os.path.join(os.fsencode(folder), name), "wb") as file:
+            picture(50).save(file, "png")
+        with open(os.path.join(os.fsencode(folder), b"bad" + name), "wb") as file:
+            file.write(b"damaged")
+    data = load_path(folder)
+    assert sorted(data.images[:, 0, 0].tolist()) == [10, 20, 30, 50, 50]
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+    assert len(caplog.records) == 2
 
 
 # counts.csv
@@ -138,9 +314,6 @@ def test_counts_may_come_from_a_spreadsheet(folder):
 @pytest.mark.parametrize(
     ("table", "parts"),
     [
-        ("file,count\na.png,1\nb.PNG,1\nd.png,1\n", ["line 4", "'d.png'", "Did you mean"]),
-        ("file,count\na.png,1\n", ["2 missing", "'b.PNG'"]),
-        ("file,count\n", ["3 missing"]),
         ("file,count\na.png,1\na.png,1\n", ["line 3", "comes twice"]),
         ("file,count\na.png,-1\n", ["line 2", "'-1'"]),
         ("file,count\na.png,1.5\n", ["line 2", "'1.5'"]),
@@ -155,9 +328,76 @@ def test_mistakes_in_the_counts_are_refused_with_their_line(folder, table, parts
     assert_refused(folder, folder / "counts.csv", *parts)
 
 
+def test_counts_of_unknown_pictures_are_named_and_left_out_or_stop(folder, caplog):
+    (folder / "counts.csv").write_text("file,count\na.png,1\nb.PNG,2\nd.png,1\nc.png,0\n")
+    assert load_path(folder).counts.tolist() == [1, 2, 0]
+    for part in ("line 4", "'d.png'", "Did you mean"):
+        assert part in caplog.text
+    with pytest.raises(DataError, match=r"line 4: there is no image 'd\.png'"):
+        load_path(folder, strict=True)
+
+
+def test_counts_of_some_pictures_are_used(folder):
+    (folder / "counts.csv").write_text("file,count\nb.PNG,2\n")
+    data = load_path(folder)
+    assert data.counts.tolist() == [-1, 2, -1]
+    assert data.counted().files.tolist() == ["b.PNG"]
+
+
 def test_counts_that_are_no_text_are_refused(folder):
-    (folder / "counts.csv").write_bytes(b"file,count\n\xff\xfe\xfa,1\n")
+    (folder / "counts.csv").write_text("file,count\na.png,1\n", encoding="utf-16")
     assert_refused(folder, folder / "counts.csv", "UTF-8")
+
+
+# COCO
+
+
+def coco(folder, annotations, names=("a.png", "b.PNG", "c.png")) -> None:
+    content = {
+        "images": [{"id": 10 + i, "file_name": name} for i, name in enumerate(names)],
+        "annotations": [
+            {"id": i, "image_id": image, "category_id": category, "bbox": box}
+            for i, (image, category, box) in enumerate(annotations)
+        ],
+        "categories": [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}],
+    }
+    (folder / "annotations.json").write_text(json.dumps(content))
+
+
+def test_coco_tells_counts_boxes_and_classes(folder):
+    coco(folder, [(10, 7, [1, 2, 3, 4]), (10, 3, [0, 0, 1, 1]), (12, 3, [2, 2, 2, 3])])
+    data = load_path(folder)
+    assert data.counts.tolist() == [2, 0, 1]
+    assert data.boxes[0].tolist() == [[1, 2, 4, 6], [0, 0, 1, 1]]
+    assert np.isnan(data.boxes[1]).all()
+    assert data.boxes[2, 0].tolist() == [2, 2, 4, 5]
+    assert data.labels.tolist() == [[1, 0], [-1, -1], [0, -1]]
+
+
+def test_boxes_move_with_their_pictures(folder):
+    coco(folder, [(10, 7, [1, 2, 3, 4])])
+    assert load_path(folder, canvas_size=16).boxes[0, 0].tolist() == [2, 6, 8, 14]
+
+
+def test_pictures_that_coco_does_not_list_have_unknown_counts(folder, caplog):
+    coco(folder, [(10, 7, [1, 2, 3, 4])], names=("a.png", "gone.png"))
+    assert load_path(folder).counts.tolist() == [1, -1, -1]
+    assert "gone.png" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"images": [{"id": 1}], "annotations": []}',
+        '{"images": [], "annotations": [{"image_id": 3, "bbox": [0, 0, 1, 1]}]}',
+        '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1}]}',
+        '{"images": 3, "annotations": []}',
+        '{"images',
+    ],
+)
+def test_a_damaged_coco_file_is_refused(folder, content):
+    (folder / "annotations.json").write_text(content)
+    assert_refused(folder, folder / "annotations.json")
 
 
 # .npz files
@@ -228,12 +468,12 @@ def test_mistakes_in_an_archive_are_refused(tmp_path, arrays, parts):
     assert_refused(path, path, *parts)
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "npy"])
-def test_a_damaged_archive_is_named(tmp_path, damage):
+@pytest.mark.parametrize("kind", ["cut", "flipped", "empty", "text", "npy"])
+def test_a_damaged_archive_is_named(tmp_path, kind):
     path = save(tmp_path, images=IMAGES)
     content = path.read_bytes()
     middle = content.index(IMAGES.tobytes())
-    if damage == "npy":
+    if kind == "npy":
         with open(path, "wb") as file:
             np.save(file, IMAGES)
     else:
@@ -243,9 +483,27 @@ def test_a_damaged_archive_is_named(tmp_path, damage):
                 "flipped": content[:middle] + b"\7" + content[middle + 1 :],
                 "empty": b"",
                 "text": b"hello",
-            }[damage]
+            }[kind]
         )
     assert_refused(path, path, "not a readable .npz")
+
+
+def test_a_bare_array_holds_images(tmp_path):
+    np.save(tmp_path / "scenes.npy", IMAGES)
+    data = load_path(tmp_path / "scenes.npy")
+    np.testing.assert_array_equal(data.images, IMAGES)
+    (tmp_path / "scenes.npy").write_bytes(b"hello")
+    assert_refused(tmp_path / "scenes.npy", "not a readable .npy")
+    np.save(tmp_path / "scenes.npy", np.array([None, "x"]), allow_pickle=True)
+    assert_refused(tmp_path / "scenes.npy", "not a readable .npy")
+
+
+def test_16_bits_and_channels_that_come_last_are_understood(tmp_path):
+    deep = load_path(save(tmp_path, images=IMAGES.astype(np.uint16) * 257))
+    np.testing.assert_array_equal(deep.images, IMAGES)
+    colour = np.stack([IMAGES, IMAGES // 2, IMAGES * 0], axis=-1)
+    last = load_path(save(tmp_path, images=colour))
+    np.testing.assert_array_equal(last.images, colour.transpose(0, 3, 1, 2))
 
 
 # The test split

@@ -1,0 +1,56 @@
+"""Pictures with what was found drawn on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .colors import step_color
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SMALLEST, LARGEST = 256, 1600
+"""The longest side of an annotated picture in pixels: small pictures are enlarged, large shrunk."""
+
+CAPTION = 18
+"""Height of the line below the picture, in pixels."""
+
+
+def annotated(picture: Image, record: dict[str, Any]) -> Image:
+    """Return a picture with the boxes of a record (see ``records.scene_record``), and its count."""
+    from PIL import Image, ImageDraw
+    from PIL.Image import Resampling
+
+    scale = _scale(max(picture.size))
+    width, height = (max(round(side * scale), 1) for side in picture.size)
+    how = Resampling.NEAREST if scale >= 1 else Resampling.BILINEAR
+    shown = Image.new("RGB", (max(width, SMALLEST), max(height, 1) + CAPTION), "white")
+    shown.paste(picture.convert("RGB").resize((width, height), how))
+    draw = ImageDraw.Draw(shown)
+    for found in record["objects"]:
+        color = step_color(found["step"] - 1)
+        x0, y0, x1, y1 = (scale * edge for edge in found["box"])
+        draw.rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=color, width=2)
+        draw.text((x0 + 4, y0 + 2), f"{found['score']:.2f}", fill=color)
+    count = record["count"]
+    noun = "object" if count == 1 else "objects"
+    probability = record["count_probs"][count]
+    draw.text((4, height + 3), f"{count} {noun} (probability {probability:.3f})", fill="black")
+    return shown
+
+
+def as_image(canvas: NDArray[np.floating]) -> Image:
+    """Return a drawn canvas, (channels, height, width), intensity, as a picture."""
+    from PIL import Image
+
+    pixels = np.round(255 * canvas.clip(0, 1)).astype(np.uint8)
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+
+
+def _scale(side: int) -> float:
+    if side > LARGEST:
+        return LARGEST / side
+    return float(-(-SMALLEST // side)) if side < SMALLEST else 1.0

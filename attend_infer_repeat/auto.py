@@ -1,0 +1,189 @@
+"""The preset ``auto``: settings chosen from a quick look at the pictures, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from .config import TrainConfig
+from .data import is_path, load_dataset, require_known
+from .data.folder import as_picture, survey_path
+from .data.survey import Survey, spread, survey
+
+SMALLEST_CANVAS, LARGEST_CANVAS = 16, 256
+"""Sides of a canvas that are chosen, in pixels."""
+
+OBJECT = 16
+"""The size that a usual object is brought to, in canvas pixels: more detail costs more time."""
+
+NEARLY = 0.8
+"""The smallest zoom that is not worth its blur: pictures that it would shrink stay as they are."""
+
+NEARLY_SQUARE = 1.25
+"""The largest ratio of the sides of a canvas: windows have its shape."""
+
+MARGIN = 1.25
+"""The width of the painted window, in sizes of a usual object: some are larger."""
+
+SPREAD = 0.04
+"""Standard deviation of the scale as a share of its mean, as in the preset fast."""
+
+FINENESS = 0.8
+"""Window pixels for each canvas pixel that the window is painted on, as in the preset fast."""
+
+SMALLEST_WINDOW, LARGEST_WINDOW = 8, 32
+
+MOST_STEPS = 12
+
+
+@dataclass
+class _Choices:
+    """Settings on their way: what was given stays."""
+
+    config: TrainConfig
+    given: Collection[str]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def decide(self, name: str, value: Any, why: str) -> None:
+        """Set ``name``, such as ``canvas`` or ``model.window_size``, unless it was given."""
+        if name in self.given:
+            return
+        owner, _, leaf = name.rpartition(".")
+        changed = replace(self.config.model if owner else self.config, **{leaf: value})
+        self.config = replace(self.config, model=changed) if owner else changed
+        shown = f"{value:.3g}" if isinstance(value, float) else value
+        self.reasons[name] = f"{leaf} {shown}: {why}"
+
+
+def choose(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
+    """Choose canvas, window, scale prior and number of steps from a look at a run's pictures.
+
+    Args:
+        config: the settings to start from.
+        given: names of settings to keep, such as ``canvas`` or ``model.window_size``.
+    Returns: the settings; their ``chosen`` says what was chosen, and why.
+    Raises: DataError if there is nothing to look at.
+    """
+    look, choices = _look(config), _Choices(config, given)
+    if len(look.sides):
+        _choose_model(choices, look, *_choose_canvas(choices, look))
+    else:
+        choices.reasons["nothing"] = "nothing: no picture shows anything on its background"
+    seen = f"from a look at {len(look.looks)} pictures, {len(look.sides)} patches of ink"
+    return replace(choices.config, chosen=(seen, *choices.reasons.values()))
+
+
+def _look(config: TrainConfig) -> Survey:
+    require_known(config.data)
+    if is_path(config.data):
+        return survey_path(config.data, config.strict)
+    data = load_dataset(config.data, **config.data_options())
+    return survey([as_picture(image) for image in data.images[spread(len(data))]])
+
+
+def _choose_canvas(choices: _Choices, look: Survey) -> tuple[float, float]:
+    """Choose how pictures come onto the canvas.
+
+    Returns: the canvas's width, and the size of a usual object on it, both in canvas pixels.
+    """
+    (usual, _), *others = look.sizes.most_common()
+    config = choices.config
+    if not is_path(config.data):
+        return usual[0], float(np.median(look.sides))
+    if others and _relative_spread(look.sides) < _relative_spread(look.shares):
+        choices.decide(
+            "model.resize",
+            "pad",
+            "the pictures differ in size, and what they show is equally large in pixels",
+        )
+    if choices.config.model.resize == "fit":
+        return _fit(choices, look)
+    return _pad(choices, look)
+
+
+def _fit(choices: _Choices, look: Survey) -> tuple[float, float]:
+    """Choose the canvas that each picture is scaled to fit."""
+    (usual, _), *others = look.sizes.most_common()
+    share = float(np.median(look.shares))
+    side = max(usual)
+    wanted = side * _zoom(share * side)
+    stays = not others and wanted == side and side <= NEARLY_SQUARE * min(usual)
+    if stays and SMALLEST_CANVAS <= side <= LARGEST_CANVAS:
+        if choices.config.canvas is None:
+            return usual[0], share * side
+    else:
+        of_what = "pictures" if not others else f"pictures such as {usual[0]} x {usual[1]}"
+        choices.decide(
+            "canvas",
+            int(np.clip(round(wanted), SMALLEST_CANVAS, LARGEST_CANVAS)),
+            f"what {of_what} show is {100 * share:.0f}% of a picture, so about "
+            f"{share * np.clip(wanted, SMALLEST_CANVAS, LARGEST_CANVAS):.0f} pixels then",
+        )
+    canvas = choices.config.canvas or side
+    return canvas, share * canvas
+
+
+def _pad(choices: _Choices, look: Survey) -> tuple[float, float]:
+    """Choose the zoom of all pictures, and the canvas that holds them."""
+    size = float(np.median(look.sides))
+    largest = max(max(picture) for picture in look.sizes)
+    choices.decide(
+        "model.zoom",
+        min(_zoom(size), LARGEST_CANVAS / largest),
+        f"what the pictures show is {size:.0f} pixels large, so about {OBJECT} or less then",
+    )
+    zoom = choices.config.model.zoom
+    choices.decide(
+        "canvas",
+        int(np.clip(np.ceil(zoom * largest), SMALLEST_CANVAS, LARGEST_CANVAS)),
+        f"the largest picture has a side of {largest} pixels",
+    )
+    return choices.config.canvas or zoom * largest, zoom * size
+
+
+def _choose_model(choices: _Choices, look: Survey, canvas: float, size: float) -> None:
+    """Choose the model's sizes.
+
+    Args:
+        canvas: its width in pixels.
+        size: of a usual object, in canvas pixels.
+    """
+    window = min(MARGIN * size, canvas)
+    choices.decide(
+        "model.scale_prior_mean",
+        round(canvas / window, 2),
+        f"a window of {window:.0f} of the canvas's {canvas:.0f} pixels, {MARGIN} times the "
+        "size of what the pictures show",
+    )
+    mean = choices.config.model.scale_prior_mean
+    choices.decide(
+        "model.scale_prior_sd",
+        round(SPREAD * mean, 3),
+        f"{100 * SPREAD:.0f}% of the mean, so that no window covers two objects",
+    )
+    choices.decide(
+        "model.window_size",
+        int(np.clip(round(FINENESS * window), SMALLEST_WINDOW, LARGEST_WINDOW)),
+        f"{FINENESS} window pixels for each of those {window:.0f}",
+    )
+    most = int(np.ceil(np.percentile(look.numbers, 99)))
+    choices.decide(
+        "model.model_steps",
+        int(np.clip(most + 1, 2, MOST_STEPS)),
+        f"99% of the pictures show at most {most} patches of ink, and one more may touch another",
+    )
+
+
+def _zoom(size: float) -> float:
+    """Return the zoom that brings an object of ``size`` pixels to ``OBJECT``; never enlarging."""
+    zoom = OBJECT / size
+    return 1.0 if zoom > NEARLY else zoom
+
+
+def _relative_spread(values: np.ndarray) -> float:
+    """Return the width of the middle half of values beside their median."""
+    low, middle, high = np.percentile(values, (25, 50, 75))
+    return float((high - low) / middle)

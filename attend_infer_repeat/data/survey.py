@@ -1,0 +1,128 @@
+"""A quick look at some of the pictures: what they are, and how large the things in them look."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .framing import ground_of, has_contrast, on_black
+from .reading import is_coloured
+
+SAMPLE = 400
+"""Pictures that are looked at, evenly spread over all."""
+
+LARGEST = 512
+"""The longest side at which a picture is looked at, in pixels; larger ones are shrunk."""
+
+INK = 0.25
+"""Intensity, as a share of the picture's brightest, above which a pixel belongs to something."""
+
+SPECK = 1 / 60
+"""The longest side of a speck, as a share of the picture's: anything smaller is left out."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one picture looks like.
+
+    Attributes:
+        size: (width, height) in pixels.
+        coloured, shows_something: whether it has colours, and anything on its background.
+        ground: its background, ``bright``, ``grey`` or ``dark``.
+        sides: (n,), the longer side of each connected patch of ink, in pixels of the picture.
+    """
+
+    size: tuple[int, int]
+    coloured: bool
+    shows_something: bool
+    ground: str
+    sides: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a sample of pictures looks like; from the first to the last, evenly spread."""
+
+    looks: tuple[Look, ...]
+
+    @property
+    def sizes(self) -> Counter[tuple[int, int]]:
+        """How many pictures have each (width, height)."""
+        return Counter(look.size for look in self.looks)
+
+    @property
+    def channels(self) -> int:
+        """3 if at least one picture in twenty has colours, else 1."""
+        return 3 if np.mean([look.coloured for look in self.looks]) >= 0.05 else 1
+
+    @property
+    def any_ground(self) -> bool:
+        """Whether any picture shows something on a bright or grey background."""
+        return any(look.ground != "dark" and look.shows_something for look in self.looks)
+
+    @property
+    def sides(self) -> NDArray[np.float64]:
+        """The longer side of every patch of ink, in pixels of its picture."""
+        return np.concatenate([look.sides for look in self.looks])
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """The longer side of every patch of ink, as a share of its picture's longer side."""
+        return np.concatenate([look.sides / max(look.size) for look in self.looks])
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """How many patches of ink each picture has."""
+        return np.array([len(look.sides) for look in self.looks], np.int64)
+
+
+def spread(num: int, sample: int = SAMPLE) -> NDArray[np.int64]:
+    """Return the positions of ``sample`` of ``num`` things, evenly spread, or of all of them."""
+    return np.unique(np.linspace(0, num - 1, min(num, sample)).round().astype(np.int64))
+
+
+def survey(pictures: Sequence[Image.Image]) -> Survey:
+    """Look at pictures."""
+    return Survey(tuple(look_at(picture) for picture in pictures))
+
+
+def look_at(picture: Image.Image) -> Look:
+    """Look at a picture: the background is that of its border, and what differs from it is ink."""
+    from PIL.Image import Resampling
+
+    size, shrink = picture.size, max(max(picture.size) / LARGEST, 1.0)
+    coloured = is_coloured(picture)
+    if shrink > 1:
+        small = max(round(size[0] / shrink), 1), max(round(size[1] / shrink), 1)
+        picture = picture.resize(small, Resampling.BOX, reducing_gap=2.0)
+    pixels = np.asarray(picture).reshape(*picture.size[::-1], -1).transpose(2, 0, 1)
+    shows_something = has_contrast(pixels)
+    sides = patches(on_black(pixels)) * shrink if shows_something else np.empty(0)
+    return Look(size, coloured, shows_something, ground_of(pixels), sides)
+
+
+def patches(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the longer side of each connected patch of ink, in pixels.
+
+    Gaps of a hundredth of the picture, as in a broken stroke, are closed first.
+
+    Args:
+        pixels: (channels, height, width), bright on black.
+    """
+    from scipy import ndimage
+
+    ink = pixels.max(axis=0) > max(INK * float(pixels.max()), 1)
+    reach = max(pixels.shape[1:]) // 100
+    if reach:
+        ink = ndimage.binary_dilation(ink, ndimage.generate_binary_structure(2, 2), reach)
+    found, _ = ndimage.label(ink, ndimage.generate_binary_structure(2, 2))
+    sides = np.array(
+        [max(s.stop - s.start for s in part) - 2 * reach for part in ndimage.find_objects(found)],
+        np.float64,
+    )
+    return sides[sides > max(SPECK * max(pixels.shape[1:]), 2)]
