@@ -18,19 +18,34 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .air import AIR
+from .errors import ShapeError
 
 
-def importance_log_weights(air: AIR, images: Tensor, num_samples: int) -> Tensor:
+def importance_log_weights(
+    air: AIR, images: Tensor, num_samples: int, noise: Tensor | None = None
+) -> Tensor:
     """Draw walks for every image and weigh them for every count.
 
     Args:
         air: the model and its guide.
         images: (batch, channels, height, width), intensity.
         num_samples: K, walks per image.
+        noise: (K, batch, steps, 3 + what_dim), what ``SceneGuide.noise`` drew for each walk over
+            these images; drawn now if None.
     Returns: (K, batch, T + 1), log w_n.
+    Raises: ShapeError if the noise is not for K walks over these images.
     Source: the formula at the head of this file.
     """
-    return torch.stack([_log_weights_of_one_walk(air, images) for _ in range(num_samples)])
+    if noise is not None:
+        guide = air.guide
+        expected = (num_samples, len(images), guide.config.model_steps, 3 + guide.what_dim)
+        if tuple(noise.shape) != expected:
+            raise ShapeError(
+                f"noise: expected (num_samples, batch, steps, 3 + what_dim) = {expected}, "
+                f"got {tuple(noise.shape)}; stack num_samples draws of air.guide.noise(batch)."
+            )
+    walks = [None] * num_samples if noise is None else noise
+    return torch.stack([_log_weights_of_one_walk(air, images, walk) for walk in walks])
 
 
 def importance_weighted_bound(log_weights: Tensor) -> Tensor:
@@ -43,8 +58,24 @@ def importance_weighted_count_probs(log_weights: Tensor) -> Tensor:
     return log_weights.logsumexp(dim=0).softmax(dim=-1)
 
 
-def _log_weights_of_one_walk(air: AIR, images: Tensor) -> Tensor:
-    model, path = air.model, air.guide.path(images)
+def effective_sample_size(log_weights: Tensor) -> Tensor:
+    """Say how many equally weighted walks the K weighted ones of each image are worth.
+
+    (sum_k W_k)^2 / sum_k W_k^2 with W_k = sum_n w_{k,n}: K if all walks weigh the same, 1 if one
+    outweighs all others. Few effective walks make an estimate that another draw would change.
+
+    Args:
+        log_weights: (K, batch, T + 1), log w_n of ``importance_log_weights``; a constant added for
+            an image changes nothing.
+    Returns: (batch,), in [1, K].
+    Source: Kish 1965, Survey Sampling; Kong, Liu and Wong 1994, section 4.
+    """
+    log_totals = log_weights.logsumexp(dim=-1)  # (K, batch), log W_k
+    return (2 * log_totals.logsumexp(dim=0) - (2 * log_totals).logsumexp(dim=0)).exp()
+
+
+def _log_weights_of_one_walk(air: AIR, images: Tensor, noise: Tensor | None) -> Tensor:
+    model, path = air.model, air.guide.path(images, noise=noise)
     where = model.z_where_dist().log_prob(path.z_where) - path.z_where_dist.log_prob(path.z_where)
     what = model.z_what_dist().log_prob(path.z_what) - path.z_what_dist.log_prob(path.z_what)
     log_ratio = (where.sum(dim=-1) + what.sum(dim=-1)).cumsum(dim=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from exact import (
     assert_mean,
@@ -15,7 +16,9 @@ from exact import (
     scenes_from,
 )
 
+from attend_infer_repeat.errors import ShapeError
 from attend_infer_repeat.importance import (
+    effective_sample_size,
     importance_log_weights,
     importance_weighted_bound,
     importance_weighted_count_probs,
@@ -67,3 +70,51 @@ def test_count_probs_are_the_shares_of_the_counts_in_the_weights() -> None:
     torch.testing.assert_close(probs.sum(dim=-1), torch.ones(6))
     shares = log_weights.exp().sum(dim=0)
     torch.testing.assert_close(probs, shares / shares.sum(dim=-1, keepdim=True))
+
+
+@torch.no_grad()
+def test_given_noise_gives_the_weights_that_the_same_noise_drawn_inside_gives() -> None:
+    air, images = make_air(gain=2), random_images(4)
+    torch.manual_seed(3)
+    noise = torch.stack([air.guide.noise(4) for _ in range(5)])
+    given = importance_log_weights(air, images, 5, noise)
+    torch.manual_seed(3)
+    torch.testing.assert_close(given, importance_log_weights(air, images, 5), rtol=0, atol=0)
+    alone = importance_log_weights(air, images[2:3], 5, noise[:, 2:3])
+    torch.testing.assert_close(alone, given[:, 2:3])
+
+
+@pytest.mark.parametrize("axis", range(4))
+def test_noise_for_other_walks_images_steps_or_codes_is_refused(axis: int) -> None:
+    air, images = make_air(), random_images(4)
+    noise = torch.stack([air.guide.noise(4) for _ in range(5)])
+    short = noise.narrow(axis, 0, noise.shape[axis] - 1)
+    with pytest.raises(ShapeError, match=r"\(5, 4, 3, 6\)"):
+        importance_log_weights(air, images, 5, short)
+
+
+@pytest.mark.parametrize("log_weight", [0.0, -2_000.0, 2_000.0])  # exp of which is 1, 0, inf
+@pytest.mark.parametrize("num_samples", [1, 2, 50])
+def test_equal_weights_count_in_full(num_samples: int, log_weight: float) -> None:
+    log_weights = torch.full((num_samples, 3, 4), log_weight)
+    expected = torch.full((3,), float(num_samples))
+    torch.testing.assert_close(effective_sample_size(log_weights), expected)
+
+
+def test_one_dominant_walk_counts_as_one() -> None:
+    log_weights = torch.zeros(50, 3, 4)
+    log_weights[7] = 100.0
+    torch.testing.assert_close(effective_sample_size(log_weights), torch.ones(3))
+
+
+def test_effective_sample_size_is_of_the_weights_summed_over_the_counts() -> None:
+    # Image 0: W = (1 + 1, 4 + 0); image 1: W = (3 + 1, 2 + 2).
+    weights = torch.tensor([[[1.0, 1.0], [3.0, 1.0]], [[4.0, 0.0], [2.0, 2.0]]])
+    expected = torch.tensor([(2 + 4) ** 2 / (2**2 + 4**2), 2.0])
+    torch.testing.assert_close(effective_sample_size(weights.log()), expected)
+
+
+def test_a_common_factor_changes_no_effective_sample_size() -> None:
+    log_weights = 3 * torch.randn(20, 5, 4)
+    scaled = log_weights + 1_000 * torch.randn(5)[:, None]
+    torch.testing.assert_close(effective_sample_size(scaled), effective_sample_size(log_weights))
