@@ -18,6 +18,7 @@ from .errors import AirError, CheckpointError, ConfigError, DataError, ShapeErro
 if TYPE_CHECKING:
     from .air import AIR, Scenes
     from .data import Dataset, load_dataset
+    from .estimator import AIRCounter
     from .evaluation import Evaluation, evaluate
     from .model import geom
     from .training import train
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "AIR": "air",
     "Scenes": "air",
+    "AIRCounter": "estimator",
     "Dataset": "data",
     "load_dataset": "data",
     "Evaluation": "evaluation",
@@ -39,6 +41,7 @@ _LAZY = {
 
 __all__ = [
     "AIR",
+    "AIRCounter",
     "PRESETS",
     "AirError",
     "CheckpointError",

@@ -47,6 +47,7 @@ def train(
     device: str = "auto",
     compiled: bool = False,
     quiet: bool = False,
+    figures: bool = True,
 ) -> Path:
     """Train an AIR and write a run's folder.
 
@@ -60,13 +61,14 @@ def train(
         device: ``cpu``, ``cuda``, ``cuda:1``, ..., or ``auto`` for a GPU where there is one.
         compiled: run the exact objective compiled, where a compiler is present.
         quiet: show no progress.
+        figures: draw the run's figures at the end.
     Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt.
     Raises: ConfigError, DataError or CheckpointError for what cannot be used; TrainingError if
         the ELBO stops being a finite number.
     """
     tune_process()
     processes = join(device)
-    run, finished = _run(config, out, resume, processes, compiled, quiet)
+    run, finished = _run(config, out, resume, processes, compiled, quiet, figures)
     processes.leave()
     if not finished:
         raise KeyboardInterrupt
@@ -80,6 +82,7 @@ def _run(
     processes: Processes,
     compiled: bool,
     quiet: bool,
+    figures: bool,
 ) -> tuple[Path, bool]:
     """Do what ``train`` does; return the run's folder, and whether it was trained to the end."""
     checkpoint = None if resume is None else read_checkpoint(resume)
@@ -104,7 +107,7 @@ def _run(
     with Progress(config, state.step, run, quiet or not processes.is_first) as progress:
         finished = _train(state, run, held_out, progress)
         if finished and processes.is_first:
-            _finish(state, run, progress)
+            _finish(state, run, progress, figures)
     return run, finished
 
 
@@ -260,10 +263,8 @@ def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progres
     return True
 
 
-def _finish(state: TrainingState, run: Path, progress: Progress) -> None:
+def _finish(state: TrainingState, run: Path, progress: Progress, figures: bool) -> None:
     """Evaluate once on the test split, where there is one, and draw the figures."""
-    from .plots import plot_run
-
     try:
         test = load_training_data(state.config, "test")
     except DataError:  # a folder without a test part
@@ -273,7 +274,10 @@ def _finish(state: TrainingState, run: Path, progress: Progress) -> None:
         with metrics_log(run, state.step) as metrics:
             write_evaluation(metrics, state, evaluation)
         progress.evaluated(state.step, state.seconds, evaluation)
-    progress.finished(run, plot_run(run))
+    if figures:
+        from .plots import plot_run
+
+        progress.finished(run, plot_run(run))
 
 
 def count_prior_schedule(config: TrainConfig) -> Anneal:

@@ -488,6 +488,11 @@ def test_a_damaged_checkpoint_is_not_resumed_and_nothing_is_touched(
     assert snapshot(run) == before
 
 
+def test_a_run_without_figures_draws_none(data_file: Path, tmp_path: Path) -> None:
+    run = train(tiny(data_file, num_steps=2), tmp_path / "run", quiet=True, figures=False)
+    assert not (run / "figures").exists()
+
+
 def test_a_run_folder_is_made_only_once_the_settings_are_known_good(
     data_file: Path, tmp_path: Path
 ) -> None:
