@@ -111,7 +111,7 @@ def _fit(choices: _Choices, look: Survey) -> tuple[float, float]:
     side = max(usual)
     wanted = side * _zoom(share * side)
     stays = not others and wanted == side and side <= NEARLY_SQUARE * min(usual)
-    if stays and SMALLEST_CANVAS <= side <= LARGEST_CANVAS:
+    if stays and side <= LARGEST_CANVAS:
         if choices.config.canvas is None:
             return usual[0], share * side
     else:

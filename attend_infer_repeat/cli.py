@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -115,6 +116,7 @@ class Evaluate:
         from .evaluation import evaluate
         from .training import load_training_data
 
+        _require_at_least(0, importance_samples=self.importance_samples)
         air = _load(self.model, self.device)
         config = read_checkpoint(self.model).train_config
         given = {} if self.max_count is None else {"max_count": self.max_count}
@@ -190,9 +192,8 @@ class Infer:
         show_log(self.quiet)
         if not self.images:
             raise ConfigError("images: none given; name at least one picture, folder or pattern.")
-        for name, least in (("samples", 0), ("batch_size", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name}: expected at least {least}, got {getattr(self, name)}.")
+        _require_at_least(0, samples=self.samples, seed=self.seed)
+        _require_at_least(1, batch_size=self.batch_size)
         if self.out is None and (self.resume or self.reconstructions or self.codes):
             raise ConfigError("resume, reconstructions, codes: need a folder; add --out.")
         run_inference(_load(self.model, self.device), self)
@@ -227,8 +228,7 @@ class Sample:
         """Run the command."""
         from .plots import samples_figure
 
-        if self.num_scenes < 1:
-            raise ConfigError(f"num_scenes: expected at least 1, got {self.num_scenes}.")
+        _require_at_least(1, num_scenes=self.num_scenes)
         if self.out.suffix.lower() != ".png":
             raise ConfigError(f"out: expected a file that ends in .png, got {self.out}.")
         air = _load(self.model, self.device)
@@ -386,7 +386,7 @@ def _with_other_defaults(config: TrainConfig) -> TrainConfig:
 def _with_values(arguments: list[str]) -> list[str]:
     """Complete ``--invert`` to ``--invert yes``, and ``--no-invert`` to ``--invert no``."""
     complete = []
-    for argument, after in zip(arguments, [*arguments[1:], "-"], strict=True):
+    for argument, after in pairwise([*arguments, "-"]):
         complete += ["--invert", "no"] if argument == "--no-invert" else [argument]
         if argument == "--invert" and after.startswith("-"):
             complete.append("yes")
@@ -448,6 +448,12 @@ def _gist(message: str) -> str:
         if not content.startswith("╭"):
             text.append(content)
     return " ".join(" ".join(text).split()).rstrip(".") or message.strip()
+
+
+def _require_at_least(least: int, **options: int) -> None:
+    for name, value in options.items():
+        if value < least:
+            raise ConfigError(f"{name}: expected at least {least}, got {value}.")
 
 
 def _load(path: str | Path, device: str) -> AIR:

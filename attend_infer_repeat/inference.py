@@ -267,7 +267,7 @@ def run_inference(air: AIR, options: Infer) -> None:
         if results is not None:
             results.finish()
             _write_other_forms(results, options)
-    if options.out is not None:
+    if options.out is not None and failures.num > 1:
         seconds = time.perf_counter() - began
         logger.info(
             "%d pictures in %.1f s, %d could not be read; see %s",

@@ -28,10 +28,7 @@ def new_run(config: TrainConfig, out: Path | None) -> Path:
     """
     if out is None:
         out = _unused(Path("runs") / f"{Path(config.data).stem}-{config.preset}-{config.seed}")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(
-            f"{out}: already holds files; give another --out, or go on with --resume {out}."
-        )
+    check_new(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -39,6 +36,14 @@ def new_run(config: TrainConfig, out: Path | None) -> Path:
             f"{out}: cannot be made: {error.strerror}; give another --out."
         ) from error
     return out
+
+
+def check_new(out: Path | None) -> None:
+    """Refuse a place that exists and is not an empty folder: ConfigError."""
+    if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConfigError(
+            f"{out}: already holds files; give another --out, or go on with --resume {out}."
+        )
 
 
 def write_config(run: Path, config: TrainConfig) -> None:

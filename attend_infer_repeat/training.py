@@ -28,7 +28,7 @@ from .evaluation import Evaluation, evaluate
 from .objectives import OBJECTIVES, Objective
 from .processes import Processes, join
 from .progress import Progress
-from .runs import Metrics, metrics_log, new_run, write_config
+from .runs import Metrics, check_new, metrics_log, new_run, write_config
 from .schedules import Anneal, cosine_decay
 
 # What a resumed run may change: it moves the end or the reports, not what was learned so far.
@@ -89,16 +89,21 @@ def _run(
     if config.preset == "auto" and not config.chosen and checkpoint is None:
         own = (change.split(":")[0] for change in differences(PRESETS["auto"], config))
         config = choose(config, given=tuple(own))
+    given = None if out is None else Path(out)
+    if checkpoint is None:
+        check_new(given)
+    else:
+        sizes = checkpoint.model_config
+        config = for_images(config, sizes.canvas_size, sizes.channels)
+        _check_resumable(Path(resume), checkpoint, config, out)  # type: ignore[arg-type]
     with processes.first_goes_first():  # generated and downloaded data are kept
         loaded = load_training_data(config, fitted=checkpoint is not None)
         data, held_out = hold_out(loaded)
     config = for_images(config, data.canvas_size, data.channels)
     if checkpoint is None:
-        given = None if out is None else Path(out)
         run = processes.from_first(new_run(config, given) if processes.is_first else Path())
     else:
         run = Path(resume)  # type: ignore[arg-type]
-        _check_resumable(run, checkpoint, config, out)
     state = _start(config, data, processes, checkpoint, compiled)
     if processes.is_first:
         write_config(run, config)

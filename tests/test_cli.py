@@ -217,8 +217,11 @@ MISTAKES = {
     "negative samples": ("evaluate {run} --split train --importance-samples -1", "importance"),
     "missing picture": ("infer {run} nowhere.png", "nowhere.png"),
     "no picture": ("infer {run}", "image"),
-    "not a picture": ("infer {run} {folder}/data.npz", "data.npz"),
-    "picture of another size": ("infer {run} {folder}/large.png", "14 x 12"),
+    "not a picture": ("infer {run} {folder}/run/config.json", "config.json"),
+    "no pictures": ("infer {run} {folder}/run", "no images"),
+    "no match": ("infer {run} {folder}/*.bmp", "no file matches"),
+    "codes without a folder": ("infer {run} {folder}/image.png --codes", "--out"),
+    "batches of none": ("infer {run} {folder}/image.png --batch-size 0", "batch_size"),
     "run in the way": ("train --data {folder}/data.npz --out {run}", "--resume"),
     "file in the way": ("train --data {folder}/data.npz --out {folder}/data.npz", "data.npz"),
     "finished run": ("train --resume {run}", "-n"),
@@ -234,7 +237,6 @@ def test_a_mistake_is_one_line_and_exit_2_and_changes_no_file(
     mistake: str, folder: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    Image.new("L", (20, 20)).save(folder / "large.png")
     before = contents(folder)
     command, hint = MISTAKES[mistake]
     assert main(command.format(run=folder / "run", folder=folder).split()) == 2

@@ -95,7 +95,7 @@ def check_memory(num: int, canvas_size: tuple[int, int], channels: int) -> None:
     if size > MAX_BYTES:
         raise DataError(
             f"{num} scenes of {canvas_size[0]} x {canvas_size[1]} pixels would take "
-            f"{size / 2**30:.0f} GiB, more than {MAX_BYTES / 2**30:.0f}. Lower the canvas size."
+            f"{size / 2**30:.0f} GiB, more than {MAX_BYTES / 2**30:.0f}. Lower canvas_size."
         )
 
 
