@@ -113,6 +113,17 @@ def load_training_data(config: TrainConfig, split: str = "train", **options: int
     return load_dataset(config.data, split, **(given | options))
 
 
+def load_held_out(config: TrainConfig) -> Dataset:
+    """Load the test split of a run's data set, or the validation split where there is no test.
+
+    Raises: DataError if there is neither: the data is gone.
+    """
+    try:
+        return load_training_data(config, "test")
+    except DataError:  # a folder without a test part
+        return load_training_data(config, "validation")
+
+
 @dataclass
 class TrainingState:
     """All that changes while training."""
