@@ -390,8 +390,13 @@ def _name(hint: Any) -> str:
 
 def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
     """List what differs between two configs, as ``name: old -> new`` or ``model.name: ...``."""
-    before, after = _flat(to_dict(old)), _flat(to_dict(new))
+    before, after = flat(old), flat(new)
     return [f"{k}: {before[k]} -> {after[k]}" for k in before if before[k] != after[k]]
+
+
+def flat(config: TrainConfig) -> dict[str, Any]:
+    """Return a config as plain values by name, those of the model as ``model.name``."""
+    return _flat(to_dict(config))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -99,13 +99,8 @@ def evaluate(
     if importance_samples < 0:
         raise ConfigError(f"importance_samples: must not be negative: {importance_samples}.")
     checked, counted = as_images(data.images, air.config), data.counted()
-    totals = {"elbo": 0.0}
-    with reproducible(seed):
-        for batch in checked.split(batch_size):
-            terms = count_terms(air, intensity(batch.to(air.device)))
-            for name, values in ({"elbo": terms.elbo} | terms.parts).items():
-                totals[name] = totals.get(name, 0.0) + values.double().sum().item()
-    means = {name: total / len(checked) for name, total in totals.items()}
+    terms = elbo_per_image(air, data, batch_size=batch_size, seed=seed)
+    means = {name: float(values.mean()) for name, values in terms.items()}
 
     bound = weighted_accuracy = None
     if importance_samples:
@@ -137,6 +132,26 @@ def evaluate(
         importance_bound=bound,
         importance_count_accuracy=weighted_accuracy,
     )
+
+
+@torch.no_grad()
+def elbo_per_image(
+    air: AIR, data: Dataset, *, batch_size: int = 256, seed: int = 0
+) -> dict[str, NDArray[np.float64]]:
+    """Return ``elbo`` and its parts by name, (N,) each, in nats: one sample per image.
+
+    Args: as those of ``evaluate``, which takes their means.
+    Raises: ShapeError if the images do not fit the model.
+    """
+    batches = []
+    with reproducible(seed):
+        for batch in as_images(data.images, air.config).split(batch_size):
+            terms = count_terms(air, intensity(batch.to(air.device)))
+            batches.append({"elbo": terms.elbo} | terms.parts)
+    return {
+        name: torch.cat([values[name].double() for values in batches]).cpu().numpy()
+        for name in batches[0]
+    }
 
 
 def _importance(

@@ -16,7 +16,7 @@ from .air import AIR
 from .checkpoints import read_checkpoint
 from .colors import step_color
 from .data import Dataset
-from .errors import CheckpointError, DataError
+from .errors import CheckpointError
 from .runs import read_metrics
 
 LINE_COLORS = {"train": "0.65", "validation": "C0", "test": "C3"}
@@ -28,19 +28,16 @@ def plot_run(run: Path) -> list[Path]:
     Returns: the files; first the one that shows what the model sees.
     Raises: CheckpointError if the folder holds no run; DataError if its data is gone.
     """
-    from .training import load_training_data
+    from .training import load_held_out
 
     checkpoint = read_checkpoint(run)
     if checkpoint.train_config is None:
         raise CheckpointError(f"{run}: a model without a run; there are no curves to plot.")
     air = AIR.load(run)
-    try:
-        data = load_training_data(checkpoint.train_config, "test")
-    except DataError:  # a folder without a test part
-        data = load_training_data(checkpoint.train_config, "validation")
+    data = load_held_out(checkpoint.train_config)
     records = read_metrics(run)
     figures = {
-        "reconstructions": reconstructions_figure(air, data[_first_not_blank(data, 10)]),
+        "reconstructions": reconstructions_figure(air, data[first_not_blank(data, 10)]),
         "samples": samples_figure(air, 8 * air.config.model_steps),
         "elbo": curve_figure(records, "elbo", "ELBO (nats per image)"),
         "count_accuracy": curve_figure(records, "count_accuracy", "count accuracy"),
@@ -192,7 +189,7 @@ def show_boxes(ax: Axes, boxes: NDArray[np.float32]) -> None:
             )
 
 
-def _first_not_blank(data: Dataset, num: int) -> NDArray[np.intp]:
+def first_not_blank(data: Dataset, num: int) -> NDArray[np.intp]:
     """Return where the first images are that show anything, or the first ones if none does."""
     pixels = data.images.reshape(len(data), -1)
     blank = pixels.min(axis=1) == pixels.max(axis=1)

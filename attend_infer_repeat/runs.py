@@ -12,7 +12,7 @@ from typing import Any
 
 from .checkpoints import versions, write_atomically
 from .config import TrainConfig, to_dict
-from .errors import ConfigError
+from .errors import CheckpointError, ConfigError
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
@@ -48,14 +48,28 @@ def check_new(out: Path | None) -> None:
 
 def write_config(run: Path, config: TrainConfig) -> None:
     """Write config.json: the settings, the versions, and every command that trained the run."""
-    path = run / CONFIG_FILE
-    commands = json.loads(path.read_text())["commands"] if path.is_file() else []
     record = {
         "config": to_dict(config),
-        "commands": [*commands, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])],
+        "commands": [
+            *read_provenance(run)["commands"],
+            shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        ],
         "versions": versions(),
     }
-    path.write_text(json.dumps(record, indent=2) + "\n")
+    (run / CONFIG_FILE).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def read_provenance(run: Path) -> dict[str, Any]:
+    """Return the ``commands`` and ``versions`` in a run's config.json; empty without the file.
+
+    Raises: CheckpointError if the file is damaged.
+    """
+    path = run / CONFIG_FILE
+    try:
+        record = json.loads(path.read_bytes()) if path.is_file() else {}
+        return {"commands": record.get("commands", []), "versions": record.get("versions", {})}
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: damaged: {error}.") from error
 
 
 def _unused(path: Path) -> Path:

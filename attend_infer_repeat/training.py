@@ -150,6 +150,17 @@ def path_options(model: ModelConfig, strict: bool = False) -> dict[str, Any]:
     }
 
 
+def load_held_out(config: TrainConfig) -> Dataset:
+    """Load the test split of a run's data set, or the validation split where there is no test.
+
+    Raises: DataError if there is neither: the data is gone.
+    """
+    try:
+        return load_training_data(config, "test")
+    except DataError:  # a folder without a test part
+        return load_training_data(config, "validation")
+
+
 @dataclass
 class TrainingState:
     """All that changes while training."""

@@ -118,6 +118,13 @@ def test_plot_draws_the_figures_again(folder: Path, capsys) -> None:
     assert "reconstructions.png" in capsys.readouterr().out.splitlines()[0]
 
 
+def test_report_writes_one_html_file(folder: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "new" / "page.html"
+    assert main(["report", f"{folder}/run", "--out", f"{out}", "--samples", "2"]) == 0
+    assert only_line(capsys.readouterr().out) == f"Open {out}\n"
+    assert "data, validation split, 6 images" in out.read_text()
+
+
 def test_resume_takes_the_runs_settings_and_more_steps(folder: Path, tmp_path: Path) -> None:
     run, data = tmp_path / "run", f"{folder / 'data.npz'}"
     assert (
@@ -228,6 +235,10 @@ MISTAKES = {
     "other settings on resume": ("train --resume {run} --seed 5", "seed: 0 -> 5"),
     "resume elsewhere": ("train --resume {run} --out {folder}/other -n 9", "--out"),
     "nothing to sample": ("sample {run} -n 0", "num_scenes"),
+    "report of no run": ("report nowhere", "nowhere"),
+    "report to no page": ("report {run} --out a.txt", ".html"),
+    "report of no such data": ("report {run} --data digit", "'digits'"),
+    "negative samples of a report": ("report {run} --samples -1", "samples"),
     "sample to no png": ("sample {run} --out a.txt", ".png"),
 }
 

@@ -11,7 +11,7 @@ import torch
 from exact import TINY, assert_mean, linear_scene, log_evidence, make_air, scenes_from
 
 from attend_infer_repeat import AIR, Dataset, ShapeError, evaluate
-from attend_infer_repeat.evaluation import confusion_matrix
+from attend_infer_repeat.evaluation import confusion_matrix, elbo_per_image
 from attend_infer_repeat.model import intensity
 from attend_infer_repeat.objectives import count_terms
 
@@ -89,6 +89,14 @@ def test_elbo_is_the_mean_over_the_images_in_nats_per_image() -> None:
     with torch.no_grad():
         expected = count_terms(air, images.repeat(4_000, 1, 1, 1)).elbo.mean()
     assert_mean(elbos, expected)  # whose own error is far smaller: 60 draws against 4,000
+
+
+def test_evaluation_is_the_mean_of_the_terms_of_each_image() -> None:
+    data, air = labelled(), mixed_air()
+    terms, evaluation = elbo_per_image(air, data), evaluate(air, data)
+    assert evaluation.elbo == terms["elbo"].mean()
+    assert evaluation.parts == {name: v.mean() for name, v in terms.items() if name != "elbo"}
+    assert all(values.shape == (len(data),) for values in terms.values())
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 60])
