@@ -420,6 +420,8 @@ class Results:
         self.code_size = code_size
         codes = outputs.folder / UNFINISHED_CODES
         if outputs.codes:
+            if (outputs.folder / CODES_FILE).exists():  # finished before
+                np.load(outputs.folder / CODES_FILE, mmap_mode="r").tofile(codes)
             codes.touch()
             os.truncate(codes, 4 * code_size * num_objects)
         self._stack = ExitStack()

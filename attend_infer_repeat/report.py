@@ -104,11 +104,16 @@ def _load(
 ) -> tuple[Dataset | None, str | None]:
     """Return the images to look at, or None and a notice why there are none."""
     try:
-        return load_held_out(config) if split is None else load_training_data(config, split), None
+        data = load_held_out(config) if split is None else load_training_data(config, split)
     except DataError as error:
         if must_exist:
             raise
         return None, f"The run's images are gone; what needs them is left out. {error}"
+    if data.counts is None or (data.counts >= 0).all():
+        return data, None
+    # Where some counts are known, those images tell the most.
+    counted = data.counted()
+    return (counted if len(counted) else replace(data, counts=None, boxes=None, labels=None)), None
 
 
 def _render(page: dict[str, Any]) -> str:

@@ -94,16 +94,15 @@ def _from_path(path: str) -> Iterator[Source]:
 
 
 def _matches(pattern: str) -> Iterator[Source]:
-    found, seen = False, set()
-    for path in sorted(glob.glob(pattern, recursive=True)):
-        real = os.path.realpath(path)
-        if os.path.isdir(path) or real in seen:  # a loop of links shows the same files again
-            continue
-        seen.add(real)
-        found = True
-        yield from _from_path(path)
-    if not found:
+    # A loop of links shows the same files again, by longer and longer paths.
+    shortest: dict[str, str] = {}
+    for path in sorted(glob.glob(pattern, recursive=True), key=len):
+        if not os.path.isdir(path):
+            shortest.setdefault(os.path.realpath(path), path)
+    if not shortest:
         raise DataError(f"{shown(pattern)}: no file matches. Check the pattern.")
+    for path in sorted(shortest.values()):
+        yield from _from_path(path)
 
 
 def _from_standard_input(stream: IO[bytes]) -> Iterator[Source]:

@@ -39,6 +39,10 @@ BAD_MODEL: list[tuple[str, Any]] = [
     ("decoder_net", (200, 0)),
     ("decoder_output_bias", NAN),
     ("guide", "bsic"),
+    ("resize", "stretch"),
+    ("zoom", 0.0),
+    ("invert", "maybe"),
+    ("boxes", "ikn"),
     ("rnn_hidden_size", 0),
     ("embed_net", (-1,)),
     ("predict_net", (0,)),
@@ -198,6 +202,8 @@ BASE = TrainConfig(explore=0.0, composite_weight=0.0)
 """Settings of which any single one may change."""
 
 OTHER_TRAIN: dict[str, Any] = {
+    "strict": True,
+    "chosen": ("canvas 64: because", "window_size 9: because"),
     "preset": "tutorial", "data": "sprites", "canvas": 64, "channels": 3, "max_count": 2,
     "num_steps": 7, "batch_size": 7, "learning_rate": 0.5, "lr_schedule": "cosine",
     "objective": "tracegraph", "baselines": False, "baseline_learning_rate": 0.5,

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from exact import TINY, make_air
+from exact import make_air
 from matplotlib.colors import to_rgba
-from PIL import Image
 
 from attend_infer_repeat import AIR
+from attend_infer_repeat.colors import STEP_COLORS
 from attend_infer_repeat.data import Dataset
-from attend_infer_repeat.errors import DataError, ShapeError
-from attend_infer_repeat.pictures import read_picture, scene_record
 from attend_infer_repeat.plots import (
-    STEP_COLORS,
-    annotated_figure,
     confusion_figure,
     curve_figure,
     images_figure,
@@ -57,13 +51,6 @@ def test_the_first_three_steps_are_red_green_blue_as_in_the_tutorial() -> None:
     assert STEP_COLORS[:3] == ("red", "green", "blue")
 
 
-def test_annotated_picture_states_the_count(air, images) -> None:
-    scenes = air.infer(images)
-    figure = annotated_figure(images[2], scenes, 2)
-    assert figure.axes[0].get_title().startswith(f"{scenes.counts[2]} object")
-    assert len(figure.axes[0].patches) == scenes.counts[2]
-
-
 @pytest.mark.parametrize("shape", [(3, 8, 8), (3, 1, 8, 8), (3, 3, 8, 9)])
 def test_image_grids_take_grey_and_colour(shape, tmp_path) -> None:
     images_figure(np.random.default_rng(0).random(shape)).savefig(tmp_path / "grid.png")
@@ -88,37 +75,3 @@ def test_confusion_shows_the_last_evaluation() -> None:
     ax = confusion_figure([first, last, {"step": 3, "elbo": 0.0}]).axes[0]
     assert [text.get_text() for text in ax.texts] == ["7", "0"]
     assert confusion_figure([{"step": 3, "elbo": 0.0}]) is None
-
-
-def test_scene_records_are_json_with_scores_that_fall_from_step_to_step(images) -> None:
-    scenes = make_air(gain=3).infer(images)
-    for i in range(len(images)):
-        record = json.loads(json.dumps(scene_record("a.png", scenes, i)))
-        assert record["count"] == len(record["objects"]) == scenes.counts[i]
-        scores = [found["score"] for found in record["objects"]]
-        assert scores == sorted(scores, reverse=True)
-        assert all(0 <= score <= 1 for score in scores)
-        for t, found in enumerate(record["objects"]):
-            assert found["step"] == t + 1
-            np.testing.assert_allclose(found["box"], scenes.boxes[i, t], atol=1e-3)
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1"])
-def test_pictures_of_any_mode_are_read_as_grey(mode, tmp_path, images) -> None:
-    Image.fromarray(images[0]).convert(mode).save(tmp_path / "a.png")
-    picture = read_picture(tmp_path / "a.png", TINY)
-    assert picture.shape == (1, 8, 8)
-    assert picture.dtype == np.uint8
-    if mode != "1":
-        np.testing.assert_array_equal(picture[0], images[0])
-
-
-def test_pictures_that_cannot_be_used_are_named(tmp_path) -> None:
-    Image.new("L", (9, 8)).save(tmp_path / "wide.png")
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ShapeError, match=r"wide\.png: 9 x 8"):
-        read_picture(tmp_path / "wide.png", TINY)
-    with pytest.raises(DataError, match=r"text\.png"):
-        read_picture(tmp_path / "text.png", TINY)
-    with pytest.raises(DataError, match=r"none\.png: no such file"):
-        read_picture(tmp_path / "none.png", TINY)

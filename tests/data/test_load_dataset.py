@@ -68,8 +68,24 @@ def test_an_option_that_a_set_has_not_is_refused_with_those_it_has(name, option,
     assert_refused(name, *parts, args=[name], **{option: 3})
 
 
-def test_a_path_has_no_options(archive):
-    assert_refused("canvas_size", "no options", args=[archive], canvas_size=50)
+@pytest.mark.parametrize(
+    ("option", "value", "parts"),
+    [
+        ("max_count", 3, ["'max_count'", "canvas_size, channels, resize"]),
+        ("canvas_size", 0, ["canvas_size", "0"]),
+        ("canvas_size", (8, -1), ["canvas_size", "-1"]),
+        ("channels", 2, ["1 (grey) or 3 (colour)"]),
+        ("resize", "stretch", ["resize", "'stretch'", "fit, pad, crop"]),
+        ("invert", True, ["invert", "auto, yes, no"]),
+    ],
+)
+def test_an_option_that_pictures_have_not_is_refused(archive, option, value, parts):
+    assert_refused(*parts, args=[archive], **{option: value})
+
+
+def test_pictures_take_the_canvas_that_is_asked_for(archive):
+    assert load_dataset(archive, canvas_size=10).canvas_size == (10, 10)
+    assert load_dataset(archive, canvas_size=(10, 8), channels=3).images.shape == (30, 3, 10, 8)
 
 
 @pytest.mark.parametrize("value", [0, -3, 1.5, "50", True, None])
