@@ -17,6 +17,7 @@ from .errors import AirError, CheckpointError, ConfigError, DataError, ShapeErro
 
 if TYPE_CHECKING:
     from .air import AIR, Scenes
+    from .codes import CodesEvaluation, evaluate_codes
     from .data import Dataset, load_dataset
     from .evaluation import Evaluation, evaluate
     from .model import geom
@@ -29,6 +30,8 @@ __version__ = "0.1.0"
 _LAZY = {
     "AIR": "air",
     "Scenes": "air",
+    "CodesEvaluation": "codes",
+    "evaluate_codes": "codes",
     "Dataset": "data",
     "load_dataset": "data",
     "Evaluation": "evaluation",
@@ -42,6 +45,7 @@ __all__ = [
     "PRESETS",
     "AirError",
     "CheckpointError",
+    "CodesEvaluation",
     "ConfigError",
     "DataError",
     "Dataset",
@@ -51,6 +55,7 @@ __all__ = [
     "ShapeError",
     "TrainConfig",
     "evaluate",
+    "evaluate_codes",
     "geom",
     "load_dataset",
     "train",
