@@ -17,6 +17,7 @@ from .errors import AirError, CheckpointError, ConfigError, DataError, ShapeErro
 
 if TYPE_CHECKING:
     from .air import AIR, Scenes
+    from .codes import CodesEvaluation, evaluate_codes
     from .data import Dataset, load_dataset
     from .estimator import AIRCounter
     from .evaluation import Evaluation, evaluate
@@ -31,6 +32,8 @@ _LAZY = {
     "AIR": "air",
     "Scenes": "air",
     "AIRCounter": "estimator",
+    "CodesEvaluation": "codes",
+    "evaluate_codes": "codes",
     "Dataset": "data",
     "load_dataset": "data",
     "Evaluation": "evaluation",
@@ -45,6 +48,7 @@ __all__ = [
     "PRESETS",
     "AirError",
     "CheckpointError",
+    "CodesEvaluation",
     "ConfigError",
     "DataError",
     "Dataset",
@@ -54,6 +58,7 @@ __all__ = [
     "ShapeError",
     "TrainConfig",
     "evaluate",
+    "evaluate_codes",
     "geom",
     "load_dataset",
     "train",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,23 +26,37 @@ def box_iou(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArra
     return np.nan_to_num(np.divide(intersection, union, where=union > 0, out=0 * union))
 
 
-def matched_ious(found: NDArray[np.floating], true: NDArray[np.floating]) -> NDArray[np.float64]:
+class Matches(NamedTuple):
+    """Pairs of a found and a true box, over all images."""
+
+    images: NDArray[np.int64]  # (P,), the pair's image
+    found: NDArray[np.int64]  # (P,), the found box's slot
+    true: NDArray[np.int64]  # (P,), the true box's slot
+    ious: NDArray[np.float64]  # (P,), may be 0
+
+
+def match_boxes(found: NDArray[np.floating], true: NDArray[np.floating]) -> Matches:
     """Match found and true boxes of each image one to one, with the largest total IoU.
 
     Args:
         found: (N, T, 4), pixels; NaN where absent.
         true: (N, M, 4), likewise.
-    Returns: the IoU of every pair, as many as min(found, true) summed over the images.
+    Returns: as many pairs as min(found, true) summed over the images, image by image.
     """
     ious = box_iou(found, true)
-    num_found = (~np.isnan(found[..., 0])).sum(axis=1)
-    num_true = (~np.isnan(true[..., 0])).sum(axis=1)
-    pairs = []
-    for iou, pairs_here in zip(ious, np.minimum(num_found, num_true), strict=True):
-        if pairs_here:
-            best = iou[linear_sum_assignment(iou, maximize=True)]
-            pairs.append(np.sort(best)[::-1][:pairs_here])  # absent boxes match with 0
-    return np.concatenate(pairs) if pairs else np.empty(0)
+    present = ~np.isnan(found[..., :, None, 0]) & ~np.isnan(true[..., None, :, 0])
+    # At -1, absent boxes take part only once no two present ones are left to be matched.
+    assigned = [linear_sum_assignment(iou, maximize=True) for iou in np.where(present, ious, -1)]
+    num, pairs = len(ious), min(ious.shape[1:])
+    slots = np.array(assigned, dtype=np.int64).reshape(num, 2, pairs)
+    images, pair = present[np.arange(num)[:, None], slots[:, 0], slots[:, 1]].nonzero()
+    rows, columns = slots[images, :, pair].T
+    return Matches(images, rows, columns, ious[images, rows, columns])
+
+
+def matched_ious(found: NDArray[np.floating], true: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the IoU of every pair of ``match_boxes``."""
+    return match_boxes(found, true).ious
 
 
 def average_precision(

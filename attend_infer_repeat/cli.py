@@ -27,6 +27,7 @@ from .errors import AirError, ConfigError, nearest
 
 if TYPE_CHECKING:
     from .air import AIR
+    from .data import Dataset
 
 
 @dataclass(frozen=True)
@@ -111,22 +112,55 @@ class Evaluate:
 
     def run(self) -> None:
         """Run the command."""
-        from .checkpoints import read_checkpoint
-        from .data import load_dataset
         from .evaluation import evaluate
-        from .training import load_training_data
 
         _require_at_least(0, importance_samples=self.importance_samples)
         air = _load(self.model, self.device)
-        config = read_checkpoint(self.model).train_config
         given = {} if self.max_count is None else {"max_count": self.max_count}
-        if self.data is not None:
-            data = load_dataset(self.data, self.split, **given)
-        elif config is not None:
-            data = load_training_data(config, self.split, **given)
-        else:
-            raise ConfigError(f"{self.model}: not a run, so name the data with --data.")
+        data = _load_data(self.model, air, self.data, self.split, **given)
         evaluation = evaluate(air, data, importance_samples=self.importance_samples)
+        print(json.dumps(evaluation.to_dict()) if self.json else evaluation.table())
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Measure what the codes z_what tell of the objects' classes, which no training has seen.
+
+    A linear probe reads the class from the codes of found objects, and k-means groups them; both
+    also from the same windows' pixels. The data must have boxes and labels. Probes are fitted on
+    the training part, without its last scenes, those of the validation part.
+
+    Examples:
+      air codes runs/mnist
+      air codes runs/mnist --split validation --json
+      air codes runs/mnist --data digits --num-images 2000
+    """
+
+    model: Positional[str]
+    """A run's folder, a checkpoint's, or the name of shipped weights."""
+    data: str | None = None
+    """Data set or path; the one that the model was trained on if not given."""
+    split: str = "test"
+    """Part of the data set to test the probes on, and to cluster: validation or test."""
+    num_images: int = 10_000
+    """Training images to fit the probes on, or all if there are fewer."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from .codes import evaluate_codes
+        from .data import hold_out
+
+        if self.split == "train":
+            raise ConfigError("split: the probes are fitted on train; take validation or test.")
+        _require_at_least(1, num_images=self.num_images)
+        air = _load(self.model, self.device)
+        test = _load_data(self.model, air, self.data, self.split)
+        data = hold_out(_load_data(self.model, air, self.data, "train"))[0][: self.num_images]
+        evaluation = evaluate_codes(air, data, test=test)
         print(json.dumps(evaluation.to_dict()) if self.json else evaluation.table())
 
 
@@ -342,6 +376,7 @@ BENCHMARKS = ("throughput", "latency", "scaling", "breakdown")
 COMMANDS: dict[str, type] = {
     "train": Train,
     "evaluate": Evaluate,
+    "codes": Codes,
     "infer": Infer,
     "sample": Sample,
     "plot": Plot,
@@ -508,6 +543,26 @@ def _load(path: str | Path, device: str) -> AIR:
 
     tune_process()
     return AIR.load(path).to(find_device(device))
+
+
+def _load_data(
+    path: str, air: AIR, name: str | None, split: str, **options: int
+) -> Dataset:
+    """Load a split of the named data or, without a name, of those that a run was trained on.
+
+    Pictures are brought to the model's canvas.
+    """
+    from .checkpoints import read_checkpoint
+    from .data import load_dataset
+    from .training import load_training_data, path_options
+
+    if name is not None:
+        own = path_options(air.config) if is_path(name) else {}
+        return load_dataset(name, split, **(own | options))
+    config = read_checkpoint(path).train_config
+    if config is None:
+        raise ConfigError(f"{path}: not a run, so name the data with --data.")
+    return load_training_data(config, split, **options)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ class Task:
     run: Path  # the run's folder
     result: Path  # the JSON file
     labels: dict[str, Any]  # what the result says of itself
-    measures: Mapping[str, str] = field(default_factory=dict)  # name: options of `air evaluate`
+    measures: Mapping[str, str] = field(default_factory=dict)  # name: options of `air {judge}`
+    judge: str = "evaluate"  # or codes
 
 
 def run_all(tasks: Sequence[Task], jobs: int) -> None:
@@ -111,8 +112,8 @@ def _run(task: Task, jobs: int, threads: int) -> None:
         "config": record["config"],
         "evaluations": [{k: x.get(k) for k in MEASURED} for x in lines if "split" in x],
         "measures": {
-            name: {"command": f"air evaluate {task.run} {given}"}
-            | json.loads(_air(f"evaluate --json {task.run} {given}", threads))
+            name: {"command": f"air {task.judge} {task.run} {given}".strip()}
+            | json.loads(_air(f"{task.judge} --json {task.run} {given}", threads))
             for name, given in task.measures.items()
         },
     }

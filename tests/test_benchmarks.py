@@ -27,6 +27,15 @@ def test_documented_tables_are_those_of_the_committed_results(name: str) -> None
     assert [line for line in lines if line not in documented] == []
 
 
+def test_documented_figures_of_the_codes_are_those_of_the_committed_results() -> None:
+    command = [sys.executable, "benchmarks/codes.py", "table"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    documented = (ROOT / "docs" / "details.md").read_text()
+    lines = [line for line in printed.splitlines() if line]
+    assert sum(line.startswith("| z_what") for line in lines) == 3
+    assert [line for line in lines if line not in documented] == []
+
+
 def test_results_name_command_machine_and_versions() -> None:
     for path in (ROOT / "benchmarks" / "results").glob("*.json"):
         result = json.loads(path.read_text())

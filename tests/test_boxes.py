@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from attend_infer_repeat.boxes import box_iou, matched_ious
+from attend_infer_repeat.boxes import box_iou, match_boxes, matched_ious
 
 NAN = [np.nan] * 4
 
@@ -66,3 +66,20 @@ def test_matching_finds_the_largest_total_of_all_matchings() -> None:
 
 def test_nothing_found_matches_nothing() -> None:
     assert len(matched_ious(np.full((4, 3, 4), np.nan), np.zeros((4, 2, 4)))) == 0
+
+
+def test_pairs_name_the_boxes_that_they_match() -> None:
+    rng = np.random.default_rng(0)
+    true = np.array([[[0, 0, 4, 4], [5, 5, 9, 9], NAN]] * 20, dtype=np.float32)
+    order = rng.permuted(np.tile(np.arange(3), (20, 1)), axis=1)
+    found = np.take_along_axis(true, order[..., None], axis=1) + np.float32(1)
+    pairs = match_boxes(found, true)
+    np.testing.assert_array_equal(pairs.images, np.repeat(np.arange(20), 2))
+    np.testing.assert_array_equal(pairs.true, order[pairs.images, pairs.found])
+    assert pairs.ious == pytest.approx(9 / 23)
+
+
+def test_boxes_that_do_not_overlap_are_pairs_too() -> None:
+    found = np.array([[NAN, NAN, [0, 0, 1, 1]]], dtype=np.float32)
+    true = np.array([[[5, 5, 6, 6], NAN]], dtype=np.float32)
+    assert [list(column) for column in match_boxes(found, true)] == [[0], [2], [0], [0]]
