@@ -84,7 +84,10 @@ class AIR(nn.Module):
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> AIR:
-        """Load a trained model from a run's folder or a checkpoint's.
+        """Load a trained model from a run's folder or a checkpoint's, or one of those shipped.
+
+        ``AIR.load("multi-mnist")``, ``"digits"`` and ``"sprites"`` come with the package; a folder
+        of such a name is reached as ``./digits``.
 
         Raises: CheckpointError if there is none, or if it is damaged.
         """

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .config import TrainConfig
+from .config import FAST, TrainConfig
 from .data import is_path, load_dataset, require_known
 from .data.folder import as_picture, survey_path
 from .data.survey import Survey, spread, survey
@@ -36,6 +36,12 @@ FINENESS = 0.8
 
 SMALLEST_WINDOW, LARGEST_WINDOW = 8, 32
 
+MOST_NATS = 500
+"""What an object explains at most, in nats: the pixel noise is raised where it would be more."""
+
+FIRST_COST, LARGEST_COST = 0.28, 600
+"""What a new object costs at first, as a share of that, and at most (a float64 ends at 708)."""
+
 MOST_STEPS = 12
 
 
@@ -52,8 +58,10 @@ class _Choices:
         if name in self.given:
             return
         owner, _, leaf = name.rpartition(".")
-        changed = replace(self.config.model if owner else self.config, **{leaf: value})
-        self.config = replace(self.config, model=changed) if owner else changed
+        change = {leaf: value}
+        if owner:
+            change = {owner: replace(self.config.model, **change)}
+        self.config = replace(self.config, **change)
         shown = f"{value:.3g}" if isinstance(value, float) else value
         self.reasons[name] = f"{leaf} {shown}: {why}"
 
@@ -69,7 +77,9 @@ def choose(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
     """
     look, choices = _look(config), _Choices(config, given)
     if len(look.sides):
-        _choose_model(choices, look, *_choose_canvas(choices, look))
+        canvas, size = _choose_canvas(choices, look)
+        _choose_model(choices, look, canvas, size)
+        _choose_noise(choices, look, size / float(np.median(look.sides)))
     else:
         choices.reasons["nothing"] = "nothing: no picture shows anything on its background"
     seen = f"from a look at {len(look.looks)} pictures, {len(look.sides)} patches of ink"
@@ -80,7 +90,7 @@ def _look(config: TrainConfig) -> Survey:
     require_known(config.data)
     if is_path(config.data):
         return survey_path(config.data, config.strict)
-    data = load_dataset(config.data, **config.data_options())
+    data = load_dataset(config.data, "train", **config.data_options())
     return survey([as_picture(image) for image in data.images[spread(len(data))]])
 
 
@@ -174,6 +184,34 @@ def _choose_model(choices: _Choices, look: Survey, canvas: float, size: float) -
         "model.model_steps",
         int(np.clip(most + 1, 2, MOST_STEPS)),
         f"99% of the pictures show at most {most} patches of ink, and one more may touch another",
+    )
+
+
+def _choose_noise(choices: _Choices, look: Survey, zoom: float) -> None:
+    """Choose what an object is worth, and what it costs at first.
+
+    Drawing an object of energy E explains E / (2 sd^2) nats. In colour, and of many pixels, that
+    would be thousands: whatever a first drawing leaves over would pay for a second object. And the
+    annealing of the count prior has to begin where one faint copy of many would not pay.
+
+    Args:
+        zoom: canvas pixels per picture pixel.
+    """
+    energy = float(np.median(look.energies)) * zoom**2
+    sd = FAST.model.likelihood_sd
+    choices.decide(
+        "model.likelihood_sd",
+        round(max(sd, (energy / (2 * MOST_NATS)) ** 0.5), 2),
+        f"what the pictures show has an energy of {energy:.0f}, which explains at most {MOST_NATS} "
+        "nats then",
+    )
+    worth = energy / (2 * choices.config.model.likelihood_sd**2)
+    cost = FIRST_COST * worth
+    choices.decide(
+        "anneal_prior_from",
+        float(f"{np.exp(-min(cost, LARGEST_COST)):.0e}"),
+        f"a new object costs {min(cost, LARGEST_COST):.0f} nats at first, {FIRST_COST} of what one "
+        "explains",
     )
 
 

@@ -98,9 +98,7 @@ def average_precision(
     return float(precision.clip(min=0).mean())
 
 
-def _annotations(
-    boxes: NDArray[np.floating], scores: NDArray[np.floating]
-) -> list[dict[str, Any]]:
+def _annotations(boxes: NDArray[np.floating], scores: NDArray[np.floating]) -> list[dict[str, Any]]:
     """Return boxes (N, M, 4), NaN where absent, as COCO has them: x, y, width, height."""
     rows = np.argwhere(~np.isnan(boxes[..., 0]))
     return [

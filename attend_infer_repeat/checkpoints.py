@@ -31,10 +31,15 @@ from torch import Tensor
 from . import __version__
 from .air import AIR
 from .config import ModelConfig, TrainConfig, from_dict, to_dict
-from .errors import CheckpointError
+from .errors import CheckpointError, nearest
 
 STATE_FILE = "state.json"
 TEMPORARY = ".tmp"
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""Where the trained models that come with the package are, a checkpoint's folder each."""
+
+PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
@@ -123,18 +128,17 @@ def save_checkpoint(
 
 
 def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
-    """Find the checkpoint of a run's folder, or at a checkpoint's own, and read its JSON.
+    """Find the checkpoint of a run's folder, at a checkpoint's own, or of shipped weights by name.
 
     Raises: CheckpointError if there is none or it cannot be read.
     """
-    given = Path(path)
+    given = WEIGHTS / str(path) if str(path) in shipped() else Path(path)
     for folder in (given / "checkpoint", given):
         state_file = folder / STATE_FILE
         if state_file.is_file():
             break
     else:
-        what = "holds no checkpoint" if given.exists() else "no such run or checkpoint"
-        raise CheckpointError(f"{given}: {what}; give a folder that `air train` wrote.")
+        raise CheckpointError(f"{given}: {_why_none(given)}")
     try:
         state = json.loads(state_file.read_bytes())
         train = state["train"]
@@ -151,6 +155,42 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         raise CheckpointError(f"{state_file}: damaged or of another version: {reason}.") from error
+
+
+def shipped() -> list[str]:
+    """Return the names of the trained models that come with the package."""
+    return sorted(path.parent.name for path in WEIGHTS.glob(f"*/{STATE_FILE}"))
+
+
+def _why_none(path: Path) -> str:
+    """Say why there is no checkpoint at a path, and what to do."""
+    advice = "give a folder that `air train` wrote"
+    if path.is_dir():
+        pickles = [file for file in sorted(path.iterdir()) if file.suffix in PICKLES]
+        if not pickles:
+            return f"holds no checkpoint; {advice}."
+        path = pickles[0]
+    if not path.exists():
+        known = shipped()
+        return (
+            f"no such run or checkpoint; {advice}, or one of {', '.join(known)}."
+            f"{nearest(str(path), known)}"
+        )
+    if path.suffix in PICKLES or _is_pickle(path):
+        return (
+            "a pickle, which can run any program when it is read, so it is not; weights are read "
+            f"as safetensors alone: {advice}."
+        )
+    return f"a file; {advice}."
+
+
+def _is_pickle(path: Path) -> bool:
+    """Tell by its first bytes whether a file is a pickle, or one of torch's archives of them."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    except OSError:
+        return False
 
 
 def load_model(path: str | PathLike[str]) -> AIR:

@@ -173,8 +173,8 @@ class Infer:
     any size; they are brought to the model's canvas as those were that it was trained on.
 
     Prints one JSON object a line: file, width, height, count, count_probs = q(n | x), and objects
-    with score = q(z_pres), box (x0, y0, x1, y1 in the picture's pixels), z_where and z_what; or CSV,
-    a row an object; or COCO. A picture that cannot be read has a line with its error. With --out,
+    with score = q(z_pres), box (x0, y0, x1, y1 in the picture's pixels), z_where and z_what; or
+    CSV, a row an object; or COCO. A picture that cannot be read has a line with its error. With --out,
     the folder gets scenes.jsonl, scenes.csv or coco.json (and coco_results.json, for pycocotools'
     loadRes), and each picture with its boxes as a PNG; interrupted, it goes on with --resume.
 
@@ -447,21 +447,23 @@ def _parse_train(arguments: list[str]) -> Train:
 
 
 # What the preset auto chooses, and other values than its defaults.
-CHOOSABLE = {
+CHOOSABLE: dict[str, Any] = {
     "canvas": 1,
+    "anneal_prior_from": 0.5,
     "model.resize": "crop",
     "model.zoom": 0.5,
     "model.model_steps": 1,
     "model.scale_prior_mean": 1.0,
     "model.scale_prior_sd": 1.0,
     "model.window_size": 1,
+    "model.likelihood_sd": 1.0,
 }
 
 
 def _with_other_defaults(config: TrainConfig) -> TrainConfig:
-    nested = {k.removeprefix("model."): v for k, v in CHOOSABLE.items() if k.startswith("model.")}
+    model = {k.removeprefix("model."): v for k, v in CHOOSABLE.items() if k.startswith("model.")}
     top = {k: v for k, v in CHOOSABLE.items() if not k.startswith("model.")}
-    return replace(config, model=replace(config.model, **nested), **top)
+    return replace(config, **top, model=replace(config.model, **model))
 
 
 def _with_values(arguments: list[str]) -> list[str]:
@@ -545,9 +547,7 @@ def _load(path: str | Path, device: str) -> AIR:
     return AIR.load(path).to(find_device(device))
 
 
-def _load_data(
-    path: str, air: AIR, name: str | None, split: str, **options: int
-) -> Dataset:
+def _load_data(path: str, air: AIR, name: str | None, split: str, **options: Any) -> Dataset:
     """Load a split of the named data or, without a name, of those that a run was trained on.
 
     Pictures are brought to the model's canvas.

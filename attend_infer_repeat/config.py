@@ -73,8 +73,8 @@ class ModelConfig:
     channels: Suppress[int] = 1
     """Colour channels of the images; training takes it from the data."""
     resize: Literal["fit", "pad", "crop"] = "fit"
-    """Bring pictures of other sizes onto the canvas: scale each one to fit; or zoom all of them alike
-    and pad small ones, and shrink (pad) or cut (crop) those that are still too large."""
+    """Bring pictures of other sizes onto the canvas: scale each one to fit; or zoom all of them
+    alike and pad small ones, and shrink (pad) or cut (crop) those that are still too large."""
     zoom: float = 1.0
     """Canvas pixels per picture pixel, where pictures are padded or cropped."""
     invert: Literal["auto", "yes", "no"] = "auto"
@@ -232,7 +232,7 @@ class TrainConfig:
     model: ModelConfig = ModelConfig()
     """The model and its guide."""
 
-    def data_options(self) -> dict[str, int]:
+    def data_options(self) -> dict[str, Any]:
         """The options that were given for a generated data set."""
         own = {
             "canvas_size": self.canvas,
@@ -323,9 +323,9 @@ TUTORIAL = TrainConfig(
 )
 
 # For pictures of any kind, of which there may be few: the place to look at is found, not learned.
-# Small mini-batches, since there are few pictures to an epoch. An object in colour or of many pixels
-# explains hundreds of nats, so that even a part of one would pay for itself at FAST's 1.2 nats.
-# The rest is chosen from the pictures (``auto.choose``).
+# Small mini-batches, since there are few pictures to an epoch. An object of many pixels explains
+# hundreds of nats, so that even a part of one would pay for itself at FAST's 1.2 nats. The rest is
+# chosen from the pictures (``auto.choose``).
 AUTO = TrainConfig(
     preset="auto",
     batch_size=64,

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .arrays import as_images
 from .air import AIR, presence_scores, reproducible
+from .arrays import as_images
 from .boxes import average_precision, matched_ious
 from .data import Dataset
 from .errors import ConfigError

@@ -11,12 +11,13 @@
 
 That is the residual guide; its LSTM sees x, and ``propose`` sees r_t, shrunk to a window's size.
 The pursuit guide does not learn where to look: p_t is where a window of the prior's mean size holds
-most of r_t's energy, as in matching pursuit (Mallat and Zhang 1993). The improved guide looks nowhere before it decides: a_t = predict(h_t), and p_t is the prior's mean.
-The basic guide moreover reads z_what_t from h_t, not from w_t, and its LSTM sees only x.
+most of r_t's energy, as in matching pursuit (Mallat and Zhang 1993). The improved guide looks
+nowhere before it decides: a_t = predict(h_t), and p_t is the prior's mean. The basic guide moreover
+reads z_what_t from h_t, not from w_t, and its LSTM sees only x.
 
-The proposed place p_t is learned apart from the ELBO: it is data to all that follows, and is moved to where
-the object was then found, the mean of z_where_t. Were it moved by the ELBO, or the LSTM through it,
-windows would drift off their objects.
+A proposed place p_t is learned apart from the ELBO: it is data to all that follows, and is moved to
+where the object was then found, the mean of z_where_t. Were it moved by the ELBO, or the LSTM
+through it, windows would drift off their objects.
 
 Source: Eslami et al. 2016, section 2.1 and figure 3; Pyro's tutorial for the basic and the improved
 guide. The glimpse of the residual, proposed or pursued, is ours.

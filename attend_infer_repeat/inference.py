@@ -114,9 +114,7 @@ Row = tuple[Record, Placed | None, NDArray[np.float32]]
 def framing_of(air: AIR) -> Framing:
     """Return how the model's pictures come onto its canvas."""
     config = air.config
-    return Framing(
-        config.canvas_size, config.channels, config.resize, config.zoom, config.invert
-    )
+    return Framing(config.canvas_size, config.channels, config.resize, config.zoom, config.invert)
 
 
 def infer_pictures(
@@ -179,9 +177,7 @@ def _infer_placed(
 
 
 @torch.no_grad()
-def _importance(
-    air: AIR, block: NDArray[np.uint8], samples: int, seed: int
-) -> list[Record]:
+def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> list[Record]:
     """Return the importance-weighted count posterior of each picture of a block."""
     images = intensity(torch.as_tensor(block).to(air.device))
     noise = torch.stack([_noise(air, canvas, samples, seed) for canvas in block], dim=1)
@@ -456,7 +452,9 @@ class Results:
             for _ in in_parallel(lambda row: self._write_pictures(*row), sound):
                 pass
         if self._codes is not None:
-            codes = [found["z_what"] for record, _, _ in rows for found in record.get("objects", ())]
+            codes = [
+                found["z_what"] for record, _, _ in rows for found in record.get("objects", ())
+            ]
             self._codes.write(np.array(codes, "<f4").tobytes())
             self._codes.flush()
         self._file.write(b"".join(json.dumps(record).encode() + b"\n" for record, _, _ in rows))

@@ -1,7 +1,7 @@
 """What was found in pictures, as JSON lines, CSV and COCO.
 
-The lines are written as pictures come; the other forms are made from them, a line at a time, so that
-none needs more memory for more pictures.
+The lines are written as pictures come; the other forms are made from them, a line at a time, so
+that none needs more memory for more pictures.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from torch import Tensor
 from .air import AIR, Scenes, reproducible
 from .arrays import as_images
 from .calibration import Reliability, fit_temperature, reliability, temper
+from .colors import step_color
 from .config import TrainConfig
 from .data import Dataset
 from .errors import DataError
@@ -29,7 +30,7 @@ from .importance import (
     importance_weighted_count_probs,
 )
 from .model import intensity
-from .plots import confusion_figure, first_not_blank, show_boxes, show_image, step_color
+from .plots import confusion_figure, first_not_blank, show_boxes, show_image
 from .report_figures import (
     code_map_figure,
     code_positions,

@@ -42,8 +42,8 @@ def find_sources(
         arguments: paths of pictures; of folders, whose pictures are taken by name, without
             sub-folders; of ``.npy`` and ``.npz`` files, whose images are called ``x.npy[0]``, ...;
             patterns with ``*``, ``?`` or ``[``, where ``**`` stands for any folders, if nothing has
-            that very name; and ``-`` for standard input: one picture, or the names of pictures, each
-            ended by a newline, or by a null as ``find -print0`` writes them.
+            that very name; and ``-`` for standard input: one picture, or the names of pictures,
+            each ended by a newline, or by a null as ``find -print0`` writes them.
         standard_input: read instead of the process's own.
     What cannot be found is yielded, too: reading it raises the DataError.
     """

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from .air import AIR
 from .arrays import as_images
+from .auto import choose
 from .averaging import RunningMean
 from .checkpoints import Checkpoint, part_of, prefixed, read_checkpoint, save_checkpoint
-from .auto import choose
 from .config import PRESETS, ModelConfig, TrainConfig, differences, for_images
 from .data import Dataset, hold_out, is_path, load_dataset
 from .devices import tune_process
@@ -117,7 +117,7 @@ def _run(
 
 
 def load_training_data(
-    config: TrainConfig, split: str = "train", *, fitted: bool = True, **options: int
+    config: TrainConfig, split: str = "train", *, fitted: bool = True, **options: Any
 ) -> Dataset:
     """Load a split of a run's data set, with the options that the run was given, or with others.
 

@@ -108,8 +108,8 @@ def background(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def ground_of(pixels: NDArray[np.uint8]) -> Literal["bright", "grey", "dark"]:
     """Tell what the background of a picture, (channels, height, width), is.
 
-    It is what most of the border agrees on; where that is nothing, as in a photo, it counts as dark.
-    A grey one only counts where something brighter shows on it.
+    It is what most of the border agrees on; where that is nothing, as in a photo, it counts as
+    dark. A grey one only counts where something brighter shows on it.
     """
     low, middle, high = _quartiles(pixels)
     if high - low > EVEN:

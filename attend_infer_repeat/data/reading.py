@@ -20,8 +20,8 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
 MAX_PIXELS = 89_478_485
-"""The largest picture that is decoded, a quarter of a gigabyte as RGB; Pillow's own bound. A file of
-a few bytes can claim any size."""
+"""The largest picture that is decoded, a quarter of a gigabyte as RGB; Pillow's own bound. A file
+of a few bytes can claim any size."""
 
 MIN_SIDE = 4
 """The smallest side of a picture, in pixels: less shows no object."""
@@ -88,9 +88,7 @@ def _open(source: Path | IO[bytes]) -> IO[bytes]:
 def _check_size(size: tuple[int, int]) -> None:
     width, height = size
     if width * height > MAX_PIXELS:
-        raise DataError(
-            f"{width} x {height} pixels, more than {MAX_PIXELS:,}; shrink or cut it."
-        )
+        raise DataError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}; shrink or cut it.")
     if min(size) < MIN_SIDE:
         raise DataError(f"{width} x {height} pixels, too small to show an object; remove it.")
 

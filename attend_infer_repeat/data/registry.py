@@ -96,8 +96,9 @@ def require_known(name_or_path: str | os.PathLike[str]) -> None:
     """Refuse what is neither the name of a data set nor a path: DataError."""
     known = isinstance(name_or_path, os.PathLike) or name_or_path in DATASETS
     if not (known or (name_or_path and Path(name_or_path).exists())):
+        hint = nearest(str(name_or_path), DATASETS)
         raise DataError(
-            f"No data set or path is called {name_or_path!r}.{nearest(name_or_path, DATASETS)} "
+            f"No data set or path is called {name_or_path!r}.{hint} "
             f"Give one of {', '.join(DATASETS)}, a folder of images, or an .npz file."
         )
 

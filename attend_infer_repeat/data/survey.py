@@ -35,6 +35,7 @@ class Look:
         coloured, shows_something: whether it has colours, and anything on its background.
         ground: its background, ``bright``, ``grey`` or ``dark``.
         sides: (n,), the longer side of each connected patch of ink, in pixels of the picture.
+        energies: (n,), the sum of its squared intensities over pixels and channels.
     """
 
     size: tuple[int, int]
@@ -42,6 +43,7 @@ class Look:
     shows_something: bool
     ground: str
     sides: NDArray[np.float64]
+    energies: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Survey:
         return np.concatenate([look.sides / max(look.size) for look in self.looks])
 
     @property
+    def energies(self) -> NDArray[np.float64]:
+        """The sum of the squared intensities of every patch of ink."""
+        return np.concatenate([look.energies for look in self.looks])
+
+    @property
     def numbers(self) -> NDArray[np.int64]:
         """How many patches of ink each picture has."""
         return np.array([len(look.sides) for look in self.looks], np.int64)
@@ -102,12 +109,18 @@ def look_at(picture: Image.Image) -> Look:
         picture = picture.resize(small, Resampling.BOX, reducing_gap=2.0)
     pixels = np.asarray(picture).reshape(*picture.size[::-1], -1).transpose(2, 0, 1)
     shows_something = has_contrast(pixels)
-    sides = patches(on_black(pixels)) * shrink if shows_something else np.empty(0)
-    return Look(size, coloured, shows_something, ground_of(pixels), sides)
+    shown = on_black(pixels) if shows_something else np.zeros_like(pixels)
+    sides, energies = patches(shown)
+    return Look(
+        *(size, coloured, shows_something, ground_of(pixels)),
+        *(sides * shrink, energies * shrink**2),
+    )
 
 
-def patches(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the longer side of each connected patch of ink, in pixels.
+def patches(
+    pixels: NDArray[np.uint8],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the longer side of each connected patch of ink, in pixels, and its energy.
 
     Gaps of a hundredth of the picture, as in a broken stroke, are closed first.
 
@@ -120,9 +133,12 @@ def patches(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     reach = max(pixels.shape[1:]) // 100
     if reach:
         ink = ndimage.binary_dilation(ink, ndimage.generate_binary_structure(2, 2), reach)
-    found, _ = ndimage.label(ink, ndimage.generate_binary_structure(2, 2))
+    found, num = ndimage.label(ink, ndimage.generate_binary_structure(2, 2))
     sides = np.array(
         [max(s.stop - s.start for s in part) - 2 * reach for part in ndimage.find_objects(found)],
         np.float64,
     )
-    return sides[sides > max(SPECK * max(pixels.shape[1:]), 2)]
+    energy = ((pixels / 255) ** 2).sum(axis=0)
+    energies = np.asarray(ndimage.sum_labels(energy, found, np.arange(1, num + 1)), np.float64)
+    real = sides > max(SPECK * max(pixels.shape[1:]), 2)
+    return sides[real], energies[real]

@@ -245,7 +245,8 @@ def test_a_folder_of_damaged_pictures_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("size", "reason"), [((1, 1), "too small"), ((30_000, 2), "too small"), ((9000, 3), "too small")]
+    ("size", "reason"),
+    [((1, 1), "too small"), ((30_000, 2), "too small"), ((9000, 3), "too small")],
 )
 def test_a_picture_of_senseless_size_is_skipped(folder, size, reason, caplog):
     picture(size=size).save(folder / "odd.png")
