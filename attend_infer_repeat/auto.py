@@ -118,18 +118,17 @@ def _fit(choices: _Choices, look: Survey) -> tuple[float, float]:
     """Choose the canvas that each picture is scaled to fit."""
     (usual, _), *others = look.sizes.most_common()
     share = float(np.median(look.shares))
-    side = max(usual)
+    side = round(float(np.median([max(size) for size in look.sizes.elements()])))
     wanted = side * _zoom(share * side)
     stays = not others and wanted == side and side <= NEARLY_SQUARE * min(usual)
     if stays and side <= LARGEST_CANVAS:
         if choices.config.canvas is None:
             return usual[0], share * side
     else:
-        of_what = "pictures" if not others else f"pictures such as {usual[0]} x {usual[1]}"
         choices.decide(
             "canvas",
             int(np.clip(round(wanted), SMALLEST_CANVAS, LARGEST_CANVAS)),
-            f"what {of_what} show is {100 * share:.0f}% of a picture, so about "
+            f"what the pictures show is {100 * share:.0f}% of a picture, so about "
             f"{share * np.clip(wanted, SMALLEST_CANVAS, LARGEST_CANVAS):.0f} pixels then",
         )
     canvas = choices.config.canvas or side

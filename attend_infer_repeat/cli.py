@@ -174,9 +174,10 @@ class Infer:
 
     Prints one JSON object a line: file, width, height, count, count_probs = q(n | x), and objects
     with score = q(z_pres), box (x0, y0, x1, y1 in the picture's pixels), z_where and z_what; or
-    CSV, a row an object; or COCO. A picture that cannot be read has a line with its error. With --out,
-    the folder gets scenes.jsonl, scenes.csv or coco.json (and coco_results.json, for pycocotools'
-    loadRes), and each picture with its boxes as a PNG; interrupted, it goes on with --resume.
+    CSV, a row an object; or COCO. A picture that cannot be read has a line with its error. With
+    --out, the folder gets scenes.jsonl, scenes.csv or coco.json (and coco_results.json, for
+    pycocotools' loadRes), and each picture with its boxes as a PNG; interrupted, it goes on with
+    --resume.
 
     Examples:
       air infer runs/mnist picture.png

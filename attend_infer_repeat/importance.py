@@ -70,7 +70,8 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
     Returns: (batch,), in [1, K].
     Source: Kish 1965, Survey Sampling; Kong, Liu and Wong 1994, section 4.
     """
-    log_totals = log_weights.logsumexp(dim=-1)  # (K, batch), log W_k
+    # Weights are thousands of nats: in float32, differences would lose their last digits.
+    log_totals = log_weights.double().logsumexp(dim=-1)  # (K, batch), log W_k
     return (2 * log_totals.logsumexp(dim=0) - (2 * log_totals).logsumexp(dim=0)).exp()
 
 

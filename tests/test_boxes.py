@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from attend_infer_repeat.boxes import box_iou, match_boxes, matched_ious
+from attend_infer_repeat.boxes import average_precision, box_iou, match_boxes, matched_ious
 
 NAN = [np.nan] * 4
 
@@ -83,3 +83,39 @@ def test_boxes_that_do_not_overlap_are_pairs_too() -> None:
     found = np.array([[NAN, NAN, [0, 0, 1, 1]]], dtype=np.float32)
     true = np.array([[[5, 5, 6, 6], NAN]], dtype=np.float32)
     assert [list(column) for column in match_boxes(found, true)] == [[0], [2], [0], [0]]
+
+
+# Average precision
+
+NOTHING = [np.nan] * 4
+
+
+def test_boxes_found_exactly_have_precision_1_in_any_order() -> None:
+    true = np.array([[[0, 0, 9, 9], [20, 20, 30, 34]], [NOTHING, NOTHING]], np.float32)
+    scores = np.array([[0.9, 0.8], [0.0, 0.0]])
+    assert average_precision(true, scores, true) == pytest.approx(1)
+    assert average_precision(true[:, ::-1], scores, true) == pytest.approx(1)
+
+
+def test_precision_falls_with_misses_false_alarms_and_their_scores() -> None:
+    true = np.array([[[0, 0, 10, 10], [40, 40, 50, 50]]], np.float32)
+    one = np.array([[[0, 0, 10, 10], NOTHING, NOTHING]], np.float32)
+    assert average_precision(one, np.ones((1, 3)), true) == pytest.approx(0.5, abs=0.01)
+    alarm = np.array([[[0, 0, 10, 10], [40, 40, 50, 50], [70, 70, 80, 80]]], np.float32)
+    sure, unsure = np.array([[0.5, 0.4, 0.9]]), np.array([[0.9, 0.8, 0.1]])
+    assert average_precision(alarm, unsure, true) == pytest.approx(1)
+    assert average_precision(alarm, sure, true) == pytest.approx(2 / 3, abs=0.01)
+
+
+def test_a_box_counts_as_found_at_the_iou_that_is_asked_for() -> None:
+    true = np.array([[[0, 0, 10, 10]]], np.float32)
+    half = np.array([[[0, 0, 10, 6]]], np.float32)  # IoU 0.6
+    ones = np.ones((1, 1))
+    assert average_precision(half, ones, true) == pytest.approx(1)
+    assert average_precision(half, ones, true, iou=0.7) == 0
+
+
+def test_no_boxes_have_no_precision_or_none_at_all() -> None:
+    none, some = np.array([[NOTHING]], np.float32), np.array([[[0, 0, 5, 5]]], np.float32)
+    assert average_precision(some, np.ones((1, 1)), none) is None
+    assert average_precision(none, np.ones((1, 1)), some) == 0

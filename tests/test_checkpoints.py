@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -232,3 +233,39 @@ def test_the_save_after_an_interrupted_one_clears_up(
             save_checkpoint(tmp_path, make_air(), step=3, training={"x": torch.ones(1)})
     save_checkpoint(tmp_path, make_air(), step=4)
     assert kinds(tmp_path) == ["model.safetensors", "state.json"]
+
+
+# What is not read
+
+
+@pytest.mark.parametrize("name", ["model.pt", "weights.pth", "x.ckpt", "x.pkl", "without-suffix"])
+def test_a_pickle_is_refused_unread_with_the_reason(name: str, tmp_path: Path) -> None:
+    trap = tmp_path / "ran"
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (trap,)
+
+    path = tmp_path / name
+    torch.save({"weights": Trap()}, path)
+    with pytest.raises(CheckpointError, match="a pickle, which can run any program"):
+        AIR.load(path)
+    if path.suffix:  # beside others in a folder
+        with pytest.raises(CheckpointError, match="a pickle"):
+            AIR.load(tmp_path)
+    path.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(CheckpointError, match="a pickle"):
+        AIR.load(path)
+    assert not trap.exists()
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    make_air().save(tmp_path)
+    for path in (tmp_path / "state.json", weights_file(tmp_path)):
+        with pytest.raises(CheckpointError, match="give a folder that"):
+            AIR.load(path)
+
+
+def test_a_name_that_nearly_is_one_that_is_shipped_is_suggested() -> None:
+    with pytest.raises(CheckpointError, match="Did you mean 'multi-mnist'"):
+        AIR.load("multi-mnits")

@@ -23,7 +23,9 @@ from attend_infer_repeat.baseline import Baseline
 from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.distributions import count_log_prob
 from attend_infer_repeat.guide import PACE, GuideState
+from attend_infer_repeat.spatial import window_boxes
 
+PURSUIT = replace(TINY, guide="pursuit")
 IMPROVED = replace(TINY, guide="improved")
 BASIC = replace(TINY, guide="basic")
 POSE_AND_CODE = ("z_where", "z_what")
@@ -169,7 +171,7 @@ def test_all_but_the_basic_guides_memory_takes_in_the_last_step(
         assert torch.equal(one, other) != remembers
 
 
-@pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
+@pytest.mark.parametrize("config", [TINY, PURSUIT, IMPROVED, BASIC])
 def test_path_holds_what_is_left_after_every_object_and_its_likelihood(
     config: ModelConfig,
 ) -> None:
@@ -194,7 +196,9 @@ def test_present_objects_are_taken_away_from_the_residual() -> None:
         torch.testing.assert_close(state.residual, images - present[:, t])
 
 
-@pytest.mark.parametrize(("config", "looks"), [(TINY, True), (IMPROVED, False), (BASIC, False)])
+@pytest.mark.parametrize(
+    ("config", "looks"), [(TINY, True), (PURSUIT, True), (IMPROVED, False), (BASIC, False)]
+)
 def test_only_the_residual_guide_looks_at_what_is_drawn(config: ModelConfig, looks: bool) -> None:
     guide, images = make_air(config).guide, random_images(4, config)
     gates, state = guide.start(images)
@@ -234,6 +238,24 @@ def test_an_object_is_sought_relative_to_the_proposed_place() -> None:
         found.append(attention.z_where_dist)
     torch.testing.assert_close(found[1].loc - found[0].loc, (there - here).expand(4, 3))
     torch.testing.assert_close(found[1].scale, found[0].scale)
+
+
+def test_pursuit_looks_where_most_is_left() -> None:
+    config = replace(PURSUIT, canvas_size=(40, 48), channels=3, scale_prior_mean=5.0)
+    guide = make_air(config).guide
+    residual = torch.zeros(3, 3, 40, 48)
+    residual[0, 1, 28:34, 10:16] = 0.5  # centre (13, 31)
+    residual[1, :, 4:10, 30:36] = 0.4  # centre (33, 7)
+    residual[1, 2, 20:26, 10:16] = 0.5  # less, in one colour
+    residual[2, 0, 4:10, 30:36] = -0.6  # too much was drawn: that is left, too
+    gates, state = guide.start(torch.zeros_like(residual))
+    places = guide.attend(gates, state._replace(residual=residual)).place
+    boxes = window_boxes(places, (40, 48))
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    expected = torch.tensor([[13.0, 31.0], [33.0, 7.0], [33.0, 7.0]])
+    spacing = torch.tensor([48.0, 40.0]) / 20  # four points to a window
+    assert ((centres - expected).abs() <= spacing / 2 + 1e-9).all()
+    torch.testing.assert_close(places[:, 0], torch.full((3,), 5.0))
 
 
 def test_what_is_drawn_and_where_to_look_are_data() -> None:

@@ -32,7 +32,7 @@ from attend_infer_repeat.model import intensity
 from attend_infer_repeat.sources import find_sources, how_many
 
 SEED = 4  # of weights that see different numbers of objects in noise
-COLOUR = replace(TINY, canvas_size=(12, 10), channels=3, model_steps=4)
+COLOUR = replace(TINY, canvas_size=(12, 10), channels=3, model_steps=4, likelihood_sd=2.0)
 
 
 def seeing_air(config=TINY) -> AIR:

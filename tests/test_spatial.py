@@ -13,10 +13,12 @@ from torch.nn import functional as F
 from attend_infer_repeat import ShapeError
 from attend_infer_repeat.spatial import (
     MIN_SCALE,
+    Seek,
     Shrink,
     _read,
     _read_by_products,
     image_to_object,
+    ink_boxes,
     object_to_image,
     window_boxes,
 )
@@ -210,3 +212,49 @@ def test_differing_leading_axes_are_refused(
 ) -> None:
     with pytest.raises(ShapeError, match="z_where"):
         function(torch.ones(pose_shape), torch.ones(source_shape), (6, 6))
+
+
+# Where an object's ink is
+
+
+def test_the_bounds_of_ink_are_where_it_reaches_a_third_of_its_peak() -> None:
+    objects = torch.zeros(2, 3, 3, 10, 12)
+    objects[0, 0, 1, 2:5, 3:9] = 0.9
+    objects[0, 0, 2, 7, 1] = 0.31  # above a third, in another colour
+    objects[0, 1, 0, 0, 0] = 0.05  # faint, and all there is
+    objects[1, 2, :, 4:6, 11] = 0.5
+    objects[1, 2, 0, 9, 0] = 0.16  # below a third
+    nothing = [torch.nan] * 4
+    expected = torch.tensor(
+        [
+            [[1.0, 2.0, 9.0, 8.0], [0.0, 0.0, 1.0, 1.0], nothing],
+            [nothing, nothing, [11.0, 4.0, 12.0, 6.0]],
+        ]
+    )
+    torch.testing.assert_close(ink_boxes(objects), expected, equal_nan=True)
+
+
+def test_a_painted_window_full_of_ink_has_its_ink_where_the_window_is() -> None:
+    z_where = torch.tensor([[3.0, 0.5, -0.7], [4.0, -1.0, 1.5]])
+    drawn = object_to_image(z_where, torch.ones(2, 1, 8, 8), (60, 60))
+    torch.testing.assert_close(ink_boxes(drawn), window_boxes(z_where, (60, 60)), rtol=0, atol=1.0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.5, 7.0])
+@pytest.mark.parametrize("canvas_size", [(16, 16), (30, 50), (256, 200)])
+def test_seek_finds_a_window_of_its_size_wherever_it_lies(
+    canvas_size: tuple[int, int], scale: float
+) -> None:
+    seek = Seek(canvas_size, scale)
+    within = 2 * torch.rand(20, 2) - 1
+    centres = within * max(1 - 1 / scale, 0.0)  # the window lies on the canvas
+    s = torch.full((20, 1), scale)
+    drawn = object_to_image(torch.cat((s, -s * centres), -1), torch.ones(20, 1, 8, 8), canvas_size)
+    found = seek(drawn)
+    distance = (-found[:, 1:] / scale - centres).abs()
+    # Points stand a quarter of a window apart; a window's edges blur by a pixel.
+    assert (distance <= 2 / (4 * scale) + 1 / min(canvas_size)).all()
+
+
+def test_seek_needs_no_weights() -> None:
+    assert not Seek((16, 16), 3.0).state_dict()

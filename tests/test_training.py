@@ -303,7 +303,7 @@ def test_averaging_changes_what_is_saved_and_not_what_is_trained(
 # Interruption and resumption
 
 
-@pytest.mark.parametrize("guide", ["residual", "improved", "basic"])
+@pytest.mark.parametrize("guide", ["pursuit", "residual", "improved", "basic"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
     objective: str, guide: str, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
