@@ -1,6 +1,6 @@
 """Does `air train --data FOLDER` work on pictures that the package did not draw?
 
-    python benchmarks/pictures.py run      draw the folders, train, infer, judge; 15 minutes
+    python benchmarks/pictures.py run      draw the folders, train, infer, judge; half an hour
     python benchmarks/pictures.py table    print the results as a table
 
 Two folders of 2,000 pictures, and 1,000 of the same kind to judge by, drawn here with Pillow:
@@ -14,7 +14,9 @@ Each is trained on by `air train --data FOLDER`, without a setting, and the pict
 through `air infer --format coco`. Boxes are judged by pycocotools at an IoU of 0.5. Nothing is chosen
 by these pictures; the settings of the preset auto were tried out on others of the same kinds.
 
-Results: ``benchmarks/results/pictures/KIND-SEED.json``.
+What the preset's choices contribute is measured on the shapes, leaving out one at a time.
+
+Results: ``benchmarks/results/pictures/KIND-VARIANT-SEED.json``.
 """
 
 from __future__ import annotations
@@ -64,10 +66,13 @@ class Run:
             data = self.folder / kind
             for part, number in SIZES.items():
                 write_folder(data / part, draw, number, np.random.default_rng(SEEDS[part]), part)
+        for kind, variant in CASES:
             for seed in parse_seeds(self.seeds):
-                result = FOLDER / f"{kind}-{seed}.json"
+                name = f"{kind}-{variant}-{seed}"
+                result = FOLDER / f"{name}.json"
                 if not result.exists():
-                    write_result(result, measure(kind, seed, data, self.folder / f"{kind}-{seed}"))
+                    run = self.folder / name
+                    write_result(result, measure(kind, variant, seed, self.folder / kind, run))
                     print(result, flush=True)
 
 
@@ -83,21 +88,25 @@ class Table:
 def table() -> str:
     """Return the results as Markdown."""
     lines = [
-        "| pictures | seed | counts right | box AP at 0.5 | training | from start to end |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| pictures | preset | seed | counts right | box AP at 0.5 | training | start to end |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for result in read_results(FOLDER):
-        precision = "-" if result["box_ap50"] is None else f"{result['box_ap50']:.3f}"
+    results = {(r["kind"], r["variant"], r["seed"]): r for r in read_results(FOLDER)}
+    order = sorted(results, key=lambda key: (CASES.index(key[:2]), key[2]))
+    for kind, variant, seed in order:
+        result = results[kind, variant, seed]
         lines.append(
-            f"| {result['kind']} | {result['seed']} | {result['count_accuracy']:.1%} "
-            f"| {precision} | {result['train_seconds']:.0f} s | {result['seconds']:.0f} s |"
+            f"| {kind} | {VARIANTS[variant][0]} | {seed} | {result['count_accuracy']:.1%} "
+            f"| {result['box_ap50']:.3f} | {result['train_seconds']:.0f} s "
+            f"| {result['seconds']:.0f} s |"
         )
     return "\n".join(lines)
 
 
-def measure(kind: str, seed: int, data: Path, run: Path) -> dict[str, Any]:
+def measure(kind: str, variant: str, seed: int, data: Path, run: Path) -> dict[str, Any]:
     """Train on a folder, infer another one, and judge what was found."""
-    train = f"train --data {data / 'train'} --seed {seed} --out {run} --quiet"
+    options = VARIANTS[variant][1]
+    train = f"train --data {data / 'train'} --seed {seed}{options} --out {run} --quiet"
     infer = f"infer {run} {data / 'judge'} --format coco --no-annotate --quiet --out {run}/found"
     began = time.perf_counter()
     for command in (train, infer):
@@ -112,6 +121,7 @@ def measure(kind: str, seed: int, data: Path, run: Path) -> dict[str, Any]:
     truth = data / "judge" / "annotations.json"
     return {
         "kind": kind,
+        "variant": variant,
         "seed": seed,
         "commands": [f"air {train}", f"air {infer}"],
         "machine": machine(os.cpu_count() or 1),
@@ -243,6 +253,13 @@ def draw_scan(rng: np.random.Generator, part: str) -> Scene:
 
 
 KINDS = {"shapes": draw_shapes, "scans": draw_scan}
+VARIANTS = {
+    "auto": ("auto", ""),
+    "guide": ("with the default guide", " --guide residual"),
+    "noise": ("with a pixel noise of 0.3", " --likelihood-sd 0.3"),
+    "cost": ("with a first cost of 35 nats", " --anneal-prior-from 1e-15"),
+}
+CASES = [("shapes", "auto"), ("scans", "auto"), *(("shapes", v) for v in list(VARIANTS)[1:])]
 
 
 if __name__ == "__main__":
