@@ -343,7 +343,7 @@ class Benchmark:
 
     throughput sets training and inference beside one step of Pyro's tutorial, latency times the
     first answer and those after it, scaling varies batch, canvas and steps, breakdown shows where
-    the time goes. What follows the name goes to the script: air benchmark throughput --help.
+    the time goes, streaming infers 100,000 files. What follows the name goes to the script: air benchmark throughput --help.
 
     Examples:
       air benchmark throughput
@@ -352,7 +352,7 @@ class Benchmark:
     """
 
     name: Positional[str]
-    """throughput, latency, scaling or breakdown."""
+    """throughput, latency, scaling, breakdown or streaming."""
     options: Positional[tuple[str, ...]] = ()
     """Options of the benchmark."""
 
@@ -373,7 +373,7 @@ class Benchmark:
             raise SystemExit(code)
 
 
-BENCHMARKS = ("throughput", "latency", "scaling", "breakdown")
+BENCHMARKS = ("throughput", "latency", "scaling", "breakdown", "streaming")
 COMMANDS: dict[str, type] = {
     "train": Train,
     "evaluate": Evaluate,

@@ -5,14 +5,14 @@
 
 Two folders of 2,000 pictures, and 1,000 of the same kind to judge by, drawn here with Pillow:
 
-    shapes   squares, circles, triangles and diamonds in seven colours on black, 96 x 96, of 12 to 24
-             pixels, 0 to 4 to a picture, which may cover up to a quarter of each other
+    shapes   squares, circles, triangles and diamonds in seven colours on black, 96 x 96, of 12 to
+             24 pixels, 0 to 4 to a picture, which may cover up to a quarter of each other
     scans    0 to 3 handwritten digits (scikit-learn's; other digits to judge by) in dark ink on
              paper, with noise and JPEG's artefacts, pages of 120 to 199 pixels a side
 
 Each is trained on by `air train --data FOLDER`, without a setting, and the pictures to judge by go
-through `air infer --format coco`. Boxes are judged by pycocotools at an IoU of 0.5. Nothing is chosen
-by these pictures; the settings of the preset auto were tried out on others of the same kinds.
+through `air infer --format coco`. Boxes are judged by pycocotools at an IoU of 0.5. Nothing is
+chosen by these pictures; the settings of the preset auto were tried out on others of their kinds.
 
 What the preset's choices contribute is measured on the shapes, leaving out one at a time.
 

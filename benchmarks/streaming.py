@@ -1,12 +1,12 @@
 """Does `air infer` take ever more memory, and does a killed run end with the same file?
 
-    python benchmarks/streaming.py            measure, and print the table
-    python benchmarks/streaming.py --table    print the table of the last result
+    air benchmark streaming            measure, and print the table
+    air benchmark streaming --table    print the table of the last result
 
 A folder of PNG files, the test scenes of multi-MNIST over and over, goes through `air infer --out`
-(without annotated pictures) with an untrained model of the default preset's sizes. The memory is the
-process's largest resident set; a tenth of the pictures stands beside all of them. Then the run is
-killed (SIGKILL) once half of its lines are written, and goes on with `--resume`: both files of
+(without annotated pictures) with an untrained model of the default preset's sizes. The memory is
+the process's largest resident set; a tenth of the pictures stands beside all of them. Then the run
+is killed (SIGKILL) once half of its lines are written, and goes on with `--resume`: both files of
 results are compared byte by byte.
 
 Result: ``benchmarks/results/streaming.json``.
@@ -67,7 +67,7 @@ class Streaming:
             for name in (f"found-{whole}", "killed")
         }
         return {
-            "command": f"python benchmarks/streaming.py --number {self.number}",
+            "command": f"air benchmark streaming --number {self.number}",
             "machine": machine(os.cpu_count() or 1),
             "runs": runs,
             "killed": killed,
@@ -139,4 +139,4 @@ def table(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    tyro.cli(Streaming, description=__doc__).run()
+    tyro.cli(Streaming, description=__doc__, prog="air benchmark streaming").run()

@@ -24,28 +24,29 @@ from attend_infer_repeat.calibration import reliability
 from attend_infer_repeat.checkpoints import WEIGHTS, read_checkpoint, save_checkpoint
 from attend_infer_repeat.runs import read_provenance
 
-OPTIONS = "-n 10000 --lr-schedule cosine"
-NAMES = ("multi-mnist", "digits", "sprites")
+OPTIONS = {
+    "multi-mnist": "-n 10000 --lr-schedule cosine",
+    "digits": "-n 10000 --lr-schedule cosine --boxes ink",
+    "sprites": "-n 10000 --lr-schedule cosine --boxes ink",
+}
 PIECES = {"multi-mnist": "digits", "digits": "digits", "sprites": "shapes"}
 LIMITS = {
     "multi-mnist": """\
-- It has seen MNIST digits of about 18 to 27 pixels (frame), upright, bright on black, on 50 x 50
-  pixels. Pictures of other sizes are scaled to that; digits that are then much larger or smaller are
-  split, missed or joined.
+- It has seen MNIST digits in frames of about 18 to 27 pixels, upright, bright on black, on
+  50 x 50 pixels. Pictures of other sizes are scaled to that; digits that are then much larger or
+  smaller are split, missed or joined.
 - It has seen 0 to 2 digits and can count to 3. Of scenes with three it has seen none.
 - Digits that touch or overlap are counted worse than those that do not.
-- Its boxes are windows, of the size of a digit's frame with its margin, not the bounds of the ink.""",
+- Its boxes are windows, of the size of a digit's frame with its margin, not bounds of ink.""",
     "digits": """\
 - It has seen scikit-learn's 8 x 8 digits, enlarged to about 12 to 20 pixels, bright on black, on
   50 x 50 pixels: soft strokes of few writers.
 - It has seen 0 to 2 digits and can count to 3.
-- Digits that touch or overlap are counted worse than those that do not.
-- Its boxes are windows, somewhat larger than the digits.""",
+- Digits that touch or overlap are counted worse than those that do not.""",
     "sprites": """\
 - It has seen grey squares, circles and triangles of 10 to 17 pixels on black, on 50 x 50 pixels,
   without overlap. Other shapes are drawn as the nearest of these.
-- It has seen 0 to 3 shapes and can count no further.
-- Its boxes are windows of about 19 pixels, larger than most shapes.""",
+- It has seen 0 to 3 shapes and can count no further.""",
 }
 
 
@@ -53,7 +54,7 @@ LIMITS = {
 class Weights:
     """Train and install weights."""
 
-    name: tuple[str, ...] = NAMES
+    name: tuple[str, ...] = tuple(OPTIONS)
     """Which."""
     folder: Path = Path("runs/weights")
     """Folder of the runs."""
@@ -63,7 +64,7 @@ class Weights:
         for name in self.name:
             run = self.folder / name
             if not (run / "figures").exists():
-                command = f"train --data {name} {OPTIONS} --out {run}"
+                command = f"train --data {name} {OPTIONS[name]} --out {run}"
                 subprocess.run(
                     [sys.executable, "-m", "attend_infer_repeat.cli", *command.split()], check=True
                 )
@@ -107,16 +108,17 @@ def card(name: str, air: AIR, seconds: float, made_with: dict[str, Any]) -> str:
     return f"""\
 # {name}: a trained AIR
 
-Counts, locates and describes the {PIECES[name]} in grey pictures: `air infer {name} picture.png`, or
-`attend_infer_repeat.AIR.load("{name}")`. It has seen no label.
+Counts, locates and describes the {PIECES[name]} in grey pictures: `air infer {name} picture.png`,
+or `attend_infer_repeat.AIR.load("{name}")`. It has seen no label.
 
-**Data.** The training split of `{name}` (see the package's README), without its last 2,000 scenes.
+**Data.** The training split of `{name}`, without its last 2,000 scenes.
 
-**Command.** `air train --data {name} {OPTIONS}`: {seconds:.0f} s of training on one core of an AMD
-EPYC, torch {made_with["torch"]}, commit {made_with["commit"]}, seed 0.
+**Command.** `air train --data {name} {OPTIONS[name]}`, seed 0: {seconds:.0f} s
+of training on one core of an AMD EPYC; torch {made_with["torch"]}, commit {made_with["commit"]}.
 
-**File.** `{file}`: {numbers:,} parameters, {size / 2**20:.1f} MiB, SHA-256
-`{checkpoint.sha256["model"]}`, checked whenever it is loaded. `state.json` holds the settings.
+**File.** `{file}`: {numbers:,} parameters, {size / 2**20:.1f} MiB. Its SHA-256,
+`{checkpoint.sha256["model"]}`,
+is checked whenever it is loaded. `state.json` holds the settings.
 
 **Measured** on the test split, {found.num_images:,} scenes that decided nothing:
 

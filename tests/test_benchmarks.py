@@ -27,6 +27,15 @@ def test_documented_tables_are_those_of_the_committed_results(name: str) -> None
     assert [line for line in lines if line not in documented] == []
 
 
+def test_documented_figures_of_own_pictures_are_those_of_the_committed_results() -> None:
+    command = [sys.executable, "benchmarks/pictures.py", "table"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    documented = (ROOT / "docs" / "pictures.md").read_text()
+    lines = printed.splitlines()
+    assert len(lines) > 6
+    assert [line for line in lines if line not in documented] == []
+
+
 def test_documented_figures_of_the_codes_are_those_of_the_committed_results() -> None:
     command = [sys.executable, "benchmarks/codes.py", "table"]
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
