@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ class AIR(nn.Module):
         self,
         images: NDArray[np.generic] | Tensor,
         *,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         sample: bool = False,
         seed: int = 0,
     ) -> Scenes:
@@ -114,13 +115,15 @@ class AIR(nn.Module):
 
         Args:
             images: (N, height, width) or (N, channels, height, width); uint8, or floats in [0, 1].
-            batch_size: images at a time; it bounds memory, and changes no result but samples.
+            batch_size: images at a time, ``largest_batch`` if None; it bounds memory, and changes
+                no result but samples.
             sample: draw the latents from q(z | x) instead of taking means and most probable counts.
             seed: of the draws, if ``sample``.
         Returns: Scenes of N images.
         Raises: ShapeError if the images do not fit the model.
         """
         checked = as_images(images, self.config)
+        batch_size = largest_batch(self.config) if batch_size is None else batch_size
         if batch_size < 1:
             raise ShapeError(f"batch_size: expected at least 1, got {batch_size}.")
         with reproducible(seed):
@@ -200,6 +203,15 @@ class AIR(nn.Module):
             z_what.float(),
             drawn.float(),
         )
+
+
+def largest_batch(config: ModelConfig) -> int:
+    """Return how many images are inferred at a time: 256, or as many as half a gigabyte holds.
+
+    That is for their canvases, of which a walk keeps T + 1 per image.
+    """
+    numbers = (config.model_steps + 1) * config.channels * math.prod(config.canvas_size)
+    return min(max(2**29 // (4 * numbers), 1), 256)
 
 
 def presence_scores(count_probs: Any) -> Any:

@@ -39,8 +39,11 @@ SMALLEST_WINDOW, LARGEST_WINDOW = 8, 32
 MOST_NATS = 500
 """What an object explains at most, in nats: the pixel noise is raised where it would be more."""
 
-FIRST_COST, LARGEST_COST = 0.28, 600
-"""What a new object costs at first, as a share of that, and at most (a float64 ends at 708)."""
+FIRST_COST = 0.28
+"""What a new object costs at first, as a share of that."""
+
+SMALLEST_COST, LARGEST_COST = 35, 600
+"""Bounds of that cost, in nats: that of the preset fast, and nearly the end of a float64."""
 
 MOST_STEPS = 12
 
@@ -205,12 +208,11 @@ def _choose_noise(choices: _Choices, look: Survey, zoom: float) -> None:
         "nats then",
     )
     worth = energy / (2 * choices.config.model.likelihood_sd**2)
-    cost = FIRST_COST * worth
+    cost = float(np.clip(FIRST_COST * worth, SMALLEST_COST, LARGEST_COST))
     choices.decide(
         "anneal_prior_from",
-        float(f"{np.exp(-min(cost, LARGEST_COST)):.0e}"),
-        f"a new object costs {min(cost, LARGEST_COST):.0f} nats at first, {FIRST_COST} of what one "
-        "explains",
+        float(f"{np.exp(-cost):.0e}"),
+        f"a new object costs {cost:.0f} nats at first, of the {worth:.0f} that one explains",
     )
 
 

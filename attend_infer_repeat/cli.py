@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -343,7 +344,8 @@ class Benchmark:
 
     throughput sets training and inference beside one step of Pyro's tutorial, latency times the
     first answer and those after it, scaling varies batch, canvas and steps, breakdown shows where
-    the time goes, streaming infers 100,000 files. What follows the name goes to the script: air benchmark throughput --help.
+    the time goes, streaming infers 100,000 files. What follows the name goes to the script:
+    air benchmark throughput --help.
 
     Examples:
       air benchmark throughput
@@ -390,7 +392,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 2 after a user's mistake, or 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        _parse(arguments).run()
+        command = _parse(arguments)
+        _prepare_messages()
+        command.run()
     except AirError as error:
         print(f"air: {error}", file=sys.stderr)
         return 2
@@ -399,6 +403,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _prepare_messages() -> None:
+    """Show what the package warns of as plain lines; Pillow's own warnings tell users nothing."""
+    from .progress import show_log
+
+    show_log(quiet=True)
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+    warnings.filterwarnings("error", message="Image size .* exceeds limit")  # a bomb: refused
 
 
 def _parse(arguments: list[str]) -> Any:

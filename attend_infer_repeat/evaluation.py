@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .air import AIR, presence_scores, reproducible
+from .air import AIR, largest_batch, presence_scores, reproducible
 from .arrays import as_images
 from .boxes import average_precision, matched_ious
 from .data import Dataset
@@ -81,7 +81,7 @@ def evaluate(
     air: AIR,
     data: Dataset,
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     seed: int = 0,
     importance_samples: int = 0,
 ) -> Evaluation:
@@ -90,7 +90,7 @@ def evaluate(
     Args:
         air: the model.
         data: scenes of the model's canvas size.
-        batch_size: images at a time; it bounds memory.
+        batch_size: images at a time, ``largest_batch`` if None; it bounds memory.
         seed: of the one sample per image that the ELBO takes, and of the importance samples.
         importance_samples: walks per image for the importance-weighted bound and counts; each
             takes as long as the ELBO.
@@ -99,6 +99,7 @@ def evaluate(
     if importance_samples < 0:
         raise ConfigError(f"importance_samples: must not be negative: {importance_samples}.")
     checked, counted = as_images(data.images, air.config), data.counted()
+    batch_size = largest_batch(air.config) if batch_size is None else batch_size
     terms = elbo_per_image(air, data, batch_size=batch_size, seed=seed)
     means = {name: float(values.mean()) for name, values in terms.items()}
 
@@ -136,7 +137,7 @@ def evaluate(
 
 @torch.no_grad()
 def elbo_per_image(
-    air: AIR, data: Dataset, *, batch_size: int = 256, seed: int = 0
+    air: AIR, data: Dataset, *, batch_size: int | None = None, seed: int = 0
 ) -> dict[str, NDArray[np.float64]]:
     """Return ``elbo`` and its parts by name, (N,) each, in nats: one sample per image.
 
@@ -145,7 +146,9 @@ def elbo_per_image(
     """
     batches = []
     with reproducible(seed):
-        for batch in as_images(data.images, air.config).split(batch_size):
+        for batch in as_images(data.images, air.config).split(
+            batch_size or largest_batch(air.config)
+        ):
             terms = count_terms(air, intensity(batch.to(air.device)))
             batches.append({"elbo": terms.elbo} | terms.parts)
     return {

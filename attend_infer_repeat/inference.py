@@ -180,7 +180,7 @@ def _infer_placed(
 def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> list[Record]:
     """Return the importance-weighted count posterior of each picture of a block."""
     images = intensity(torch.as_tensor(block).to(air.device))
-    noise = torch.stack([_noise(air, canvas, samples, seed) for canvas in block], dim=1)
+    noise = torch.stack([picture_noise(air, canvas, samples, seed) for canvas in block], dim=1)
     with reproducible(seed):
         log_weights = importance_log_weights(air, images, samples, noise=noise)
     probs = importance_weighted_count_probs(log_weights).cpu().numpy()
@@ -198,8 +198,11 @@ def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> 
     ]
 
 
-def _noise(air: AIR, canvas: NDArray[np.uint8], samples: int, seed: int) -> Tensor:
-    """Draw what walks over one picture need, (samples, steps, 3 + what_dim), from its own seed."""
+def picture_noise(air: AIR, canvas: NDArray[np.uint8], samples: int, seed: int) -> Tensor:
+    """Draw what walks over one picture need, (samples, steps, 3 + what_dim), from its own seed.
+
+    The picture's pixels are part of the seed: what stands beside it changes nothing.
+    """
     generator = np.random.default_rng((seed, zlib.crc32(canvas.tobytes())))
     shape = (samples, air.config.model_steps, 3 + air.config.encoder_latent_size)
     return torch.as_tensor(generator.standard_normal(shape)).to(air.model.z_where_loc)

@@ -70,7 +70,6 @@ def show_log(quiet: bool = False) -> None:
     """Show what the package logs, as plain lines on standard error: warnings alone if quiet."""
     if not logger.handlers:
         logger.addHandler(_StandardError())
-        logger.propagate = False
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
 
 

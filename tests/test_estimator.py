@@ -167,7 +167,9 @@ def test_it_learns_to_count_without_labels() -> None:
 def test_it_trains_the_model_that_the_command_line_trains(tmp_path: Path) -> None:
     images, _ = scenes(30, 17, 20)
     np.savez(tmp_path / "scenes.npz", images=images)
-    command = "train -n 4 -b 8 -lr 0.01 -t 2 --seed 5 --device cpu --quiet --data".split()
+    command = (
+        "train --preset fast -n 4 -b 8 -lr 0.01 -t 2 --seed 5 --device cpu --quiet --data".split()
+    )
     assert main([*command, f"{tmp_path / 'scenes.npz'}", "--out", f"{tmp_path / 'run'}"]) == 0
     fitted = AIRCounter(
         num_steps=4,

@@ -21,7 +21,7 @@ from attend_infer_repeat.data.folder import load_path
 from attend_infer_repeat.data.framing import Framing, place
 from attend_infer_repeat.data.reading import read_picture
 
-PICTURES = 1_800
+PICTURES = 2_000
 CHECKPOINTS = 400
 LONGEST = 10.0
 """Seconds that one file may take: a hang, on any machine."""
