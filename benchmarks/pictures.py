@@ -25,6 +25,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -72,6 +73,7 @@ class Run:
                 result = FOLDER / f"{name}.json"
                 if not result.exists():
                     run = self.folder / name
+                    shutil.rmtree(run, ignore_errors=True)  # of a measurement that was cut
                     write_result(result, measure(kind, variant, seed, self.folder / kind, run))
                     print(result, flush=True)
 

@@ -27,9 +27,9 @@ from attend_infer_repeat.importance import (
     importance_log_weights,
     importance_weighted_count_probs,
 )
-from attend_infer_repeat.inference import framing_of, infer_pictures, picture_noise
 from attend_infer_repeat.model import intensity
 from attend_infer_repeat.sources import find_sources, how_many
+from attend_infer_repeat.streaming import framing_of, infer_pictures, picture_noise
 
 SEED = 4  # of weights that see different numbers of objects in noise
 COLOUR = replace(TINY, canvas_size=(12, 10), channels=3, model_steps=4, likelihood_sd=2.0)
