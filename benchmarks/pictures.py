@@ -260,6 +260,7 @@ VARIANTS = {
     "guide": ("with the default guide", " --guide residual"),
     "noise": ("with a pixel noise of 0.3", " --likelihood-sd 0.3"),
     "cost": ("with a first cost of 35 nats", " --anneal-prior-from 1e-15"),
+    "boxes": ("with windows as boxes", " --boxes window"),
 }
 CASES = [("shapes", "auto"), ("scans", "auto"), *(("shapes", v) for v in list(VARIANTS)[1:])]
 
