@@ -96,7 +96,7 @@ class Evaluate:
       air evaluate runs/mnist --importance-samples 100
     """
 
-    model: Positional[str]
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
     """A run's folder, a checkpoint's, or the name of shipped weights."""
     data: str | None = None
     """Data set or path; the one that the model was trained on if not given."""
@@ -137,7 +137,7 @@ class Codes:
       air codes runs/mnist --data digits --num-images 2000
     """
 
-    model: Positional[str]
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
     """A run's folder, a checkpoint's, or the name of shipped weights."""
     data: str | None = None
     """Data set or path; the one that the model was trained on if not given."""
@@ -175,10 +175,11 @@ class Infer:
 
     Prints one JSON object a line: file, width, height, count, count_probs = q(n | x), and objects
     with score = q(z_pres), box (x0, y0, x1, y1 in the picture's pixels), z_where and z_what; or
-    CSV, a row an object; or COCO. A picture that cannot be read has a line with its error. With
-    --out, the folder gets scenes.jsonl, scenes.csv or coco.json (and coco_results.json, for
-    pycocotools' loadRes), and each picture with its boxes as a PNG; interrupted, it goes on with
-    --resume.
+    CSV, a row an object; or COCO. A picture that cannot be read has a line with its error.
+
+    With --out, the folder gets scenes.jsonl, scenes.csv or coco.json (and coco_results.json, for
+    pycocotools' loadRes), and each picture with its boxes as a PNG. What was interrupted goes on
+    with --resume.
 
     Examples:
       air infer runs/mnist picture.png
@@ -188,7 +189,7 @@ class Infer:
       find . -name '*.png' -print0 | air infer runs/mnist - --samples 50
     """
 
-    model: Positional[str]
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
     """A run's folder, a checkpoint's, or the name of shipped weights."""
     images: Positional[Annotated[tuple[str, ...], arg(metavar="IMAGE [IMAGE ...]")]]
     """Picture files, folders, patterns, arrays, or - for standard input."""
@@ -247,7 +248,7 @@ class Sample:
       air sample runs/mnist -n 64 --out prior.png --seed 1
     """
 
-    model: Positional[str]
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
     """A run's folder, a checkpoint's, or the name of shipped weights."""
     num_scenes: Annotated[int, arg(aliases=("-n",))] = 16
     """Number of scenes."""

@@ -22,9 +22,12 @@ from .runs import read_metrics
 LINE_COLORS = {"train": "0.65", "validation": "C0", "test": "C3"}
 
 
-def plot_run(run: Path) -> list[Path]:
+def plot_run(run: Path, data: Dataset | None = None) -> list[Path]:
     """Draw all the figures of a run into its ``figures/`` folder.
 
+    Args:
+        run: the folder.
+        data: held-out images to show; loaded if None.
     Returns: the files; first the one that shows what the model sees.
     Raises: CheckpointError if the folder holds no run; DataError if its data is gone.
     """
@@ -34,7 +37,7 @@ def plot_run(run: Path) -> list[Path]:
     if checkpoint.train_config is None:
         raise CheckpointError(f"{run}: a model without a run; there are no curves to plot.")
     air = AIR.load(run)
-    data = load_held_out(checkpoint.train_config)
+    data = load_held_out(checkpoint.train_config) if data is None else data
     records = read_metrics(run)
     figures = {
         "reconstructions": reconstructions_figure(air, data[first_not_blank(data, 10)]),

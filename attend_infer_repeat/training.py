@@ -112,7 +112,7 @@ def _run(
     with Progress(config, state.step, run, quiet or not processes.is_first) as progress:
         finished = _train(state, run, held_out, progress)
         if finished and processes.is_first:
-            _finish(state, run, progress, figures)
+            _finish(state, run, held_out, progress, figures)
     return run, finished
 
 
@@ -279,7 +279,9 @@ def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progres
     return True
 
 
-def _finish(state: TrainingState, run: Path, progress: Progress, figures: bool) -> None:
+def _finish(
+    state: TrainingState, run: Path, held_out: Dataset, progress: Progress, figures: bool
+) -> None:
     """Evaluate once on the test split, where there is one, and draw the figures."""
     try:
         test = load_training_data(state.config, "test")
@@ -293,7 +295,7 @@ def _finish(state: TrainingState, run: Path, progress: Progress, figures: bool) 
     if figures:
         from .plots import plot_run
 
-        progress.finished(run, plot_run(run))
+        progress.finished(run, plot_run(run, held_out if test is None else test))
 
 
 def count_prior_schedule(config: TrainConfig) -> Anneal:

@@ -11,6 +11,7 @@ import torch
 from exact import TINY, assert_mean, canvases_of, make_air
 
 from attend_infer_repeat import AIR, ModelConfig, Scenes, ShapeError
+from attend_infer_repeat.air import largest_batch
 from attend_infer_repeat.spatial import window_boxes
 
 COLOUR = replace(TINY, canvas_size=(9, 7), channels=3)
@@ -119,6 +120,21 @@ def test_batch_size_changes_no_result(batch_size: int) -> None:
 def test_a_batch_without_images_is_refused(batch_size: int) -> None:
     with pytest.raises(ShapeError, match="batch_size"):
         make_air().infer(pictures(2), batch_size=batch_size)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (ModelConfig(), 256),
+        (ModelConfig(canvas_size=(256, 256), channels=3, model_steps=12), 52),
+        (ModelConfig(canvas_size=(20_000, 20_000)), 1),
+    ],
+)
+def test_a_batch_has_no_more_canvases_than_half_a_gigabyte_holds(config, expected) -> None:
+    num = largest_batch(config)
+    assert num == expected
+    canvases = num * (config.model_steps + 1) * config.channels * np.prod(config.canvas_size)
+    assert num == 1 or 4 * canvases <= 2**29
 
 
 def test_samples_have_the_counts_that_are_asked_for() -> None:

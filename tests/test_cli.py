@@ -260,6 +260,28 @@ def test_a_mistake_is_one_line_and_exit_2_and_changes_no_file(
     assert contents(folder) == before
 
 
+def test_a_folder_with_damaged_pictures_trains_on_the_others_and_tells_of_them(
+    folder: Path, tmp_path: Path, capsys
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i, image in enumerate(np.load(folder / "data.npz")["images"][:30]):
+        Image.fromarray(image).save(pictures / f"{i:02d}.png")
+    (pictures / "bad.png").write_bytes(b"")
+    (pictures / "counts.csv").write_text("file,count\n00.png,1\nnowhere.png,2\n")
+    command = ["train", *SMALL[:-1], "--data", str(pictures), "--out"]
+    assert main([*command, str(tmp_path / "run")]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("bad.png" in line for line in lines) == 1
+    assert sum("nowhere.png" in line for line in lines) == 1
+    (loaded,) = (line for line in lines if "on a canvas of" in line)
+    assert "30 images of 14 x 12" in loaded
+    assert "1 of 31 skipped" in loaded
+    assert main([*command, str(tmp_path / "strict"), "--strict"]) == 2
+    assert "bad.png" in only_line(capsys.readouterr().err)
+    assert not (tmp_path / "strict").exists()
+
+
 def test_infer_refuses_to_overwrite_its_results(folder: Path, tmp_path: Path, capsys) -> None:
     arguments = ["infer", f"{folder}/run", f"{folder / 'image.png'}", "--out", f"{tmp_path}/found"]
     assert main(arguments) == 0
