@@ -42,6 +42,9 @@ MOST_NATS = 500
 FIRST_COST = 0.28
 """What a new object costs at first, as a share of that."""
 
+LAST_COST, SMALLEST_LAST_COST = 0.05, 5
+"""What it costs in the end, likewise, and at least in nats: more than a first drawing leaves over."""
+
 SMALLEST_COST, LARGEST_COST = 35, 600
 """Bounds of that cost, in nats: that of the preset fast, and nearly the end of a float64."""
 
@@ -213,6 +216,12 @@ def _choose_noise(choices: _Choices, look: Survey, zoom: float) -> None:
         "anneal_prior_from",
         float(f"{np.exp(-cost):.0e}"),
         f"a new object costs {cost:.0f} nats at first, of the {worth:.0f} that one explains",
+    )
+    last = float(np.clip(LAST_COST * worth, SMALLEST_LAST_COST, LARGEST_COST))
+    choices.decide(
+        "model.z_pres_prior",
+        float(f"{np.exp(-last):.0e}"),
+        f"and {last:.0f} nats at last",
     )
 
 

@@ -472,6 +472,7 @@ CHOOSABLE: dict[str, Any] = {
     "model.scale_prior_sd": 1.0,
     "model.window_size": 1,
     "model.likelihood_sd": 1.0,
+    "model.z_pres_prior": 0.5,
 }
 
 

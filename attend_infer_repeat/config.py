@@ -324,12 +324,19 @@ TUTORIAL = TrainConfig(
 
 # For pictures of any kind, of which there may be few: the place to look at is found, not learned.
 # Small mini-batches, since there are few pictures to an epoch. An object of many pixels explains
-# hundreds of nats, so that even a part of one would pay for itself at FAST's 1.2 nats. The rest is
-# chosen from the pictures (``auto.choose``).
+# hundreds of nats, so that even a part of one would pay for itself at FAST's 1.2 nats. A sigmoid
+# comes close to full brightness only slowly, and meanwhile two half-bright copies of an object learn
+# to draw it together: the decoder is linear. The rest is chosen from the pictures (``auto.choose``).
 AUTO = TrainConfig(
     preset="auto",
     batch_size=64,
-    model=ModelConfig(guide="pursuit", z_pres_prior=1e-4, boxes="ink"),
+    model=ModelConfig(
+        guide="pursuit",
+        z_pres_prior=1e-10,
+        boxes="ink",
+        decoder_output_use_sigmoid=False,
+        decoder_output_bias=None,
+    ),
 )
 
 PRESETS = {config.preset: config for config in (FAST, TUTORIAL, AUTO)}
