@@ -204,6 +204,8 @@ class TrainConfig:
     """Steps before the first scenes are made."""
     composite_every: int = 4
     """Steps between two makings; each step in between counts its portion of the scenes."""
+    composite_brighten: bool = False
+    """Brighten some of the objects in made scenes, at most to white: a bright one is still one."""
     anneal_prior: Literal["none", "lin", "exp"] = "exp"
     """Move the count prior during training: not at all, linearly, or exponentially."""
     anneal_prior_from: float | None = 1e-15
@@ -330,6 +332,7 @@ TUTORIAL = TrainConfig(
 AUTO = TrainConfig(
     preset="auto",
     batch_size=64,
+    composite_brighten=True,
     model=ModelConfig(
         guide="pursuit",
         z_pres_prior=1e-10,
