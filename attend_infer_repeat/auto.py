@@ -42,7 +42,7 @@ MOST_NATS = 500
 FIRST_COST = 0.28
 """What a new object costs at first, as a share of that."""
 
-LAST_COST, SMALLEST_LAST_COST = 0.05, 5
+LAST_COST, SMALLEST_LAST_COST = 0.09, 5
 """What it costs in the end, likewise, and at least in nats: more than a first drawing leaves over."""
 
 SMALLEST_COST, LARGEST_COST = 35, 600

@@ -204,8 +204,6 @@ class TrainConfig:
     """Steps before the first scenes are made."""
     composite_every: int = 4
     """Steps between two makings; each step in between counts its portion of the scenes."""
-    composite_brighten: bool = False
-    """Brighten some of the objects in made scenes, at most to white: a bright one is still one."""
     anneal_prior: Literal["none", "lin", "exp"] = "exp"
     """Move the count prior during training: not at all, linearly, or exponentially."""
     anneal_prior_from: float | None = 1e-15
@@ -326,13 +324,15 @@ TUTORIAL = TrainConfig(
 
 # For pictures of any kind, of which there may be few: the place to look at is found, not learned.
 # Small mini-batches, since there are few pictures to an epoch. An object of many pixels explains
-# hundreds of nats, so that even a part of one would pay for itself at FAST's 1.2 nats. A sigmoid
-# comes close to full brightness only slowly, and meanwhile two half-bright copies of an object learn
-# to draw it together: the decoder is linear. The rest is chosen from the pictures (``auto.choose``).
+# hundreds of nats, so that even a part of one would pay for itself at FAST's 1.2 nats. Two copies at
+# one place, each half as bright, draw an object as well as one does, with shorter codes: a sigmoid
+# comes close to full brightness only slowly, so the decoder is linear; and the count goes on
+# exploring to the end, so that one object always has to be worth drawing as a whole. The rest is
+# chosen from the pictures (``auto.choose``).
 AUTO = TrainConfig(
     preset="auto",
     batch_size=64,
-    composite_brighten=True,
+    explore_steps=3_000,
     model=ModelConfig(
         guide="pursuit",
         z_pres_prior=1e-10,

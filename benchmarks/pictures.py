@@ -258,9 +258,8 @@ KINDS = {"shapes": draw_shapes, "scans": draw_scan}
 VARIANTS = {
     "auto": ("auto", ""),
     "guide": ("with the default guide", " --guide residual"),
-    "noise": ("with a pixel noise of 0.3", " --likelihood-sd 0.3"),
-    "cost": ("with a first cost of 35 nats", " --anneal-prior-from 1e-15"),
-    "boxes": ("with windows as boxes", " --boxes window"),
+    "explore": ("exploring for 150 steps", " --explore-steps 150"),
+    "cost": ("with a last cost of 1.2 nats", " --z-pres-prior 0.3"),
 }
 CASES = [("shapes", "auto"), ("scans", "auto"), *(("shapes", v) for v in list(VARIANTS)[1:])]
 

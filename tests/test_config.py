@@ -203,7 +203,6 @@ BASE = TrainConfig(explore=0.0, composite_weight=0.0)
 
 OTHER_TRAIN: dict[str, Any] = {
     "strict": True,
-    "composite_brighten": True,
     "chosen": ("canvas 64: because", "window_size 9: because"),
     "preset": "tutorial", "data": "sprites", "canvas": 64, "channels": 3, "max_count": 2,
     "num_steps": 7, "batch_size": 7, "learning_rate": 0.5, "lr_schedule": "cosine",

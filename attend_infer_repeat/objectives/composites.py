@@ -50,9 +50,7 @@ class Composites(NamedTuple):
         return part._replace(weights=num * part.weights)
 
 
-def compose(
-    images: Tensor, log_q: Tensor, num_portions: int = 1, brighten: bool = False
-) -> Composites:
+def compose(images: Tensor, log_q: Tensor, num_portions: int = 1) -> Composites:
     """Make about half as many scenes as there are images.
 
     Of fixed shapes, so that nothing waits for the device.
@@ -61,9 +59,6 @@ def compose(
         images: (batch, channels, height, width), intensity; dark where there is no object.
         log_q: (batch, T + 1), log q(n | x) of each; T at least 2.
         num_portions: into how many equal portions the scenes will be divided.
-        brighten: make half of the objects brighter, at most until a pixel is white. Two copies at
-            one place draw a bright object as well as one does; seen to be one object where it is a
-            dim one made bright, it is counted as one where it was bright from the first.
     """
     steps = log_q.shape[1] - 1
     num = max(len(images) // (2 * steps * num_portions), 1) * num_portions
@@ -72,8 +67,6 @@ def compose(
     # Sure ones first, in random order.
     chosen = (sure + torch.rand_like(sure)).topk(num).indices
     objects, is_object = images[chosen], sure[chosen]
-    if brighten:
-        objects = _brightened(objects)
     zoom = torch.exp(torch.rand_like(is_object) * math.log(LARGEST_ZOOM))
     zoom = torch.where(torch.rand_like(is_object) < 0.5, zoom, 1.0)
 
@@ -98,14 +91,6 @@ def compose(
         torch.arange(1, steps + 1, device=images.device).repeat_interleave(num),
         (weight * (share / num_usable.clamp(min=1))[:, None]).flatten(),
     )
-
-
-def _brightened(objects: Tensor) -> Tensor:
-    """Multiply half of the objects by a factor from 1 to what makes their brightest pixel white."""
-    room = (1 / objects.flatten(1).amax(dim=1).clamp(min=INK) - 1).clamp(min=0)
-    draw = torch.rand(2, len(objects), dtype=objects.dtype, device=objects.device)
-    gain = 1 + (draw[0] < 0.5) * draw[1] * room
-    return objects * gain[:, None, None, None]
 
 
 def _fit_in(scene: Tensor, objects: Tensor, centres: Tensor, zoom: Tensor) -> tuple[Tensor, Tensor]:

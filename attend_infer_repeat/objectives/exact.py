@@ -151,9 +151,7 @@ class Exact(Objective):
             if self._composes_after(step):
                 whole = intensity(self.processes.gather(images))
                 log_q = count_log_prob(self.processes.gather(logits.detach()))
-                self.made = compose(
-                    whole, log_q, self.config.composite_every, self.config.composite_brighten
-                )
+                self.made = compose(whole, log_q, self.config.composite_every)
         self.processes.backward(loss)
         self.optimizer.step()
         return elbo.detach().clone()  # what a CUDA graph returned, its next run overwrites
