@@ -43,7 +43,7 @@ FIRST_COST = 0.28
 """What a new object costs at first, as a share of that."""
 
 LAST_COST, SMALLEST_LAST_COST = 0.09, 5
-"""What it costs in the end, likewise, and at least in nats: more than a first drawing leaves over."""
+"""What it costs in the end, likewise, and at least in nats: more than a drawing leaves over."""
 
 SMALLEST_COST, LARGEST_COST = 35, 600
 """Bounds of that cost, in nats: that of the preset fast, and nearly the end of a float64."""
