@@ -143,7 +143,7 @@ def test_results_are_the_same_to_the_last_bit_whatever_the_batch(
 ) -> None:
     air = AIR.load(folder / "model")
     rng = np.random.default_rng(1)
-    images = rng.integers(0, 256, (150, 3, 12, 10), dtype=np.uint8)
+    images = rng.integers(0, 256, (100, 3, 12, 10), dtype=np.uint8)
     np.save(folder / "images.npy", images)
 
     def run(size: int) -> list[dict]:
@@ -307,7 +307,7 @@ def test_boxes_are_drawn_where_the_record_has_them() -> None:
 def test_a_killed_run_goes_on_and_ends_with_the_same_files(folder, tmp_path) -> None:
     np.save(
         folder / "many.npy",
-        np.random.default_rng(3).integers(0, 256, (2_000, 3, 12, 10), dtype=np.uint8),
+        np.random.default_rng(3).integers(0, 256, (1_200, 3, 12, 10), dtype=np.uint8),
     )
     arguments = ["--codes", "--no-annotate", "-b", "32", "--samples", "2", "--quiet"]
     command = [sys.executable, "-m", "attend_infer_repeat.cli", "infer", str(folder / "model")]

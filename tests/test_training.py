@@ -28,6 +28,7 @@ from attend_infer_repeat import (
     train,
 )
 from attend_infer_repeat.checkpoints import part_of, read_checkpoint
+from attend_infer_repeat.data import Dataset
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.schedules import cosine_decay
 from attend_infer_repeat.training import TrainingError, count_prior_schedule
@@ -60,7 +61,7 @@ def figures_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no figures: they take longer than all the rest of a tiny run."""
     plots = types.ModuleType("attend_infer_repeat.plots")
 
-    def plot_run(run: Path) -> list[Path]:
+    def plot_run(run: Path, data: Dataset | None = None) -> list[Path]:
         (run / "figures").mkdir(exist_ok=True)
         return [run / "figures" / "none.png"]
 

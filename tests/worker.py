@@ -32,7 +32,7 @@ def main(settings: dict[str, object]) -> None:
     torch.set_num_threads(1)
     composites.SURE = 1e-9  # an untrained guide is sure of nothing: every image holds one object
     plots = types.ModuleType("attend_infer_repeat.plots")
-    plots.plot_run = lambda run: [run]  # type: ignore[attr-defined]
+    plots.plot_run = lambda run, data=None: [run]  # type: ignore[attr-defined]
     sys.modules["attend_infer_repeat.plots"] = plots
 
     rank, last = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)) - 1
