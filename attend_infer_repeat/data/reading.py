@@ -54,6 +54,8 @@ def read_picture(source: Path | IO[bytes], name: str | None = None) -> Image.Ima
         raise DataError(f"{name}: more than {MAX_PIXELS:,} pixels; shrink or cut it.") from error
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{name}: no such file. Check the spelling of the path.") from error
     except MemoryError as error:
         raise DataError(f"{name}: does not fit into memory; shrink or cut it.") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
