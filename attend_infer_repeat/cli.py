@@ -23,7 +23,6 @@ from tyro.conf import OmitArgPrefixes, Positional, Suppress, arg, subcommand
 
 from . import __version__
 from .config import TrainConfig, differences, get_preset
-from .data import is_path
 from .errors import AirError, ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -533,6 +532,8 @@ def _base_config(arguments: Sequence[str]) -> TrainConfig:
             raise ConfigError(f"resume: {given.resume} is a model without a run.")
         return config
     if given.preset is None:
+        from .data import is_path
+
         return get_preset("auto" if is_path(given.data) else "fast")
     return get_preset(given.preset)
 
@@ -569,7 +570,7 @@ def _load_data(path: str, air: AIR, name: str | None, split: str, **options: Any
     Pictures are brought to the model's canvas.
     """
     from .checkpoints import read_checkpoint
-    from .data import load_dataset
+    from .data import is_path, load_dataset
     from .training import load_training_data, path_options
 
     if name is not None:
