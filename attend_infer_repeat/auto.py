@@ -10,11 +10,11 @@ import numpy as np
 
 from .config import FAST, TrainConfig
 from .data import is_path, load_dataset, require_known
-from .data.folder import as_picture, survey_path
+from .data.folder import LARGEST_CANVAS, as_picture, survey_path
 from .data.survey import Survey, spread, survey
 
-SMALLEST_CANVAS, LARGEST_CANVAS = 16, 256
-"""Sides of a canvas that are chosen, in pixels."""
+SMALLEST_CANVAS = 16
+"""The smallest side of a canvas that is chosen, in pixels."""
 
 OBJECT = 16
 """The size that a usual object is brought to, in canvas pixels: more detail costs more time."""

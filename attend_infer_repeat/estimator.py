@@ -17,7 +17,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from .air import AIR, Scenes, reproducible
+from .air import AIR, Scenes, presence_scores, reproducible
 from .arrays import as_images
 from .config import ModelConfig, TrainConfig, for_images, from_dict, get_preset, to_dict
 from .devices import find_device
@@ -163,8 +163,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         Raises: as ``predict``.
         """
         scenes = self._infer(X)
-        # q(n > t | x) sums q(n | x) over n = t + 1..T.
-        z_pres = scenes.count_probs[:, :0:-1].cumsum(axis=1)[:, ::-1]
+        z_pres = presence_scores(scenes.count_probs)
         latents = np.concatenate((scenes.z_where, scenes.z_what), axis=2)
         latents = np.where(scenes.z_pres[..., None], latents, 0)
         steps = np.concatenate((z_pres[..., None], latents), axis=2)

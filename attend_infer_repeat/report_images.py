@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .air import AIR, Scenes, reproducible
+from .air import AIR, Scenes, largest_batch, reproducible
 from .arrays import as_images
 from .calibration import Reliability, fit_temperature, reliability, temper
 from .colors import step_color
@@ -248,8 +248,7 @@ def _card(found: Found, i: int) -> Picture:
     for ax, image in zip(axes, (data.images[i], scenes.reconstruction[i]), strict=True):
         show_image(ax, image)
         show_boxes(ax, scenes.boxes[i])
-    files = getattr(data, "files", None)
-    name = f"image {i}" if files is None else str(files[i])
+    name = f"image {i}" if data.files is None else str(data.files[i])
     count = int(scenes.counts[i])
     facts = [f"found {count} ({found.confidence[i]:.4f})", f"ELBO {found.elbo[i]:.1f}"]
     if data.counts is not None:
@@ -316,7 +315,7 @@ def _count_probs(
         return kinds, None
     probs, sizes = [], []
     with reproducible(0):
-        for batch in as_images(data.images, air.config).split(256):
+        for batch in as_images(data.images, air.config).split(largest_batch(air.config)):
             log_weights = importance_log_weights(air, intensity(batch.to(air.device)), num_samples)
             probs.append(importance_weighted_count_probs(log_weights))
             sizes.append(effective_sample_size(log_weights))

@@ -124,9 +124,8 @@ class Seek(nn.Module):
     def __init__(self, canvas_size: tuple[int, int], scale: float) -> None:
         super().__init__()
         one, zero = torch.ones(1), torch.zeros(1)
-        num = math.ceil(
-            POINTS * max(scale, 1.0)
-        )  # along each axis: windows have the canvas's shape
+        # Along each axis: windows have the canvas's shape.
+        num = math.ceil(POINTS * max(scale, 1.0))
         rows, columns = (
             _tent_weights(one, zero, num, pixels, max(round(pixels / (2 * scale)), 1))
             for pixels in canvas_size
