@@ -5,6 +5,8 @@
 PYTHON ?=
 # What to pass to pytest, such as TESTS="tests/test_cli.py -k help" or TESTS="-m slow".
 TESTS ?=
+# Not empty: build the documentation with small settings, as its test does, in about a minute.
+QUICK ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +20,7 @@ MARK := $(VENV)/.made-by-make
 is_ready = [ -x $(BIN)/python ] && [ "$$(cat $(READY) 2>/dev/null)" = "$$(pwd -P)" ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean always
+.PHONY: help setup demo test lint docs clean always
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -37,8 +39,12 @@ lint: $(READY)  ## check style, format and types
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
+docs: $(READY)  ## build the documentation, running its notebooks; QUICK=1 with small settings
+	AIR_DOCS_QUICK="$(QUICK)" $(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 clean:  ## remove .venv, builds and caches; runs/ stays
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A first set-up, and one that follows an interrupted one, starts from an empty folder: pip takes a
@@ -69,6 +75,6 @@ $(READY): pyproject.toml constraints.txt $(shell $(is_ready) || echo always)
 	pwd -P > $(VENV)/.begun; \
 	pip="$(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt"; \
 	$$pip --quiet hatchling editables; \
-	$$pip --no-build-isolation --editable '.[dev]'; \
+	$$pip --no-build-isolation --editable '.[dev,docs]'; \
 	mv $(VENV)/.begun $(READY)
 always:

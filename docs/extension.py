@@ -1,0 +1,130 @@
+"""What the documentation needs beside Sphinx's own extensions.
+
+- ``{air-help} train`` shows what ``air train --help`` prints.
+- ``Returns:``, ``Raises:`` and ``Source:`` at the start of a docstring's line become fields.
+- Fields with a comment in place of a docstring are documented by it.
+- Links to the package's files lead to the pages that show their code.
+- Each notebook lies beside its page as ``.ipynb``, with its outputs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.addnodes import download_reference
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+PACKAGE = "attend_infer_repeat"
+COLUMNS = 88
+
+
+class AirHelp(SphinxDirective):
+    """``{air-help} COMMAND``: the command's ``--help``, as it is printed."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the text as a literal block."""
+        printed = subprocess.run(
+            [sys.executable, "-m", f"{PACKAGE}.cli", *self.arguments, "--help"],
+            env=os.environ | {"COLUMNS": str(COLUMNS), "NO_COLOR": "1"},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        text = "\n".join(_wrapped(line) for line in printed.strip().splitlines())
+        block = nodes.literal_block(text, text, classes=["air-help"])
+        block["language"] = "none"
+        return [block]
+
+
+def _wrapped(line: str) -> str:
+    return line if len(line) <= COLUMNS else textwrap.fill(line, COLUMNS)
+
+
+FIELD = re.compile(r"(Returns|Raises|Source): (?=\S)")
+
+
+def make_fields(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Turn ``Returns: text`` into ``:Returns: text``, a list of fields by reStructuredText."""
+    made, inside = [], False
+    for line in lines:
+        begins = FIELD.match(line) is not None
+        if begins and not inside:
+            made.append("")
+        inside = begins or (inside and line.strip() != "")
+        made.append(f":{line}" if begins else f"    {line}" if inside else line)
+    lines[:] = made
+
+
+COMMENTED = re.compile(r"^    (\w+): [^#]+#\s+(.+)$", re.MULTILINE)
+written: dict[str, list[str]] = {}  # what stands below each field
+
+
+def keep_fields(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Keep a field's docstring from napoleon, which takes what precedes a colon for a type."""
+    if what == "attribute":
+        written[name] = list(lines)
+
+
+def document_fields(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Document a field by the docstring below it, or else by the comment on its line."""
+    if what != "attribute":
+        return
+    lines[:] = written.pop(name)
+    path, _, field = name.rpartition(".")
+    module, _, owner = path.rpartition(".")
+    kind = getattr(sys.modules.get(module), owner, None)
+    undocumented = not any(lines) or lines[0].startswith("Alias for field number")
+    if isinstance(kind, type) and undocumented:
+        comments = dict(COMMENTED.findall(inspect.getsource(kind)))
+        lines[:] = [comments.get(field, ""), ""]
+
+
+def link_to_code(app: Sphinx, doctree: nodes.document) -> None:
+    """Let links to the package's files lead to the pages on which viewcode shows them."""
+    root = Path(app.srcdir).parent
+    here = Path(app.env.docname).parent
+    for link in list(doctree.findall(download_reference)):
+        target = Path(os.path.normpath(Path(app.srcdir) / here / link["reftarget"].lstrip("/")))
+        if PACKAGE in target.parts and target.suffix == ".py":
+            module = target.relative_to(root).with_suffix("").as_posix()
+            up = "../" * len(here.parts)
+            reference = nodes.reference("", "", refuri=f"{up}_modules/{module}.html")
+            reference += link.children
+            link.replace_self(reference)
+
+
+def copy_notebooks(app: Sphinx, error: Exception | None) -> None:
+    """Put each executed notebook beside its page."""
+    executed = Path(app.outdir).parent / "jupyter_execute"
+    if error is None and app.builder.name == "html":
+        for notebook in executed.rglob("*.ipynb"):
+            shutil.copy(notebook, Path(app.outdir) / notebook.relative_to(executed))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register all of it."""
+    app.add_directive("air-help", AirHelp)
+    app.connect("autodoc-process-docstring", make_fields, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", keep_fields, priority=400)
+    app.connect("autodoc-process-docstring", document_fields, priority=600)  # after
+    app.connect("doctree-read", link_to_code)
+    app.connect("build-finished", copy_notebooks)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
