@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .data import Dataset, load_dataset
     from .estimator import AIRCounter
     from .evaluation import Evaluation, evaluate
+    from .export import export_program
     from .model import geom
     from .training import train
 
@@ -38,6 +39,7 @@ _LAZY = {
     "load_dataset": "data",
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
+    "export_program": "export",
     "geom": "model",
     "train": "training",
 }
@@ -59,6 +61,7 @@ __all__ = [
     "TrainConfig",
     "evaluate",
     "evaluate_codes",
+    "export_program",
     "geom",
     "load_dataset",
     "train",

@@ -127,13 +127,20 @@ class AIR(nn.Module):
         if batch_size < 1:
             raise ShapeError(f"batch_size: expected at least 1, got {batch_size}.")
         with reproducible(seed):
-            batches = [self._infer_batch(batch, sample) for batch in checked.split(batch_size)]
+            batches = [self.infer_batch(batch, sample) for batch in checked.split(batch_size)]
         scenes = Scenes(*(torch.cat(parts).cpu() for parts in zip(*batches, strict=True)))
         if images.ndim == 3:
             scenes = dataclasses.replace(scenes, reconstruction=scenes.reconstruction[:, 0])
         return scenes if isinstance(images, Tensor) else scenes.numpy()
 
-    def _infer_batch(self, images: Tensor, sample: bool) -> tuple[Tensor, ...]:
+    def infer_batch(self, images: Tensor, sample: bool = False) -> tuple[Tensor, ...]:
+        """Do what ``infer`` does with one batch, in tensors.
+
+        Args:
+            images: (batch, channels, height, width), uint8 or floats in [0, 1]; not checked.
+            sample: draw the latents, from torch's generator, instead of taking the means.
+        Returns: the fields of ``Scenes``, in their order, on the model's device.
+        """
         images = intensity(images.to(self.device))
         path = self.guide.path(images, sample)
         count_probs = count_log_prob(path.z_pres_logits).exp()

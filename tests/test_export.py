@@ -1,0 +1,131 @@
+"""An exported program reads images as the model itself does."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pytest
+import torch
+
+import attend_infer_repeat as air
+from attend_infer_repeat import AIR, ModelConfig
+from attend_infer_repeat.export import FIELDS, Reader, export_program
+
+GUIDES = get_args(get_type_hints(ModelConfig)["guide"])
+SIZES = {
+    "canvas_size": (12, 10),
+    "model_steps": 2,
+    "window_size": 4,
+    "encoder_latent_size": 3,
+    "decoder_net": (8,),
+    "encoder_net": (8,),
+    "predict_net": (8,),
+    "propose_net": (8,),
+    "rnn_hidden_size": 8,
+}
+
+
+def make(**changes: object) -> AIR:
+    """Make a small model whose guide finds 0, 1 and 2 objects in random images."""
+    torch.manual_seed(0)
+    model = AIR(ModelConfig(**(SIZES | changes)))  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in model.guide.predict.parameters():
+            parameter.mul_(20)
+        logits = model.guide.path(draw(64, model), sample=False).z_pres_logits
+        model.guide.predict[-1].bias[0] -= logits[:, 0].quantile(0.5)  # between the two middle ones
+    return model
+
+
+def draw(num: int, model: AIR) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    size = num, model.config.channels, *model.config.canvas_size
+    return torch.rand(size, generator=generator, dtype=torch.get_default_dtype())
+
+
+def loaded(model: AIR) -> torch.nn.Module:
+    """Export, write, read again."""
+    file = io.BytesIO()
+    torch.export.save(export_program(model), file)
+    file.seek(0)
+    return torch.export.load(file).module()
+
+
+def assert_reads_as(model: AIR, read: torch.nn.Module, num: int) -> None:
+    images = draw(num, model)
+    found, scenes = read(images), model.infer(images, batch_size=num)
+    assert tuple(found) == FIELDS
+    for name in FIELDS:
+        expected = getattr(scenes, name)
+        assert torch.equal(found[name].nan_to_num(-1), expected.nan_to_num(-1)), name
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_an_exported_program_equals_infer_to_the_last_bit_for_every_batch_size(guide: str) -> None:
+    model = make(guide=guide)
+    assert len(model.infer(draw(64, model)).counts.unique()) > 1  # boxes that are and are not there
+    read = loaded(model)
+    for num in (1, 2, 3, 64):
+        assert_reads_as(model, read, num)
+
+
+def test_colour_ink_boxes_and_single_precision_are_exported() -> None:
+    torch.set_default_dtype(torch.float32)
+    model = make(guide="pursuit", channels=3, boxes="ink")
+    read = loaded(model)
+    assert_reads_as(model, read, 5)
+    assert read(draw(1, model))["z_where"].dtype == torch.float32
+
+
+def test_training_further_changes_nothing_in_the_program() -> None:
+    model = make()
+    read = export_program(model).module()
+    before = read(draw(3, model))
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    after = read(draw(3, model))
+    assert all(torch.equal(before[n].nan_to_num(-1), after[n].nan_to_num(-1)) for n in FIELDS)
+    assert not any(value.requires_grad for value in after.values())
+
+
+def test_a_reader_reads_as_infer_does_without_being_exported() -> None:
+    model = make()
+    with torch.no_grad():
+        assert_reads_as(model, Reader(model), 4)
+
+
+def test_a_program_refuses_images_of_another_size() -> None:
+    read = export_program(make()).module()
+    with pytest.raises(AssertionError, match=r"size\(\)\[3\] == 10"):
+        read(torch.zeros(2, 1, 12, 11))
+
+
+def test_it_is_public() -> None:
+    assert air.export_program is export_program
+
+
+@pytest.mark.filterwarnings("default")  # of the exporter and its libraries
+@pytest.mark.parametrize("guide", GUIDES)
+def test_onnx_runtime_reads_as_infer_does_to_rounding(guide: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="no dependency of the package")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="no dependency of the package")
+    torch.set_default_dtype(torch.float32)
+    model = make(guide=guide)
+    path = tmp_path / "reader.onnx"
+    torch.onnx.export(
+        export_program(model), f=str(path), input_names=["images"], output_names=list(FIELDS)
+    )
+    session = onnxruntime.InferenceSession(path)
+    for num in (1, 2, 64):
+        images = draw(num, model)
+        scenes = model.infer(images).numpy()
+        found = dict(zip(FIELDS, session.run(None, {"images": images.numpy()}), strict=True))
+        for name in FIELDS:
+            np.testing.assert_allclose(
+                found[name], getattr(scenes, name), rtol=1e-4, atol=1e-4, err_msg=name
+            )
