@@ -37,7 +37,7 @@ def gaussian_kl(q: dist.Normal, p: dist.Normal) -> Tensor:
 def pixel_noise_log_prob(residual: Tensor, sd: float) -> Tensor:
     """Return the log-density of what is left of an image once what it shows is taken away.
 
-    -|residual|^2 / (2 sd^2) - num_pixels log(sd sqrt(2 pi)).
+        -|residual|^2 / (2 sd^2) - num_pixels log(sd sqrt(2 pi))
 
     Args:
         residual: (..., channels, height, width), image - mean.

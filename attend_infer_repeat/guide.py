@@ -1,13 +1,13 @@
 """The inference network: an image is read object by object.
 
     for t = 1..T, while present:
-        r_t       = x - (y_1 + .. + y_{t-1})                  what is not yet drawn
+        r_t       = x - (y_1 + .. + y_{t-1})        what is not yet drawn
         h_t       = LSTM(x, z_where_{t-1}, z_what_{t-1}, z_pres_{t-1}; h_{t-1})
-        p_t       = propose(r_t, h_t)                         a place to look at
+        p_t       = propose(r_t, h_t)               a place to look at
         a_t       = predict(glimpse of r_t around p_t, h_t)
         z_pres_t  ~ Bernoulli(p(a_t))
         z_where_t ~ Normal(p_t + mean(a_t), sd(a_t))
-        z_what_t  ~ Normal(mean(w_t), sd(w_t)),               w_t = image_to_object(z_where_t, x)
+        z_what_t  ~ Normal(mean(w_t), sd(w_t)),     w_t = image_to_object(z_where_t, x)
 
 That is the residual guide; its LSTM sees x, and ``propose`` sees r_t, shrunk to a window's size.
 The pursuit guide does not learn where to look: p_t is where a window of the prior's mean size holds

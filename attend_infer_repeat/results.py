@@ -1,10 +1,10 @@
 """A folder of results, written picture by picture, that a killed run can go on with.
 
-infer.json         what decides the results; a resumed run must have the same
-scenes.jsonl       a line for each picture, written last: it stands for all of its results
-NAME.png           the picture with its boxes; NAME-2.png, ... of equal names
-reconstructions/   the scenes drawn again
-z_what.npy         the codes of all objects, in the order of the lines (z_what.part until the end)
+    infer.json         what decides the results; a resumed run must have the same
+    scenes.jsonl       a line for each picture, written last: it stands for all of its results
+    NAME.png           the picture with its boxes; NAME-2.png, ... of equal names
+    reconstructions/   the scenes drawn again
+    z_what.npy         the codes of all objects, in the order of the lines (until then z_what.part)
 """
 
 from __future__ import annotations

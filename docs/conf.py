@@ -50,6 +50,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+napoleon_attr_annotations = False  # numpy.str_ would be read as a link
 
 copybutton_exclude = ".linenos, .gp, .go"
 

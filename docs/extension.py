@@ -2,6 +2,8 @@
 
 - ``{air-help} train`` shows what ``air train --help`` prints.
 - ``Returns:``, ``Raises:`` and ``Source:`` at the start of a docstring's line become fields.
+- What is indented after a blank line, such as a formula, keeps its lines.
+- Arrays in signatures have the name that the code gives them.
 - Fields with a comment in place of a docstring are documented by it.
 - Links to the package's files lead to the pages that show their code.
 - Each notebook lies beside its page as ``.ipynb``, with its outputs.
@@ -69,6 +71,36 @@ def make_fields(
     lines[:] = made
 
 
+def keep_blocks(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Make a literal block of lines that are indented between paragraphs: a formula, a program."""
+    made: list[str] = []
+    before = ""  # the last line that is not blank
+    for line in lines:
+        blank_above = bool(made) and not made[-1].strip()
+        flush = before[:1].strip() and not before.endswith("::") and not before.startswith(">>>")
+        if line.startswith("    ") and line.strip() and blank_above and flush:
+            made += [".. code-block:: none", ""]
+        before = line if line.strip() else before
+        made.append(line)
+    lines[:] = made
+
+
+ARRAY = re.compile(
+    r"~?numpy\.ndarray\[~?tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[(~?[\w.]+)\]\]"
+)
+
+
+def name_arrays(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returns: str | None
+) -> tuple[str, str | None]:
+    """Write arrays in signatures as ``NDArray[dtype]``, as the code does."""
+    return tuple(
+        text and ARRAY.sub(r"~numpy.typing.NDArray[\1]", text) for text in (signature, returns)
+    )
+
+
 COMMENTED = re.compile(r"^    (\w+): [^#]+#\s+(.+)$", re.MULTILINE)
 written: dict[str, list[str]] = {}  # what stands below each field
 
@@ -122,6 +154,8 @@ def copy_notebooks(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all of it."""
     app.add_directive("air-help", AirHelp)
+    app.connect("autodoc-process-signature", name_arrays)
+    app.connect("autodoc-process-docstring", keep_blocks, priority=300)
     app.connect("autodoc-process-docstring", make_fields, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", keep_fields, priority=400)
     app.connect("autodoc-process-docstring", document_fields, priority=600)  # after
