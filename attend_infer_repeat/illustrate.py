@@ -84,7 +84,8 @@ def _show_objects(axes: NDArray[np.object_], air: AIR, z_where: Array, z_what: A
         for ax, image in zip(column[1:], (windows[t], objects[t], sums[t]), strict=True):
             show_image(ax, image.cpu().numpy())
         show_box(column[2], boxes[t].cpu().numpy(), color)
-        place = ", ".join(f"{value:.1f}".replace("-", "\N{MINUS SIGN}") for value in z_where[t])
+        rounded = z_where[t].round(1) + 0.0  # no -0.0
+        place = ", ".join(f"{value:.1f}".replace("-", "\N{MINUS SIGN}") for value in rounded)
         for ax, label in zip(column, ("↓", f"↓ ({place})", "↓"), strict=False):
             ax.set_xlabel(label, fontsize=9, color=GREY)
 
@@ -166,7 +167,10 @@ def _grid(
     size = CELL * sum(widths) + 0.9, CELL * sum(heights) + 1.0
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.08))
     ratios = {"width_ratios": widths, "height_ratios": heights}
-    return figure, figure.subplots(rows, columns, squeeze=False, gridspec_kw=ratios)
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=ratios)
+    for ax in axes.flat:
+        ax.set_anchor("N")  # titles above pictures of unlike shapes stay in line
+    return figure, axes
 
 
 def _title(ax: Axes, title: str, subtitle: str, color: str) -> None:
