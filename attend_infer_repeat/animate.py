@@ -16,8 +16,7 @@ from torch import Tensor
 
 from .air import AIR
 from .colors import GREY, INK, readable_color
-from .plots import approximately, show_box, show_code, show_image, symbol
-from .report_images import plural
+from .plots import approximately, plural, show_box, show_code, show_image, symbol
 from .spatial import MIN_SCALE, image_to_object, window_boxes
 from .steps import Array, Step, read_steps
 

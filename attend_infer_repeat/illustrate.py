@@ -19,8 +19,15 @@ from torch import Tensor
 from .air import AIR, reproducible
 from .animate import save_inference_animation
 from .colors import GREY, INK, readable_color
-from .plots import approximately, show_box, show_code, show_image, show_probability, symbol
-from .report_images import plural
+from .plots import (
+    approximately,
+    plural,
+    show_box,
+    show_code,
+    show_image,
+    show_probability,
+    symbol,
+)
 from .spatial import window_boxes
 from .steps import Array, Step, read_steps
 

@@ -235,6 +235,11 @@ def show_probability(ax: Axes, probability: float, color: str, aspect: float | N
     ax.set_axis_off()
 
 
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 image``, ``2,000 images``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def symbol(name: str, t: int | None = None) -> str:
     """Return z_name of step t (from 0), or of any step, for use between the dollars of mathtext."""
     return rf"z_{{\mathrm{{{name}}},{'t' if t is None else t + 1}}}"
