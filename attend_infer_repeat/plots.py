@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .air import AIR
 from .checkpoints import read_checkpoint
-from .colors import step_color
+from .colors import GREY, INK, step_color
 from .data import Dataset
 from .errors import CheckpointError
 from .runs import read_metrics
@@ -185,11 +185,64 @@ def show_image(ax: Axes, image: NDArray[np.generic]) -> None:
 
 def show_boxes(ax: Axes, boxes: NDArray[np.float32]) -> None:
     """Draw the boxes (T, 4) of each step in its colour; NaN rows are absent."""
-    for t, (x0, y0, x1, y1) in enumerate(boxes):
-        if not np.isnan(x0):
-            ax.add_patch(
-                Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=step_color(t), lw=1.5)
-            )
+    for t, box in enumerate(boxes):
+        if not np.isnan(box[0]):
+            show_box(ax, box, step_color(t))
+
+
+def show_box(ax: Axes, box: NDArray[np.floating], color: str, **style: Any) -> None:
+    """Draw one box (4,), pixels x0, y0, x1, y1, in the style of matplotlib's patches."""
+    x0, y0, x1, y1 = box.tolist()
+    style = {"lw": 1.5} | style
+    ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, **style))
+
+
+def approximately(probability: float) -> str:
+    """Return ``= 0.123``, or that it is above 0.999 or below 0.001: no probability is 0 or 1."""
+    if probability > 0.999:
+        return "> 0.999"
+    return "< 0.001" if probability < 0.001 else f"= {probability:.3f}"
+
+
+def show_code(
+    ax: Axes, code: NDArray[np.floating], color: str, limit: float, aspect: float | None = None
+) -> None:
+    """Show a code, (what_dim,), as bars.
+
+    Args:
+        ax: where.
+        code: the bars' heights.
+        color: of the bars.
+        limit: a bar of this height, or of its negative, reaches the edge.
+        aspect: height / width; as the axes are if None.
+    """
+    limit = limit or 1.0
+    ax.bar(np.arange(len(code)), code, width=1.0, color=color)
+    ax.axhline(0, color=GREY, lw=0.5)
+    ax.set(xlim=(-0.5, len(code) - 0.5), ylim=(-limit, limit), xticks=[], yticks=[])
+    ax.set_box_aspect(aspect)
+    ax.spines[:].set_color("0.8")
+
+
+def show_probability(ax: Axes, probability: float, color: str, aspect: float | None = None) -> None:
+    """Show a probability as a number over a bar, in axes of height / width ``aspect``."""
+    ax.barh(0, 1, height=0.3, color="0.9")
+    ax.barh(0, probability, height=0.3, color=color)
+    number = approximately(probability).removeprefix("= ")
+    ax.text(0.5, 0.3, number, ha="center", va="bottom", color=INK)
+    ax.set(xlim=(0, 1), ylim=(-1, 1))
+    ax.set_box_aspect(aspect)
+    ax.set_axis_off()
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 image``, ``2,000 images``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def symbol(name: str, t: int | None = None) -> str:
+    """Return z_name of step t (from 0), or of any step, for use between the dollars of mathtext."""
+    return rf"z_{{\mathrm{{{name}}},{'t' if t is None else t + 1}}}"
 
 
 def first_not_blank(data: Dataset, num: int) -> NDArray[np.intp]:

@@ -30,7 +30,7 @@ from .importance import (
     importance_weighted_count_probs,
 )
 from .model import intensity
-from .plots import confusion_figure, first_not_blank, show_boxes, show_image
+from .plots import confusion_figure, first_not_blank, plural, show_boxes, show_image
 from .report_figures import (
     code_map_figure,
     code_positions,
@@ -163,11 +163,6 @@ def picture(
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     src = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return Picture(src, alt, title, caption)
-
-
-def plural(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 image``, ``2,000 images``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _where(data: Dataset) -> str:

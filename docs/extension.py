@@ -6,6 +6,7 @@
 - Arrays in signatures have the name that the code gives them.
 - Fields with a comment in place of a docstring are documented by it.
 - Links to the package's files lead to the pages that show their code.
+- Pictures that a notebook makes have an alternative text.
 - Each notebook lies beside its page as ``.ipynb``, with its outputs.
 """
 
@@ -143,6 +144,12 @@ def link_to_code(app: Sphinx, doctree: nodes.document) -> None:
             link.replace_self(reference)
 
 
+def describe_outputs(app: Sphinx, doctree: nodes.document) -> None:
+    """Say of a notebook's pictures what they are, where a browser would read a file's name out."""
+    for image in doctree.findall(nodes.image):
+        image.setdefault("alt", "Picture made by the code above")
+
+
 def copy_notebooks(app: Sphinx, error: Exception | None) -> None:
     """Put each executed notebook beside its page."""
     executed = Path(app.outdir).parent / "jupyter_execute"
@@ -160,5 +167,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", keep_fields, priority=400)
     app.connect("autodoc-process-docstring", document_fields, priority=600)  # after
     app.connect("doctree-read", link_to_code)
+    app.connect("doctree-read", describe_outputs)
     app.connect("build-finished", copy_notebooks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

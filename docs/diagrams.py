@@ -1,0 +1,586 @@
+"""Draw the documentation's diagrams as SVG: ``python docs/diagrams.py`` writes docs/images/*.svg.
+
+Each diagram is a function of the small images that it embeds, and is laid out on a grid of its own.
+Everything that depends on the trained weights is inside those images.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+import attend_infer_repeat as air
+from attend_infer_repeat.colors import readable_color
+from attend_infer_repeat.steps import Step, read_steps
+
+IMAGES = Path(__file__).parent / "images"
+SCENE = 113
+"""Of the test scenes of up to three digits: three that lie apart, and are all found."""
+STEPS = 3
+WIDTH = 760
+ZOOM = 3
+"""Pixels to a pixel of an image with a box, so that the box is thin."""
+
+SUB_DROP = 4
+"""Of a subscript's baseline, in pixels."""
+
+MARKUP = re.compile(r"(\w)_\{(.+?)\}|\{(\w)\}|([^{}]+?)(?=\w_\{|\{|$)")
+"""A symbol and its subscript, or a symbol alone, or words up to the next of them."""
+
+INK, GREY, EXTRA = "#24292f", "#6b7480", "#a5651a"
+EXTRA_LINE = "extra-line"
+STYLE = f"""
+text {{ font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
+  sans-serif; font-size: 15px; fill: {INK}; }}
+.name {{ font-size: 20px; font-weight: 600; }}
+.math {{ font-size: 17px; }}
+.note {{ font-size: 14px; fill: {GREY}; }}
+.large {{ font-size: 17px; }}
+.extra-note {{ font-size: 14px; fill: {EXTRA}; }}
+.var {{ font-style: italic; font-family: Georgia, "Times New Roman", Times, serif;
+  font-size: 1.1em; }}
+.sub {{ font-size: 0.74em; }}
+.card {{ fill: #ffffff; stroke: #dfe3e8; }}
+.box {{ fill: #f3f5f7; stroke: {GREY}; stroke-width: 1.25; }}
+.extra {{ fill: #fcf3e4; stroke: {EXTRA}; stroke-width: 1.25; }}
+.group {{ fill: #f7f8fa; stroke: none; }}
+.line {{ fill: none; stroke: {INK}; stroke-width: 1.5; marker-end: url(#ink); }}
+.extra-line {{ fill: none; stroke: {EXTRA}; stroke-width: 1.5; marker-end: url(#extra); }}
+.dashed {{ stroke-dasharray: 5 4; }}
+.plain {{ marker-end: none; }}
+.gap {{ fill: none; stroke: #ffffff; stroke-width: 7; }}
+.dot {{ fill: {EXTRA}; }}
+.pixels {{ image-rendering: pixelated; }}
+"""
+
+
+class Pictures(NamedTuple):
+    """The images that diagrams embed, as data URIs; a list has one for each step."""
+
+    image: str  # x
+    left: list[str]  # r_t
+    attended: list[str]  # r_t with the window's box
+    glimpses: list[str]  # of r_t
+    windows: list[str]  # of x
+    codes: list[str]  # z_what_t, as bars
+    poses: list[str]  # z_where_t, as a box on an empty canvas
+    objects: list[str]  # y_t
+    drawn: list[str]  # y_1 + .. + y_t
+
+
+class Point(NamedTuple):
+    """A place in the drawing, in pixels from its upper left corner."""
+
+    x: float
+    y: float
+
+    def by(self, x: float = 0, y: float = 0) -> Point:
+        """Return the point that lies so much further right and down."""
+        return Point(self.x + x, self.y + y)
+
+
+# Parts
+
+
+def document(height: int, title: str, description: str, parts: Sequence[str]) -> str:
+    """Return an SVG file: a white card that holds the parts."""
+    markers = "".join(
+        f'<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8"'
+        f' markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0.5L8 4L0 7.5z" fill="{color}"/>'
+        "</marker>"
+        for name, color in (("ink", INK), ("extra", EXTRA))
+    )
+    lines = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"'
+        f' aria-labelledby="title desc">',
+        f'<title id="title">{title}</title>',
+        f'<desc id="desc">{description}</desc>',
+        f"<style>{STYLE}</style>",
+        f"<defs>{markers}</defs>",
+        f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="12"/>',
+        *parts,
+        "</svg>",
+    )
+    return "\n".join(lines) + "\n"
+
+
+def label(at: Point, text: str, kind: str = "", anchor: str = "middle", color: str = "") -> str:
+    """Return a line of text, whose baseline is at a point; ``z_{what}`` is set as mathematics."""
+    fill = f' style="fill:{color}"' if color else ""
+    place = f'x="{at.x:g}" y="{at.y:g}" text-anchor="{anchor}"'
+    return f'<text class="{kind}" {place}{fill}>{typeset(text)}</text>'
+
+
+def typeset(text: str) -> str:
+    """Set each ``a_{b}`` in italics with a subscript, and each ``{a}`` in italics."""
+    spans, lift = "", ""
+    for name, sub, alone, words in MARKUP.findall(text):
+        kind = "" if words else ' class="var"'
+        spans += f"<tspan{kind}{lift}>{words or name or alone}</tspan>"
+        lift = f' dy="{-SUB_DROP}"' if sub else ""
+        if sub:
+            spans += f'<tspan class="sub" dy="{SUB_DROP}">{sub}</tspan>'
+    return spans
+
+
+def box(centre: Point, width: float, height: float, text: str, kind: str, color: str = "") -> str:
+    """Return a rounded box with a symbol in its middle."""
+    stroke = f' style="fill:#ffffff;stroke:{color}"' if color else ""
+    corner = centre.by(-width / 2, -height / 2)
+    rect = (
+        f'<rect class="{kind}" x="{corner.x:g}" y="{corner.y:g}" width="{width:g}"'
+        f' height="{height:g}" rx="8"{stroke}/>'
+    )
+    return rect + label(centre.by(y=5), text, "math")
+
+
+def disc(centre: Point, radius: float, text: str, kind: str) -> str:
+    """Return a circle with a symbol in its middle."""
+    circle = f'<circle class="{kind}" cx="{centre.x:g}" cy="{centre.y:g}" r="{radius:g}"/>'
+    return circle + label(centre.by(y=5), text, "math")
+
+
+def picture(
+    centre: Point, width: float, uri: str, color: str = GREY, height: float | None = None
+) -> str:
+    """Return an image, square by default, with a thin frame."""
+    height = width if height is None else height
+    x, y = centre.by(-width / 2, -height / 2)
+    place = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"'
+    frame = f'fill="none" stroke="{color}" stroke-width="1.5"'
+    kind = "pixels" if height == width else "bars"
+    image = f'<image class="{kind}" {place} preserveAspectRatio="none" href="{uri}"/>'
+    return f'{image}<rect {place} rx="1" {frame}/>'
+
+
+def arrow(*points: Point, kind: str = "line", radius: float = 8) -> str:
+    """Return an arrow along points, with rounded corners."""
+    path = f"M{points[0].x:g} {points[0].y:g}"
+    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
+        start, end = towards(corner, before, radius), towards(corner, after, radius)
+        path += f"L{start.x:g} {start.y:g}Q{corner.x:g} {corner.y:g} {end.x:g} {end.y:g}"
+    return f'<path class="{kind}" d="{path}L{points[-1].x:g} {points[-1].y:g}"/>'
+
+
+def towards(start: Point, end: Point, distance: float) -> Point:
+    """Return the point at a distance from the start on the way to the end."""
+    length = float(np.hypot(end.x - start.x, end.y - start.y))
+    share = min(distance / length, 0.5)
+    return start.by(share * (end.x - start.x), share * (end.y - start.y))
+
+
+# The guide, unrolled
+
+
+class Rows:
+    """Heights in the guide's diagram, from the top."""
+
+    x, state, place, glimpse = 40, 96, 176, 254
+    pres, where, what = 336, 388, 440
+    objects, left, legend = 536, 636, 722
+
+
+class Lanes:
+    """Distances from a step's left edge in the guide's diagram."""
+
+    width = 240
+    track, residual, x, attention, corridor = 10, 36, 36, 90, 129
+    decide, pres, where, end = 184, 198, 184, 231
+
+
+SMALL, LARGE = 56, 62
+"""Sides of images in the guide's diagram."""
+
+
+def guide(pictures: Pictures) -> str:
+    """Draw the residual guide, unrolled: the docstring of guide.py as a graph."""
+    parts = []
+    for t in range(STEPS):
+        left = Point(20 + Lanes.width * t, 0)
+        parts += [*belt(left, t, pictures), *attention(left, t, pictures)]
+        parts += [*latents(left, t, pictures), *recurrence(left, t)]
+    return document(
+        812,
+        "The guide, unrolled for three steps",
+        "In each step the LSTM state h reads the image x and the last step's latents; a place p is"
+        " proposed from the residual r and h; a glimpse of r around p, and h, decide z_pres and"
+        " z_where; a window of x at z_where gives z_what; the object y is painted and subtracted"
+        " from r. Arrows into the place and the glimpse, and from the place, carry no gradient."
+        " Residual, place, glimpse and painting are not in the tutorial's improved guide.",
+        [*parts, *guide_legend()],
+    )
+
+
+def recurrence(left: Point, t: int) -> list[str]:
+    """Draw the LSTM's state and what it reads: the image, the last state and the last latents."""
+    state = left.by(Lanes.decide, Rows.state)
+    half = 46
+    parts = [
+        label(left.by(4, Rows.x + 6), f"step {t + 1}", "name", "start", readable_color(t)),
+        disc(Point(state.x, Rows.x), 13, "{x}", "box"),
+        arrow(Point(state.x, Rows.x + 13), state.by(y=-18)),
+        box(state, 2 * half, 36, f"h_{{{t + 1}}}", "box"),
+    ]
+    if t + 1 < STEPS:
+        following = state.by(Lanes.width - half)
+        turn = Lanes.width + 1
+        parts += [
+            arrow(state.by(half, -7), following.by(y=-7)),
+            arrow(
+                left.by(Lanes.end, Rows.where),
+                left.by(turn, Rows.where),
+                left.by(turn, Rows.state + 8),
+                following.by(y=8),
+            ),
+        ]
+    return parts
+
+
+def belt(left: Point, t: int, pictures: Pictures) -> list[str]:
+    """Draw what is left of the image, and how the step's object is taken away from it."""
+    here, minus = left.by(Lanes.residual, Rows.left), left.by(Lanes.where, Rows.left)
+    name = "r_{1} = {x}" if t == 0 else f"r_{{{t + 1}}}"
+    parts = [
+        picture(here, LARGE, pictures.left[t], EXTRA),
+        label(here.by(y=LARGE / 2 + 20), name, "math"),
+    ]
+    if t + 1 < STEPS:
+        parts += [
+            disc(minus, 12, "\N{MINUS SIGN}", "extra"),
+            arrow(left.by(Lanes.where, Rows.objects + LARGE / 2), minus.by(y=-12), kind=EXTRA_LINE),
+            arrow(here.by(LARGE / 2), minus.by(-12), kind=EXTRA_LINE),
+            arrow(minus.by(12), here.by(Lanes.width - LARGE / 2), kind=EXTRA_LINE),
+        ]
+    return parts
+
+
+def attention(left: Point, t: int, pictures: Pictures) -> list[str]:
+    """Draw how a step finds a place, glimpses there and decides."""
+    place = left.by(Lanes.attention, Rows.place)
+    glimpse = left.by(Lanes.attention, Rows.glimpse)
+    decide = left.by(Lanes.decide, Rows.glimpse)
+    track, state = left.by(Lanes.track), left.by(Lanes.decide, Rows.state + 18)
+    dashed = f"{EXTRA_LINE} dashed"
+    seen = glimpse.by(SMALL / 2), decide.by(-46)
+    return [
+        # The residual is looked at, and so is the place; neither learns from it.
+        arrow(track.by(y=Rows.left - LARGE / 2), track.by(y=place.y), place.by(-22), kind=dashed),
+        arrow(track.by(y=glimpse.y), glimpse.by(-SMALL / 2), kind=dashed),
+        f'<circle class="dot" cx="{track.x:g}" cy="{glimpse.y:g}" r="3"/>',
+        arrow(state.by(-28), Point(state.x - 28, place.y - 8), place.by(22, -8), kind=dashed),
+        arrow(place.by(y=18), glimpse.by(y=-SMALL / 2), kind=dashed),
+        arrow(
+            place.by(22, 8),
+            left.by(Lanes.corridor, place.y + 8),
+            left.by(Lanes.corridor, Rows.where - 8),
+            left.by(Lanes.where - 42, Rows.where - 8),
+            kind=dashed,
+        ),
+        arrow(*seen, kind="gap"),
+        arrow(*seen, kind=EXTRA_LINE),
+        arrow(state, decide.by(y=-18)),
+        box(place, 44, 36, f"p_{{{t + 1}}}", "extra"),
+        picture(glimpse, SMALL, pictures.glimpses[t], EXTRA),
+        label(glimpse.by(y=SMALL / 2 + 17), "glimpse", "extra-note"),
+        box(decide, 92, 36, f"a_{{{t + 1}}}", "box"),
+    ]
+
+
+def latents(left: Point, t: int, pictures: Pictures) -> list[str]:
+    """Draw the latents of a step, the window that z_what is read from, and the object painted."""
+    color = readable_color(t)
+    below = Rows.glimpse + 18
+    where = left.by(Lanes.where, Rows.where)
+    what, window = left.by(Lanes.where, Rows.what), left.by(Lanes.attention, Rows.what)
+    painted = left.by(Lanes.where, Rows.objects)
+    x = left.by(Lanes.x, Rows.what)
+    group = left.by(Lanes.where - 47, Rows.pres - 29)
+    return [
+        f'<rect x="{group.x:g}" y="{group.y:g}" width="94" height="{Rows.what - Rows.pres + 58}"'
+        f' rx="10" fill="{color}" fill-opacity="0.13"/>',
+        arrow(left.by(Lanes.pres, below), left.by(Lanes.pres, Rows.pres - 17)),
+        arrow(left.by(155, below), left.by(155, Rows.where - 17)),
+        arrow(where.by(-42, 8), Point(window.x, where.y + 8), window.by(y=-SMALL / 2)),
+        arrow(x.by(12), window.by(-SMALL / 2)),
+        arrow(window.by(SMALL / 2), what.by(-42)),
+        arrow(what.by(y=29), painted.by(y=-LARGE / 2), kind=EXTRA_LINE),
+        box(left.by(Lanes.pres, Rows.pres), 60, 34, f"z_{{pres,{t + 1}}}", "box", color),
+        box(where, 84, 34, f"z_{{where,{t + 1}}}", "box", color),
+        box(what, 84, 34, f"z_{{what,{t + 1}}}", "box", color),
+        disc(x, 12, "{x}", "box"),
+        picture(window, SMALL, pictures.windows[t], INK),
+        label(window.by(y=SMALL / 2 + 17), "window", "note"),
+        picture(painted, LARGE, pictures.objects[t], EXTRA),
+        label(painted.by(-LARGE / 2 - 8, 6), f"y_{{{t + 1}}}", "math", "end"),
+    ]
+
+
+def guide_legend() -> list[str]:
+    """Explain the lines, the colour and the letters."""
+    solid, dashed, extra = (Point(x, Rows.legend) for x in (24, 240, 486))
+    swatch = extra.by(20)
+    letters = (
+        "h_{t} LSTM · p_{t} proposed place · a_{t} decision · y_{t} object, painted ·"
+        " r_{t} what is not yet drawn"
+    )
+    place = (
+        "A place is learned apart: it is moved to where the object was then found, the mean of"
+        " z_{where,t}."
+    )
+    return [
+        arrow(solid, solid.by(38)),
+        label(solid.by(46, 5), "gradients flow back", "note", "start"),
+        arrow(dashed, dashed.by(38), kind="line dashed"),
+        label(dashed.by(46, 5), "a value only, no gradient", "note", "start"),
+        box(swatch, 38, 18, "", "extra"),
+        label(extra.by(46, 5), "not in the improved guide", "extra-note", "start"),
+        label(solid.by(0, 38), letters, "note", "start"),
+        label(solid.by(0, 64), place, "note", "start"),
+    ]
+
+
+# The loop
+
+
+def loop(pictures: Pictures) -> str:
+    """Draw attend, infer, draw, repeat as a ring, with the first step's pictures."""
+    centre, radius, side = Point(380, 274), 172, 124
+    top, right = centre.by(y=-radius), centre.by(radius)
+    bottom, left = centre.by(y=radius), centre.by(-radius)
+    gap, inward, beside = side / 2 + 8, 20, side / 2 + 18
+    return document(
+        552,
+        "Attend, infer, repeat",
+        "A ring of four. Repeat: is there one more object? If not, stop. Attend: move a window to"
+        " the object. Infer: read its code from the window. Draw the object and take it away from"
+        " the image. Then ask again.",
+        [
+            quarter(top.by(gap, inward), right.by(-inward, -gap), radius),
+            quarter(right.by(-inward, gap), bottom.by(gap, -inward), radius),
+            quarter(bottom.by(-gap, -inward), left.by(inward, gap), radius),
+            quarter(left.by(inward, -gap), top.by(-gap, inward), radius),
+            picture(top, side, pictures.attended[0]),
+            caption(top.by(beside, -42), "attend", "where is it?", "z_{where}"),
+            *inferred(right, side, pictures),
+            caption(right.by(beside - 14, -18), "infer", "what is it?", "z_{what}"),
+            picture(bottom, side, pictures.drawn[0]),
+            caption(bottom.by(beside, 22), "draw", "and take it away", "{y}"),
+            picture(left, side, pictures.left[1]),
+            caption(left.by(-beside, -18), "repeat?", "what is left?", "z_{pres}", "end"),
+            label(centre.by(-84, -76), "z_{pres} = 1: go on", "math", "start"),
+            label(centre.by(y=22), "steps {t} = 1, 2, 3, …", "math"),
+            *way_in_and_out(left, side, pictures),
+        ],
+    )
+
+
+def caption(at: Point, name: str, text: str, symbol: str, anchor: str = "start") -> str:
+    """Return a name over two lines that explain it."""
+    lines = ((0, name, "name"), (24, text, "note large"), (48, symbol, "math"))
+    return "".join(label(at.by(y=down), words, kind, anchor) for down, words, kind in lines)
+
+
+def inferred(centre: Point, side: float, pictures: Pictures) -> list[str]:
+    """Draw a window over its code, together as high as the other pictures."""
+    strip = 34
+    window = side - strip - 4
+    return [
+        picture(centre.by(y=-(strip + 4) / 2), window, pictures.windows[0]),
+        picture(centre.by(y=(side - strip) / 2), window, pictures.codes[0], height=strip),
+    ]
+
+
+def way_in_and_out(question: Point, side: float, pictures: Pictures) -> list[str]:
+    """Draw the image that enters at the question, and the exit from there."""
+    size, gate = 84, question.by(-side / 4)
+    image = Point(90, 74)
+    end = Point(gate.x, question.y + side / 2 + 84)
+    return [
+        picture(image, size, pictures.image),
+        label(image.by(y=size / 2 + 20), "image {x}", "note large"),
+        arrow(image.by(size / 2 + 6), Point(gate.x, image.y), gate.by(y=-side / 2 - 4), radius=30),
+        arrow(gate.by(y=side / 2 + 4), end),
+        label(end.by(y=24), "z_{pres} = 0: stop", "math"),
+    ]
+
+
+def quarter(start: Point, end: Point, radius: float) -> str:
+    """Return an arrow along a quarter of a circle, clockwise."""
+    path = f"M{start.x:g} {start.y:g}A{radius:g} {radius:g} 0 0 1 {end.x:g} {end.y:g}"
+    return f'<path class="line" d="{path}"/>'
+
+
+# The autoencoder
+
+
+class Columns:
+    """Distances from the left edge in the autoencoder's diagram."""
+
+    image, trunk, state, latents, objects, total, mean = 78, 160, 216, 380, 546, 610, 690
+
+
+LATENTS = 194, 84
+"""Width and height of a step's latents in the autoencoder's diagram."""
+
+
+def vae(pictures: Pictures) -> str:
+    """Draw inference network and generative model side by side, with the latents between."""
+    rows = [152 + 108 * t for t in range(STEPS)]
+    middle, bottom = rows[1], rows[-1] + 66
+    image, mean = Point(Columns.image, middle), Point(Columns.mean, middle)
+    half_width, half_height = LATENTS[0] / 2, LATENTS[1] / 2
+    parts = [
+        side_panel(14, 266, bottom, "inference network", "{q}({z} | {x}), read from left to right"),
+        side_panel(494, 746, bottom, "generative model", "{p}({x}, {z}), drawn from left to right"),
+        label(Point(Columns.latents, 38), "latents", "name"),
+        label(Point(Columns.latents, 60), "z_{t}, a row for each step", "note"),
+        picture(image, 104, pictures.image),
+        label(image.by(y=76), "image {x}", "note"),
+        picture(mean, 96, pictures.drawn[-1]),
+        label(mean.by(y=72), "mean of {x}", "note"),
+    ]
+    for x, name in ((-75, "z_{pres}"), (-18, "z_{where}"), (50, "z_{what}")):
+        parts.append(label(Point(Columns.latents + x, rows[0] - half_height - 12), name, "math"))
+    total = Point(Columns.total, middle)
+    for t, y in enumerate(rows):
+        state, latents = Point(Columns.state, y), Point(Columns.latents, y)
+        painted = Point(Columns.objects, y)
+        read = [Point(Columns.trunk, middle), Point(Columns.trunk, y), state.by(-30)]
+        add = [painted.by(34), Point(total.x, y), total.by(y=12 if y > middle else -12)]
+        parts += [
+            arrow(image.by(52), *(read if t != 1 else read[-1:])),
+            box(state, 60, 40, f"h_{{{t + 1}}}", "box"),
+            arrow(state.by(30), latents.by(-half_width)),
+            *latent_cells(latents, t, pictures),
+            arrow(latents.by(half_width), painted.by(-34)),
+            picture(painted, 68, pictures.objects[t], readable_color(t)),
+            arrow(*(add if t != 1 else [painted.by(34), total.by(-12)])),
+            label(painted.by(y=51), f"y_{{{t + 1}}}", "math"),
+        ]
+        if t + 1 < STEPS:
+            low, high = latents.by(y=half_height), latents.by(y=108 - half_height)
+            turn = (low.y + high.y) / 2
+            parts += [
+                arrow(state.by(-8, 20), state.by(-8, 88)),
+                arrow(low.by(-76), Point(low.x - 76, turn), Point(state.x + 12, turn),
+                      state.by(12, 88)),
+                arrow(low.by(76), high.by(76)),
+            ]  # fmt: skip
+    parts += [disc(total, 12, "+", "box"), arrow(total.by(12), mean.by(-48))]
+    goal = "learned together: E_{q} [ log {p}({x}, {z}) − log {q}({z} | {x}) ] as large as possible"
+    return document(
+        bottom + 56,
+        "AIR as a sequential variational autoencoder",
+        "On the left the inference network reads the image x in three steps with an LSTM, h; each"
+        " step gives latents z_pres, z_where and z_what, which the next step reads. On the right"
+        " the generative model draws an object y for each step's latents; their sum is the mean of"
+        " the image.",
+        [*parts, label(Point(WIDTH / 2, bottom + 32), goal, "note large")],
+    )
+
+
+def side_panel(left: float, right: float, bottom: float, name: str, text: str) -> str:
+    """Return a pale panel with a heading."""
+    middle = (left + right) / 2
+    rect = (
+        f'<rect class="group" x="{left}" y="14" width="{right - left}" height="{bottom - 14}"'
+        ' rx="10"/>'
+    )
+    return rect + label(Point(middle, 38), name, "name") + label(Point(middle, 60), text, "note")
+
+
+def latent_cells(centre: Point, t: int, pictures: Pictures) -> list[str]:
+    """Draw the latents of a step: present, where and what."""
+    color = readable_color(t)
+    x, y = centre.by(-LATENTS[0] / 2, -LATENTS[1] / 2)
+    return [
+        f'<rect x="{x:g}" y="{y:g}" width="{LATENTS[0]}" height="{LATENTS[1]}" rx="10"'
+        f' fill="{color}" fill-opacity="0.13"/>',
+        box(centre.by(-68), 32, 56, "1", "box", color),
+        picture(centre.by(-18), 56, pictures.poses[t], color),
+        picture(centre.by(50), 68, pictures.codes[t], color, height=56),
+    ]
+
+
+# The pictures
+
+
+def pictures_of(model: air.AIR, image: NDArray[np.uint8]) -> Pictures:
+    """Read an image, (height, width), and return what the diagrams show of that."""
+    steps = read_steps(model, image)[1]
+    blank = np.zeros_like(steps[0].drawn)
+    before = [blank, *(step.drawn for step in steps)]
+    limit = max(float(np.abs(step.z_what).max()) for step in steps)
+    return Pictures(
+        image=embed(grey(steps[0].seen)),
+        left=[embed(grey(step.seen)) for step in steps],
+        attended=[embed(boxed(step.seen, step)) for step in steps],
+        glimpses=[embed(grey(step.seen).crop(around(step.glimpse))) for step in steps],
+        windows=[embed(grey(step.window)) for step in steps],
+        codes=[embed(bars(step.z_what / limit, readable_color(step.t))) for step in steps],
+        poses=[embed(boxed(blank, step)) for step in steps],
+        objects=[embed(grey(step.drawn - b)) for step, b in zip(steps, before, strict=False)],
+        drawn=[embed(grey(step.drawn)) for step in steps],
+    )
+
+
+def around(pixels: NDArray[np.floating]) -> tuple[int, int, int, int]:
+    """Return a box (4,) in whole pixels."""
+    x0, y0, x1, y1 = (round(edge) for edge in pixels.tolist())
+    return x0, y0, x1, y1
+
+
+def grey(picture: NDArray[np.floating]) -> Image.Image:
+    """Return intensities (1, height, width) as a picture."""
+    return Image.fromarray(np.round(255 * picture[0].clip(0, 1)).astype(np.uint8))
+
+
+def boxed(picture: NDArray[np.floating], step: Step) -> Image.Image:
+    """Return intensities (1, height, width), enlarged, with the box of a step."""
+    small = grey(picture)
+    shown = small.resize((ZOOM * small.width, ZOOM * small.height), Image.Resampling.NEAREST)
+    shown = shown.convert("RGB")
+    window, color = around(ZOOM * step.box), readable_color(step.t)
+    ImageDraw.Draw(shown).rectangle(window, outline=color, width=ZOOM)
+    return shown.quantize(32)
+
+
+def bars(code: NDArray[np.floating], color: str, height: int = 41, step: int = 3) -> Image.Image:
+    """Return a code (what_dim,), within [-1, 1], as bars."""
+    shown = Image.new("RGB", (step * len(code), height), "white")
+    draw, middle = ImageDraw.Draw(shown), height // 2
+    draw.line((0, middle, shown.width, middle), fill="#c5cbd3")
+    for i, value in enumerate(code.tolist()):
+        low, high = sorted((middle, middle - round(value * middle)))
+        draw.rectangle((step * i, low, step * i + step - 1, high), fill=color)
+    return shown.quantize(8)
+
+
+def embed(shown: Image.Image) -> str:
+    """Return a picture as a data URI."""
+    buffer = io.BytesIO()
+    shown.save(buffer, format="png", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+DIAGRAMS: dict[str, Callable[[Pictures], str]] = {"guide": guide, "loop": loop, "vae": vae}
+
+
+def main() -> None:
+    """Write the files."""
+    data = air.load_dataset("digits", split="test", max_count=STEPS)
+    pictures = pictures_of(air.AIR.load("digits"), data.images[SCENE])
+    for name, draw in DIAGRAMS.items():
+        (IMAGES / f"{name}.svg").write_text(draw(pictures), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
