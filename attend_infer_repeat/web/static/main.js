@@ -1,0 +1,485 @@
+/** The page: its parts, and what passes between them. */
+import * as api from './api.js';
+import { createDraw, isBlank, toPixels } from './draw.js';
+import { announce, byId, el, loaded, notice, objects as someObjects, probability } from './dom.js';
+import { createEdit } from './edit.js';
+import { createKeep } from './keep.js';
+import { createSample } from './sample.js';
+import { createSliders } from './sliders.js';
+import { createWatch } from './watch.js';
+import { matched, windowBox } from './geometry.js';
+import { Layers } from './layers.js';
+import { receivePictures, toDataUri } from './picture.js';
+import { checkedObjects, isComplete, readRecord, SceneError } from './record.js';
+import * as states from './scene.js';
+import { fromFragment } from './share.js';
+import { showBars } from './charts.js';
+import { showBoxes } from './overlay.js';
+
+/**
+ * @typedef {import('./scene.js').Drawing} Drawing
+ * @typedef {import('./scene.js').SceneObject} SceneObject
+ */
+
+const QUIET = 700; // milliseconds after which keys begin a new step of undo, and are told
+
+start();
+
+async function start() {
+  setUpHelp();
+  let gone = false;
+  api.onPresence((there) => {
+    gone = !there;
+    if (there) notice.hide();
+    else notice.show('The server does not answer. Is air serve still running? Trying again.', { lasting: true });
+  });
+  byId('notice').querySelector('button').addEventListener('click', notice.hide);
+  const model = await modelWhenThere();
+  const page = new Page(model);
+  api.onPresence((there) => {
+    if (there && gone === false) page.comeBack();
+  });
+  await page.begin();
+  document.documentElement.dataset.ready = 'yes';
+}
+
+/** The page may be there before the server: from a cache, or while it starts again. */
+async function modelWhenThere() {
+  for (;;) {
+    try {
+      return await api.getModel();
+    } catch (error) {
+      if (!(error instanceof api.Gone)) notice.show(error.message, { lasting: true });
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+    }
+  }
+}
+
+class Page {
+  constructor(model) {
+    this.model = model;
+    this.selected = null;
+    this.reread = null;
+    /** What the model said of a drawing. @type {WeakMap<Drawing, any>} */
+    this.answers = new WeakMap();
+    this.times = [];
+    this.inferring = new api.Newest((body) => this.timed(body));
+    this.rendering = new api.Newest(api.render);
+    this.sizeStages();
+    this.layers = new Layers(byId('scene'), model.canvas);
+    this.draw = createDraw(model, (d, stroke) => this.onDrawing(d, stroke), () => this.onStrokeEnd());
+    const drawing = this.draw.read();
+    this.history = states.begin({ drawing, objects: [], record: null, pending: true });
+    this.edit = createEdit(model, this.layers, {
+      change: (objects, key, words) => this.onEdit(objects, key, words),
+      seal: () => this.seal(),
+      select: (step) => this.select(step),
+    });
+    this.sliders = createSliders(
+      model,
+      (change, key) => this.onSlide(change, key),
+      () => this.seal(),
+    );
+    this.watch = createWatch(model);
+    this.sample = createSample(
+      model,
+      (scene, posterior) => this.onPick(scene, posterior),
+      (body) => this.calmly(() => api.sample(body)),
+      () => this.asBody(this.present.drawing),
+    );
+    createKeep(
+      model,
+      () => this.present,
+      (objects) => this.calmly(() => api.render(objects)),
+      (file) => this.onSceneFile(file),
+    );
+    receivePictures((file) => this.onPicture(file), (file) => this.onSceneFile(file));
+    this.setUpButtons();
+    this.showModel();
+  }
+
+  get present() {
+    return this.history.present;
+  }
+
+  // Beginning
+
+  async begin() {
+    addEventListener('hashchange', () => this.openLink());
+    if (await this.openLink()) return;
+    const [example] = this.model.examples;
+    if (example) await this.onExample(example);
+    else await this.read(this.present.drawing);
+    this.history = states.begin(this.present); // there is nothing before it
+    this.refresh();
+  }
+
+  sizeStages() {
+    const { width, height } = this.model.canvas;
+    document.documentElement.style.setProperty('--ratio', `${width} / ${height}`);
+  }
+
+  showModel() {
+    const { name, canvas, max_objects, examples } = this.model;
+    byId('model-line').textContent =
+      `${name}: ${canvas.width} × ${canvas.height} pixels, up to ${someObjects(max_objects)}`;
+    byId('examples').replaceChildren(
+      ...examples.map((example) => {
+        const image = el('img', { src: example.image, alt: '' });
+        const attributes = { type: 'button', class: 'example', 'aria-label': example.name };
+        const button = el('button', attributes, image);
+        button.addEventListener('click', () => this.onExample(example));
+        return button;
+      }),
+    );
+  }
+
+  setUpButtons() {
+    byId('undo').addEventListener('click', () => this.travel(states.undo));
+    byId('redo').addEventListener('click', () => this.travel(states.redo));
+    byId('again').addEventListener('click', () => this.inferAgain());
+    document.addEventListener('keydown', (event) => {
+      const key = event.key.toLowerCase();
+      if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
+      if (key === 'z') this.travel(event.shiftKey ? states.redo : states.undo);
+      else if (key === 'y') this.travel(states.redo);
+      else return;
+      event.preventDefault();
+    });
+  }
+
+  // What is drawn
+
+  /** While one draws, and at the end of a stroke. */
+  onDrawing(drawing, stroke) {
+    this.reread = null;
+    const { objects } = this.present;
+    this.commit({ drawing, objects, record: null, pending: true }, stroke);
+    this.read(drawing, { quietly: true });
+  }
+
+  async onStrokeEnd() {
+    this.seal();
+    const { drawing } = this.present;
+    await this.settled(drawing);
+    if (this.present.drawing === drawing) this.tellAnswer();
+  }
+
+  /** The answer to a drawing, when it is there; the queue asks for it in its turn. */
+  async settled(drawing) {
+    if (!this.answers.has(drawing)) await this.read(drawing, { quietly: true });
+    else this.showAnswer(drawing);
+  }
+
+  async onExample({ image }) {
+    this.reread = null;
+    const drawing = this.draw.fromImage(await loaded(image));
+    this.commit({ drawing, objects: this.present.objects, record: null, pending: true });
+    await this.read(drawing);
+  }
+
+  async onPicture(file) {
+    const limit = this.model.limits.max_upload_bytes;
+    const image = await this.calmly(() => toDataUri(file, limit));
+    if (!image) return;
+    const answer = await this.ask({ image, name: file.name.slice(0, 255) || 'picture' });
+    if (!answer) return;
+    this.reread = null;
+    const drawing = this.draw.fromImage(await loaded(answer.canvas));
+    this.answers.set(drawing, answer);
+    this.commit({ drawing, objects: [], record: null, pending: true });
+    this.showAnswer(drawing);
+    this.tellAnswer();
+  }
+
+  asBody(drawing) {
+    // What is drawn is bright on black, whatever its border looks like.
+    return { pixels: toPixels(drawing, this.model), invert: 'no' };
+  }
+
+  /** Ask what is in a drawing, and show it unless the page has gone on since. */
+  async read(drawing, { quietly = false } = {}) {
+    const answer = await this.ask({ ...this.asBody(drawing), name: 'drawing' });
+    if (!answer) return;
+    this.answers.set(drawing, answer);
+    this.showAnswer(drawing);
+    if (!quietly && this.present.drawing === drawing) this.tellAnswer();
+  }
+
+  /** Infer, at most one at a time; null if a newer drawing took its place or something failed. */
+  async ask(body) {
+    return this.calmly(() => this.inferring.submit(body));
+  }
+
+  /** Infer, and show how long it took: the median of the last answers, to be read in peace. */
+  async timed(body) {
+    const began = performance.now();
+    const answer = await api.infer(body);
+    this.times = [...this.times, performance.now() - began].slice(-15);
+    const middle = [...this.times].sort((a, b) => a - b)[this.times.length >> 1];
+    byId('latency').textContent = middle.toFixed(0);
+    return answer;
+  }
+
+  // What the model says
+
+  /** Show the answer to the present drawing, or to one that the same stroke has passed. */
+  showAnswer(drawing) {
+    const { present } = this;
+    const isPresent = present.drawing === drawing;
+    if (!isPresent && !present.pending) return;
+    const answer = this.answers.get(drawing);
+    this.showReading(answer);
+    if (!present.pending) return; // an edited scene stays what it is
+    const { objects } = answer.scene;
+    this.history = states.amend(this.history, {
+      objects: checkedObjects(objects, this.model),
+      record: answer.scene,
+      pending: !isPresent,
+    });
+    this.refresh(answer);
+  }
+
+  showReading(answer) {
+    const { count, count_probs: probs } = answer.scene;
+    byId('verdict-count').textContent = someObjects(count);
+    byId('verdict-probability').textContent = `probability ${probability(probs[count])}`;
+    showBars(
+      byId('counts'),
+      probs.map((value, n) => ({
+        label: String(n),
+        value,
+        mark: this.model.prior[n],
+        strong: n === count,
+      })),
+    );
+    showBars(byId('presences'), presences(probs, answer.steps));
+    const found = answer.steps.filter((s) => s.present);
+    const marks = found.map(({ step, box }) => ({ step, box, label: String(step) }));
+    showBoxes(byId('draw-boxes'), marks, this.model.canvas);
+    this.watch.show(answer);
+  }
+
+  tellAnswer() {
+    const answer = this.answers.get(this.present.drawing);
+    if (!answer) return;
+    const { count, count_probs: probs } = answer.scene;
+    announce(`${someObjects(count)}, probability ${probability(probs[count])}`);
+  }
+
+  // What is edited
+
+  onEdit(objects, key, words) {
+    const { drawing } = this.present;
+    this.reread = null;
+    this.commit({ drawing, objects, record: null, pending: false }, key);
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => {
+      this.seal();
+      announce(words);
+    }, QUIET);
+  }
+
+  onSlide(change, key) {
+    const objects = states.changed(this.present.objects, this.selected, change);
+    this.onEdit(objects, key, `Object ${this.selected} is changed.`);
+  }
+
+  select(step) {
+    if (step === this.selected) return;
+    this.selected = step;
+    this.seal();
+    this.refresh();
+  }
+
+  seal() {
+    this.history = states.seal(this.history);
+  }
+
+  commit(moment, key = null) {
+    const isNewDrawing = moment.drawing !== this.present.drawing;
+    this.history = states.commit(this.history, moment, key);
+    if (isNewDrawing) this.sample.forget();
+    this.refresh();
+  }
+
+  /** Undo or redo. */
+  travel(way) {
+    const before = this.present;
+    this.history = way(this.history);
+    const { present } = this;
+    if (present === before) return;
+    this.reread = null;
+    if (present.drawing !== before.drawing) {
+      this.inferring.clear();
+      this.draw.show(present.drawing);
+      this.sample.forget();
+    }
+    this.refresh();
+    this.settled(present.drawing);
+    announce(`${way === states.undo ? 'Undone' : 'Done again'}: ${someObjects(present.objects.length)}`);
+  }
+
+  /** Make the scene's picture what is read, and see whether the model finds the scene in it. */
+  async inferAgain() {
+    const { objects, record } = this.present;
+    const drawn = await this.calmly(() => api.render(objects));
+    if (!drawn) return;
+    const drawing = this.draw.fromImage(await loaded(drawn.image));
+    this.commit({ drawing, objects, record, pending: false });
+    await this.read(drawing);
+    this.compare(drawing);
+  }
+
+  compare(drawing) {
+    const answer = this.answers.get(drawing);
+    if (!answer || this.present.drawing !== drawing) return;
+    const { canvas } = this.model;
+    const found = answer.steps.filter((s) => s.present);
+    const boxes = this.present.objects.map((o) => windowBox(o.z_where, canvas));
+    const overlaps = matched(boxes, found.map(({ z_where }) => windowBox(z_where, canvas)));
+    this.reread = { found, overlaps };
+    this.refresh();
+    announce(byId('reread').textContent);
+  }
+
+  // Scenes from elsewhere
+
+  /** A sampled scene. One from the prior comes with its own picture. */
+  onPick({ objects }, posterior) {
+    const scene = checkedObjects(objects, this.model);
+    if (!posterior) return this.openScene(scene, null);
+    this.onEdit(scene, null, `${someObjects(scene.length)}, to be edited`);
+    return undefined;
+  }
+
+  async openScene(objects, record) {
+    this.commit({ drawing: this.present.drawing, objects, record, pending: false });
+    const drawn = await this.calmly(() => api.render(objects));
+    if (!drawn) return;
+    const drawing = this.draw.fromImage(await loaded(drawn.image));
+    this.history = states.amend(this.history, { drawing });
+    this.sample.forget();
+    await this.read(drawing);
+    this.compare(drawing);
+  }
+
+  async onSceneFile(file) {
+    await this.calmly(async () => {
+      const { record, objects } = readRecord(await file.text(), this.model);
+      await this.openScene(objects, isComplete(record) ? record : null);
+    });
+  }
+
+  /** @returns {Promise<boolean>} whether there was a scene in the link */
+  async openLink() {
+    let objects = null;
+    await this.calmly(async () => {
+      objects = fromFragment(location.hash, this.model);
+    });
+    if (objects) await this.openScene(objects, null);
+    return objects !== null;
+  }
+
+  // Showing
+
+  /** @param {any} [answer] to a drawing that is still being drawn */
+  refresh(answer) {
+    const { objects, pending, drawing } = this.present;
+    if (!objects.some((o) => o.step === this.selected)) this.selected = null;
+    byId('undo').disabled = this.history.past.length === 0;
+    byId('redo').disabled = this.history.future.length === 0;
+    byId('again').disabled = pending;
+    byId('draw-hint').hidden = !isBlank(drawing);
+    this.edit.show(objects, this.selected);
+    this.sliders.show(objects.find((o) => o.step === this.selected) ?? null);
+    this.showReread();
+    // While a picture is being drawn, the answer's own drawing of the scene is shown: one request
+    // at a time. When it is done, the objects are drawn one by one, to be taken hold of.
+    if (pending) this.preview(answer);
+    else this.drawObjects(objects);
+  }
+
+  async preview(answer) {
+    if (!answer) return;
+    const image = await loaded(answer.reconstruction);
+    if (this.present.pending) this.layers.show(image);
+  }
+
+  async drawObjects(objects) {
+    this.layers.draw(objects);
+    if (objects.every((o) => this.layers.exact.has(o))) return;
+    const drawn = await this.calmly(() => this.rendering.submit(objects));
+    if (!drawn) return;
+    const images = await Promise.all(drawn.objects.map(loaded));
+    this.layers.learn(objects, images, drawn.boxes);
+    if (this.present.pending) return;
+    this.layers.draw(this.present.objects);
+    this.edit.arrange();
+  }
+
+  showReread() {
+    const { reread } = this;
+    const line = byId('reread');
+    const marks = (reread?.found ?? []).map(({ step, box }) => ({ step, box, dashed: true }));
+    showBoxes(byId('reread-boxes'), marks, this.model.canvas);
+    line.textContent = reread ? verdict(reread) : '';
+  }
+
+  // When something fails
+
+  /** Do something with the server; what it refuses is said in a calm line, and gives null. */
+  async calmly(action) {
+    try {
+      return await action();
+    } catch (error) {
+      if (error instanceof api.Gone) return null; // said for as long as it lasts
+      const known = error instanceof api.Refused || error instanceof SceneError;
+      notice.show(known ? error.message : 'Something went wrong in this page. Reload it to go on.');
+      if (!known) console.error(error);
+      return null;
+    }
+  }
+
+  /** The server is there again: ask what it could not be asked. */
+  comeBack() {
+    announce('The server is back.');
+    if (!this.answers.has(this.present.drawing)) this.read(this.present.drawing);
+    else this.refresh();
+  }
+}
+
+/** q(z_pres_t = 1 | x) = q(n >= t | x), as air.presence_scores. */
+function presences(probs, steps) {
+  const bars = probs.slice(1).map((_, i) => ({
+    label: `step ${i + 1}`,
+    value: Math.min(probs.slice(i + 1).reduce((sum, p) => sum + p, 0), 1),
+    step: i + 1,
+  }));
+  // The guide's own numbers where it went: sums of rounded ones are a little off.
+  for (const { step, presence } of steps) bars[step - 1].value = presence;
+  return bars;
+}
+
+function verdict({ found, overlaps }) {
+  const [made, read] = [overlaps.length, found.length];
+  const counts =
+    made === read ? `It finds ${made === 1 ? 'the' : 'all'} ${someObjects(made)} again`
+      : `It finds ${someObjects(read)} where there are ${made}`;
+  if (!made) return made === read ? 'It finds nothing, as it should.' : `${counts}.`;
+  const shares = overlaps.map((iou) => `${Math.round(100 * iou)}%`).join(', ');
+  return `${counts}; boxes overlap by ${shares}.`;
+}
+
+function setUpHelp() {
+  const dialog = byId('help');
+  byId('help-open').addEventListener('click', () => dialog.showModal());
+  byId('help-close').addEventListener('click', () => dialog.close());
+  dialog.addEventListener('click', (event) => {
+    if (event.target === dialog) dialog.close(); // the backdrop
+  });
+  document.addEventListener('keydown', (event) => {
+    if (event.key !== '?' || dialog.open || event.target.matches('input[type=text], textarea')) return;
+    dialog.showModal();
+  });
+}
