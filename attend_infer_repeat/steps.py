@@ -47,7 +47,6 @@ def read_steps(air: AIR, image: NDArray[np.generic] | Tensor) -> tuple[Scenes, l
         unless all T are present.
     Raises: ShapeError if the image does not fit the model.
     """
-    checked = as_images(image[None], air.config)
     images = intensity(as_images(image[None], air.config).to(air.device))
     scenes, path = walk(air, images)
     return scenes, steps_of(air, images, path, scenes, 0)

@@ -25,7 +25,7 @@ from ..checkpoints import shipped
 from ..errors import AirError
 from ..records import rounded
 from ..streaming import framing_of
-from . import explain
+from . import docs, explain
 from .exhibits import Exhibits, make_exhibits
 from .explain import Reading
 from .guards import LOOPBACK, Guards
@@ -73,6 +73,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 T = TypeVar("T")
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 def make_app(air: AIR, model: str | PathLike[str], host: str = LOOPBACK[0]) -> FastAPI:
@@ -82,7 +83,9 @@ def make_app(air: AIR, model: str | PathLike[str], host: str = LOOPBACK[0]) -> F
         air: the model, on the device where it is to compute.
         model: what it was loaded from: a name of shipped weights, or a path.
         host: the address that the server will listen on.
+    Raises: CheckpointError if the model's answers are not finite numbers.
     """
+    explain.check(air)
     service = Service(air, str(model))
 
     @asynccontextmanager
@@ -101,6 +104,7 @@ def make_app(air: AIR, model: str | PathLike[str], host: str = LOOPBACK[0]) -> F
     )
     app.add_middleware(Guards, host=host)
     _add_interface(app, service)
+    docs.add_to(app)
     _add_page(app)
     _add_refusals(app)
     return app
@@ -211,7 +215,7 @@ def _add_interface(app: FastAPI, service: Service) -> None:
     async def model() -> ModelAnswer:
         return await service.describe()
 
-    def post(path: str, summary: str, answer: type[BaseModel]) -> Callable[[T], T]:
+    def post(path: str, summary: str, answer: type[BaseModel]) -> Callable[[Endpoint], Endpoint]:
         return app.post(path, summary=summary, response_model=answer, responses=REFUSALS)
 
     @post("/api/infer", "Count, locate and describe the objects in a picture", InferAnswer)

@@ -7,6 +7,7 @@ any network, else from its own prior. They are made in the background, once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..checkpoints import read_checkpoint
 from ..data import load_dataset
 from ..errors import AirError
 from ..records import rounded
+from ..streaming import BLOCK
 from .pictures import data_uri
 from .schemas import Component, Directions, Example
 
@@ -74,7 +76,7 @@ def _generated(air: AIR, model: str) -> Scenes | None:
     except AirError:
         return None
     images = data.images if data.images.ndim == 4 else data.images[:, None]
-    if images.shape[1:] != (air.config.channels, height, width):
+    if data.counts is None or images.shape[1:] != (air.config.channels, height, width):
         return None
     return Scenes(images, data.counts, f"scenes of {name}")
 
@@ -82,28 +84,23 @@ def _generated(air: AIR, model: str) -> Scenes | None:
 def _from_prior(air: AIR, compute: Compute) -> Scenes:
     """Return scenes that the model draws, of 1 to T objects in equal shares."""
     steps, size = air.config.model_steps, largest_batch(air.config)
-    counts = [1 + i % steps for i in range(NUM_SCENES)]
-    parts = [
-        compute(
-            lambda start=start: (
-                air.sample(
-                    len(counts[start : start + size]),
-                    counts=counts[start : start + size],
-                    seed=start,
-                ).reconstruction
-            )
-        )
-        for start in range(0, NUM_SCENES, size)
-    ]
+    counts = np.arange(NUM_SCENES) % steps + 1
+
+    def draw(start: int) -> NDArray[np.floating]:
+        part = counts[start : start + size].tolist()
+        images: NDArray[np.floating] = air.sample(len(part), counts=part, seed=start).reconstruction
+        return images
+
+    parts = [compute(partial(draw, start)) for start in range(0, NUM_SCENES, size)]
     images = np.rint(255 * np.concatenate(parts).clip(0, 1)).astype(np.uint8)
-    return Scenes(images, np.array(counts), "scenes drawn from the prior")
+    return Scenes(images, counts, "scenes drawn from the prior")
 
 
 def _codes(air: AIR, scenes: Scenes, compute: Compute) -> NDArray[np.floating]:
     """Return z_what, (n, what_dim), of the objects that the model finds."""
-    size = min(largest_batch(air.config), 64)
+    size = min(largest_batch(air.config), BLOCK)
     found = [
-        compute(lambda start=start: air.infer(scenes.images[start : start + size]))
+        compute(partial(air.infer, scenes.images[start : start + size]))
         for start in range(0, len(scenes.images), size)
     ]
     z_what = np.concatenate([part.z_what for part in found])  # (N, T, what_dim)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..air import AIR, Scenes, largest_batch, reproducible
-from ..errors import ShapeError
+from ..errors import CheckpointError, ShapeError
 from ..guide import Path
 from ..importance import (
     effective_sample_size,
@@ -59,6 +59,14 @@ def read_block(air: AIR, canvases: Sequence[NDArray[np.uint8]]) -> Reading:
     block[: len(canvases)] = canvases
     images = intensity(torch.from_numpy(block).to(air.device))
     return Reading(images, *walk(air, images))
+
+
+def check(air: AIR) -> None:
+    """Refuse a model that does not answer in numbers: CheckpointError."""
+    black = np.zeros((air.config.channels, *air.config.canvas_size), np.uint8)
+    scenes = read_block(air, [black]).scenes
+    if not all(np.isfinite(values).all() for values in (scenes.z_where, scenes.z_what)):
+        raise CheckpointError("the model's answers are not finite numbers; train it again.")
 
 
 # One picture, read

@@ -103,7 +103,7 @@ class Guards:
                 raise Refused(415, "the body must be JSON; send Content-Type: application/json.")
         try:
             return await asyncio.wait_for(_read_body(headers, receive), PATIENCE)
-        except asyncio.TimeoutError as error:  # noqa: UP041 - not TimeoutError in Python 3.10
+        except asyncio.TimeoutError as error:  # Python 3.10's own
             raise Refused(
                 408, f"the body took more than {PATIENCE:.0f} s to arrive; send it again."
             ) from error
