@@ -142,7 +142,16 @@ class AIR(nn.Module):
         Returns: the fields of ``Scenes``, in their order, on the model's device.
         """
         images = intensity(images.to(self.device))
-        path = self.guide.path(images, sample)
+        return self.scenes_along(images, self.guide.path(images, sample), sample)
+
+    def scenes_along(self, images: Tensor, path: Path, sample: bool = False) -> tuple[Tensor, ...]:
+        """Return the fields of ``Scenes``, in their order, for a walk of the guide over images.
+
+        Args:
+            images: (batch, channels, height, width), intensity.
+            path: the walk over them.
+            sample: draw the counts instead of taking the most probable ones.
+        """
         count_probs = count_log_prob(path.z_pres_logits).exp()
         if sample:
             counts = torch.multinomial(count_probs, 1)[:, 0]
@@ -197,10 +206,7 @@ class AIR(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Return the fields of ``Scenes`` for given counts, in their order."""
         z_pres = torch.arange(self.config.model_steps, device=counts.device) < counts[:, None]
-        boxes = window_boxes(z_where, self.config.canvas_size)
-        if self.config.boxes == "ink":
-            ink = ink_boxes(self.model.draw(z_where, z_what))
-            boxes = torch.where(ink.isnan(), boxes, ink)
+        boxes = self.object_boxes(z_where, z_what)
         return (
             counts,
             count_probs.float(),
@@ -210,6 +216,19 @@ class AIR(nn.Module):
             z_what.float(),
             drawn.float(),
         )
+
+    def object_boxes(self, z_where: Tensor, z_what: Tensor) -> Tensor:
+        """Return the boxes of objects, (..., 4), canvas pixels, as ``ModelConfig.boxes`` has them.
+
+        Args:
+            z_where: (..., 3).
+            z_what: (..., what_dim).
+        """
+        boxes = window_boxes(z_where, self.config.canvas_size)
+        if self.config.boxes == "window":
+            return boxes
+        ink = ink_boxes(self.model.draw(z_where, z_what))
+        return torch.where(ink.isnan(), boxes, ink)
 
 
 def largest_batch(config: ModelConfig) -> int:

@@ -115,7 +115,7 @@ class Evaluate:
         from .evaluation import evaluate
 
         _require_at_least(0, importance_samples=self.importance_samples)
-        air = _load(self.model, self.device)
+        air = load_model(self.model, self.device)
         given = {} if self.max_count is None else {"max_count": self.max_count}
         data = _load_data(self.model, air, self.data, self.split, **given)
         evaluation = evaluate(air, data, importance_samples=self.importance_samples)
@@ -157,7 +157,7 @@ class Codes:
         if self.split == "train":
             raise ConfigError("split: the probes are fitted on train; take validation or test.")
         _require_at_least(1, num_images=self.num_images)
-        air = _load(self.model, self.device)
+        air = load_model(self.model, self.device)
         test = _load_data(self.model, air, self.data, self.split)
         data = hold_out(_load_data(self.model, air, self.data, "train"))[0][: self.num_images]
         evaluation = evaluate_codes(air, data, test=test)
@@ -232,7 +232,7 @@ class Infer:
         _require_at_least(1, batch_size=self.batch_size)
         if self.out is None and (self.resume or self.reconstructions or self.codes):
             raise ConfigError("resume, reconstructions, codes: need a folder; add --out.")
-        run_inference(_load(self.model, self.device), self)
+        run_inference(load_model(self.model, self.device), self)
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ class Sample:
         _require_at_least(1, num_scenes=self.num_scenes)
         if self.out.suffix.lower() != ".png":
             raise ConfigError(f"out: expected a file that ends in .png, got {self.out}.")
-        air = _load(self.model, self.device)
+        air = load_model(self.model, self.device)
         figure = samples_figure(air, self.num_scenes, self.seed, self.from_prior)
         self.out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(self.out, dpi=120)
@@ -339,6 +339,38 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Serve:
+    """Open a page on which to draw, and to watch, edit and sample scenes; it works offline.
+
+    Draw or drop a picture: the model answers as you draw, and shows how it came to its answer. The
+    page's JSON interface is described at /api/docs. Ctrl-C ends it.
+
+    Examples:
+      air serve                              multi-mnist, at http://127.0.0.1:8000
+      air serve runs/mine --open             your own model, in your browser at once
+      air serve digits --port 0              any port that is free
+      air serve --host 0.0.0.0               for everyone who reaches this machine
+    """
+
+    model: Positional[Annotated[str, arg(metavar="[MODEL]")]] = "multi-mnist"
+    """A run's folder, a checkpoint's, or the name of shipped weights."""
+    host: str = "127.0.0.1"
+    """Address to listen on; others than the default let other machines in."""
+    port: int = 8000
+    """Port to listen on; 0 takes any that is free."""
+    open: bool = False
+    """Open the page in the browser."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from .web.serve import serve
+
+        serve(self)
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """Measure how fast this machine trains and infers; the scripts come with a checkout.
 
@@ -384,6 +416,7 @@ COMMANDS: dict[str, type] = {
     "sample": Sample,
     "plot": Plot,
     "report": Report,
+    "serve": Serve,
     "benchmark": Benchmark,
 }
 
@@ -556,7 +589,8 @@ def _require_at_least(least: int, **options: int) -> None:
             raise ConfigError(f"{name}: expected at least {least}, got {value}.")
 
 
-def _load(path: str | Path, device: str) -> AIR:
+def load_model(path: str | Path, device: str) -> AIR:
+    """Load a model onto a device, in a process that is set up to compute quickly."""
     from .air import AIR
     from .devices import find_device, tune_process
 

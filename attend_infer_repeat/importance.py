@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from .air import AIR
 from .errors import ShapeError
+from .guide import Path
 
 
 def importance_log_weights(
@@ -76,9 +77,14 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
 
 
 def _log_weights_of_one_walk(air: AIR, images: Tensor, noise: Tensor | None) -> Tensor:
-    model, path = air.model, air.guide.path(images, noise=noise)
+    return walk_log_weights(air, air.guide.path(images, noise=noise))
+
+
+def walk_log_weights(air: AIR, path: Path) -> Tensor:
+    """Weigh a walk over images, drawn from q(z | x), for every count: log w_n, (batch, T + 1)."""
+    model = air.model
     where = model.z_where_dist().log_prob(path.z_where) - path.z_where_dist.log_prob(path.z_where)
     what = model.z_what_dist().log_prob(path.z_what) - path.z_what_dist.log_prob(path.z_what)
     log_ratio = (where.sum(dim=-1) + what.sum(dim=-1)).cumsum(dim=-1)
-    log_prior = model.count_prior.log_prob().to(images.dtype)
+    log_prior = model.count_prior.log_prob().to(path.log_likelihood)
     return log_prior + path.log_likelihood + F.pad(log_ratio, (1, 0))

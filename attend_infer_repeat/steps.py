@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .air import AIR, Scenes, presence_scores
+from .air import AIR, Scenes, presence_scores, reproducible
 from .arrays import as_images
 from .guide import GLIMPSE, Path
 from .model import intensity
@@ -47,34 +47,64 @@ def read_steps(air: AIR, image: NDArray[np.generic] | Tensor) -> tuple[Scenes, l
         unless all T are present.
     Raises: ShapeError if the image does not fit the model.
     """
-    checked = as_images(image[None], air.config)
-    scenes = air.infer(checked).numpy()
-    images = intensity(checked.to(air.device))
-    path = air.guide.path(images, sample=False)
-    shown = range(min(int(scenes.counts[0]) + 1, air.config.model_steps))
-    return scenes, [_step(air, images, path, scenes, t) for t in shown]
+    images = intensity(as_images(image[None], air.config).to(air.device))
+    scenes, path = walk(air, images)
+    return scenes, steps_of(air, images, path, scenes, 0)
 
 
-def _step(air: AIR, images: Tensor, path: Path, scenes: Scenes, t: int) -> Step:
-    guide, canvas_size = air.guide, air.config.canvas_size
-    z_where, place = path.z_where[0, t], path.places[0, t]
-    size = (air.config.window_size,) * 2
-    window = None if guide.basic else image_to_object(z_where, images[0], size)
-    glimpse = window_boxes(place / GLIMPSE, canvas_size) if guide.residual else None
-    return Step(
-        t=t,
-        present=bool(scenes.z_pres[0, t]),
-        presence=float(presence_scores(scenes.count_probs)[0, t]),
-        seen=_array(path.residuals[t][0] if guide.residual else images[0]),
-        z_where=_array(z_where),
-        box=_array(window_boxes(z_where, canvas_size)),
-        glimpse=None if glimpse is None else _array(glimpse),
-        window=None if window is None else _array(window),
-        z_what=_array(path.z_what[0, t]),
-        redrawn=_array(air.model.decoder(path.z_what[0, t])),
-        left=_array(path.residuals[t + 1][0]),
-        drawn=_array(images[0] - path.residuals[t + 1][0]),
-    )
+@torch.no_grad()
+def walk(air: AIR, images: Tensor) -> tuple[Scenes, Path]:
+    """Read images, (batch, channels, height, width), as ``AIR.infer`` reads a batch of them.
+
+    Returns: the scenes, and the guide's walk that they are made of.
+    """
+    with reproducible(0):  # nothing is drawn; without validation
+        path = air.guide.path(images, sample=False)
+        scenes = air.scenes_along(images, path)
+    return Scenes(*(tensor.cpu() for tensor in scenes)).numpy(), path
+
+
+@torch.no_grad()
+def steps_of(air: AIR, images: Tensor, path: Path, scenes: Scenes, row: int) -> list[Step]:
+    """Return the steps that led to one of the scenes of ``walk``.
+
+    Args:
+        air: the model.
+        images: (batch, channels, height, width), intensity: those of the walk.
+        path, scenes: what ``walk`` returned.
+        row: the image's place in the batch.
+    Returns: as of ``read_steps``.
+    """
+    guide, canvas_size, size = air.guide, air.config.canvas_size, (air.config.window_size,) * 2
+    num = min(int(scenes.counts[row]) + 1, air.config.model_steps)
+    image, z_where, z_what = images[row], path.z_where[row, :num], path.z_what[row, :num]
+    boxes = _array(window_boxes(z_where, canvas_size))
+    redrawn = _array(air.model.decoder(z_what))
+    residuals = _array(torch.stack([residual[row] for residual in path.residuals[: num + 1]]))
+    presence = presence_scores(scenes.count_probs[row : row + 1])[0]
+    glimpses = windows = None
+    if guide.residual:
+        glimpses = _array(window_boxes(path.places[row, :num] / GLIMPSE, canvas_size))
+    if not guide.basic:
+        windows = _array(image_to_object(z_where, image.expand(num, -1, -1, -1), size))
+    x = _array(image)
+    return [
+        Step(
+            t=t,
+            present=bool(scenes.z_pres[row, t]),
+            presence=float(presence[t]),
+            seen=residuals[t] if guide.residual else x,
+            z_where=scenes.z_where[row, t],
+            box=boxes[t],
+            glimpse=None if glimpses is None else glimpses[t],
+            window=None if windows is None else windows[t],
+            z_what=scenes.z_what[row, t],
+            redrawn=redrawn[t],
+            left=residuals[t + 1],
+            drawn=x - residuals[t + 1],
+        )
+        for t in range(num)
+    ]
 
 
 def _array(tensor: Tensor) -> Array:

@@ -30,7 +30,9 @@ COLOURLESS = 12
 """The largest difference between channels, of 255, that JPEG leaves in a grey picture."""
 
 
-def read_picture(source: Path | IO[bytes], name: str | None = None) -> Image.Image:
+def read_picture(
+    source: Path | IO[bytes], name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
     """Read a picture: upright, its first frame, 8 bits a channel, without transparency.
 
     16 bits become 8; CMYK and palettes become colours, colours that are all grey become grey.
@@ -39,6 +41,7 @@ def read_picture(source: Path | IO[bytes], name: str | None = None) -> Image.Ima
     Args:
         source: a file's path, or the file itself, open.
         name: what to call it in errors; the path if not given.
+        max_pixels: the largest picture that is decoded.
     Returns: a Pillow image of mode ``L`` or ``RGB``.
     Raises: DataError, in one line, if it cannot be read, or is too large or too small.
     """
@@ -47,11 +50,11 @@ def read_picture(source: Path | IO[bytes], name: str | None = None) -> Image.Ima
     name = shown(source) if name is None else name
     try:
         with _open(source) as file, Image.open(file, formats=FORMATS) as picture:
-            _check_size(picture.size)
+            _check_size(picture.size, max_pixels)
             # Decoded here, where the file is still open.
             return _plain(ImageOps.exif_transpose(picture))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"{name}: more than {MAX_PIXELS:,} pixels; shrink or cut it.") from error
+        raise DataError(f"{name}: more than {max_pixels:,} pixels; shrink or cut it.") from error
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     except FileNotFoundError as error:
@@ -87,10 +90,10 @@ def _open(source: Path | IO[bytes]) -> IO[bytes]:
     return open(source, "rb")
 
 
-def _check_size(size: tuple[int, int]) -> None:
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
-    if width * height > MAX_PIXELS:
-        raise DataError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}; shrink or cut it.")
+    if width * height > max_pixels:
+        raise DataError(f"{width} x {height} pixels, more than {max_pixels:,}; shrink or cut it.")
     if min(size) < MIN_SIDE:
         raise DataError(f"{width} x {height} pixels, too small to show an object; remove it.")
 

@@ -1,0 +1,1 @@
+"""`air serve`: a page, and the JSON interface under it, that read, edit and draw scenes."""

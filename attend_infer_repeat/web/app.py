@@ -1,0 +1,289 @@
+"""The server: which address answers what."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from .. import __version__
+from ..air import AIR
+from ..checkpoints import shipped
+from ..errors import AirError
+from ..records import rounded
+from ..streaming import framing_of
+from . import docs, explain
+from .exhibits import Exhibits, make_exhibits
+from .explain import Reading
+from .guards import LOOPBACK, Guards
+from .pictures import Picture, data_uri, has_picture, read_sent
+from .schemas import (
+    Canvas,
+    InferAnswer,
+    InferRequest,
+    Limits,
+    ModelAnswer,
+    PosePrior,
+    Refusal,
+    RenderAnswer,
+    RenderRequest,
+    SampleAnswer,
+    SampleRequest,
+)
+from .worker import Worker
+
+logger = logging.getLogger(__name__)
+
+STATIC = Path(__file__).parent / "static"
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+}
+"""Of the page's files; others are not served."""
+
+READERS = 2
+"""Threads that decode pictures: a large one may hold up to half a gigabyte while it is read."""
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Refusal, "description": "Not JSON"},
+    403: {"model": Refusal, "description": "From another site"},
+    408: {"model": Refusal, "description": "Too slow"},
+    413: {"model": Refusal, "description": "Too large"},
+    415: {"model": Refusal, "description": "Not application/json"},
+    422: {"model": Refusal, "description": "Not what is expected"},
+    503: {"model": Refusal, "description": "Too many requests at once"},
+}
+
+T = TypeVar("T")
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+def make_app(air: AIR, model: str | PathLike[str], host: str = LOOPBACK[0]) -> FastAPI:
+    """Return the server of a model, as an ASGI application.
+
+    Args:
+        air: the model, on the device where it is to compute.
+        model: what it was loaded from: a name of shipped weights, or a path.
+        host: the address that the server will listen on.
+    Raises: CheckpointError if the model's answers are not finite numbers.
+    """
+    explain.check(air)
+    service = Service(air, str(model))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="Attend, Infer, Repeat",
+        version=__version__,
+        description="Count, locate and describe the objects in pictures; draw and sample scenes.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(Guards, host=host)
+    _add_interface(app, service)
+    docs.add_to(app)
+    _add_page(app)
+    _add_refusals(app)
+    return app
+
+
+class Service:
+    """What answers: a model, the thread that it computes in, and those that decode pictures."""
+
+    def __init__(self, air: AIR, model: str) -> None:
+        self.air, self.model = air, model
+        self.framing = framing_of(air)
+        self.worker = Worker(air)
+        self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._exhibits = _in_background(self._make_exhibits)
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        self.readers.shutdown(cancel_futures=True)
+        self.worker.close()
+
+    def _make_exhibits(self) -> Exhibits:
+        return make_exhibits(self.air, self.model, lambda work: self.worker.submit(work).result())
+
+    async def describe(self) -> ModelAnswer:
+        """Answer ``GET /api/model``."""
+        exhibits = await asyncio.shield(asyncio.wrap_future(self._exhibits))
+        config, model = self.air.config, self.air.model
+        height, width = config.canvas_size
+        return ModelAnswer(
+            name=self.model if self.model in shipped() else Path(self.model).resolve().name,
+            version=__version__,
+            canvas=Canvas(width=width, height=height),
+            channels=config.channels,
+            max_objects=config.model_steps,
+            window_size=config.window_size,
+            what_dim=config.encoder_latent_size,
+            guide=config.guide,
+            invert=config.invert,
+            prior=model.count_prior.log_prob().exp().tolist(),
+            z_where=PosePrior(
+                mean=rounded(model.z_where_loc.cpu().numpy()),
+                sd=rounded(model.z_where_scale.cpu().numpy()),
+            ),
+            limits=Limits(),
+            code=exhibits.code,
+            examples=exhibits.examples,
+        )
+
+    async def infer(self, ask: InferRequest) -> str:
+        """Answer ``POST /api/infer``, as JSON."""
+        began = time.perf_counter()
+        picture = await self._read_sent(ask)
+
+        def answer(reading: Reading, row: int) -> str:
+            wanted = ask.samples > 0
+            return InferAnswer(
+                scene=explain.scene_of(reading, row, ask.name, picture),
+                canvas=data_uri(picture.canvas),
+                reconstruction=data_uri(reading.scenes.reconstruction[row]),
+                steps=explain.steps_to(self.air, reading, row),
+                posterior=explain.posterior_of(self.air, picture.canvas, ask.samples, ask.seed)
+                if wanted
+                else None,
+                milliseconds=round(1e3 * (time.perf_counter() - began), 3),
+            ).model_dump_json()
+
+        return await self.worker.read(picture.canvas, answer)
+
+    async def render(self, ask: RenderRequest) -> str:
+        """Answer ``POST /api/render``, as JSON."""
+        return await self.worker.run(lambda: explain.render(self.air, ask).model_dump_json())
+
+    async def sample(self, ask: SampleRequest) -> str:
+        """Answer ``POST /api/sample``, as JSON."""
+        explain.check_count(self.air, ask)
+        if not has_picture(ask):
+            return await self.worker.run(
+                lambda: explain.sample_prior(self.air, ask).model_dump_json()
+            )
+        canvas = (await self._read_sent(ask)).canvas
+        return await self.worker.run(
+            lambda: explain.sample_posterior(self.air, canvas, ask).model_dump_json()
+        )
+
+    async def _read_sent(self, ask: InferRequest | SampleRequest) -> Picture:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.readers, read_sent, ask, self.framing)
+
+
+def _in_background(make: Callable[[], T]) -> Future[T]:
+    """Begin to make something in a thread that does not keep the process from ending."""
+    made: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            made.set_result(make())
+        except BaseException as error:
+            made.set_exception(error)
+
+    threading.Thread(target=run, name="exhibits", daemon=True).start()
+    return made
+
+
+def _add_interface(app: FastAPI, service: Service) -> None:
+    """Add what answers in JSON. It is written where it is made: the loop only hands it on."""
+
+    @app.get("/api/model", summary="What the model is", responses={403: REFUSALS[403]})
+    async def model() -> ModelAnswer:
+        return await service.describe()
+
+    def post(path: str, summary: str, answer: type[BaseModel]) -> Callable[[Endpoint], Endpoint]:
+        return app.post(path, summary=summary, response_model=answer, responses=REFUSALS)
+
+    @post("/api/infer", "Count, locate and describe the objects in a picture", InferAnswer)
+    async def infer(ask: InferRequest) -> Response:
+        return _json(await service.infer(ask))
+
+    @post("/api/render", "Draw a scene", RenderAnswer)
+    async def render(ask: RenderRequest) -> Response:
+        return _json(await service.render(ask))
+
+    @post("/api/sample", "Draw scenes from the prior, or explanations of a picture", SampleAnswer)
+    async def sample(ask: SampleRequest) -> Response:
+        return _json(await service.sample(ask))
+
+
+def _json(text: str) -> Response:
+    return Response(text, media_type="application/json")
+
+
+def _add_page(app: FastAPI) -> None:
+    """Add the page's files: those that are there now, and no others."""
+    files = {
+        path.relative_to(STATIC).as_posix(): path
+        for path in STATIC.rglob("*")
+        if path.suffix in MEDIA_TYPES
+    }
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return file("index.html")
+
+    @app.get("/static/{name:path}", include_in_schema=False)
+    async def static(name: str) -> Response:
+        return file(name)
+
+    def file(name: str) -> Response:
+        path = files.get(name)
+        if path is None:
+            raise HTTPException(404, "no such file; the page is at /.")
+        return FileResponse(path, media_type=MEDIA_TYPES[path.suffix])
+
+
+def _add_refusals(app: FastAPI) -> None:
+    """Answer every mistake with its reason, in one sentence."""
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return _refusal(400, f"the body is not JSON: {first['ctx']['error']}.")
+        place = ".".join(str(part) for part in first["loc"][1:] if _is_field(part))
+        return _refusal(422, f"{place or 'body'}: {first['msg'].lower()}.")
+
+    @app.exception_handler(AirError)
+    async def mistaken(request: Request, error: AirError) -> Response:
+        return _refusal(422, str(error))
+
+    @app.exception_handler(HTTPException)
+    async def failed(request: Request, error: HTTPException) -> Response:
+        return _refusal(error.status_code, str(error.detail), error.headers)
+
+
+def _is_field(part: int | str) -> bool:
+    """Tell a field or an index from the name of one of several types that were tried."""
+    return isinstance(part, int) or "[" not in part
+
+
+def _refusal(status: int, reason: str, headers: Any = None) -> Response:
+    # A name that was sent may hold half a character, which no answer can.
+    reason = reason.encode("utf-8", "replace").decode("utf-8")
+    return JSONResponse({"detail": reason[:500]}, status, headers)

@@ -1,0 +1,155 @@
+"""What the page shows before anyone has drawn: example scenes, and how the codes vary.
+
+Both come from scenes like those that the model knows, as far as the package can make them without
+any network, else from its own prior. They are made in the background, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..air import AIR, largest_batch
+from ..checkpoints import read_checkpoint
+from ..data import load_dataset
+from ..errors import AirError
+from ..records import rounded
+from ..streaming import BLOCK
+from .pictures import data_uri
+from .schemas import Component, Directions, Example
+
+NUM_SCENES = 1_000
+NUM_EXAMPLES = 8
+NUM_COMPONENTS = 6
+
+ALIKE = {"digits": "digits", "multi-mnist": "digits", "sprites": "sprites"}
+"""The generated set whose scenes are like those of a model's data. MNIST itself may not be here."""
+
+Compute = Callable[[Callable[[], Any]], Any]
+"""Runs something where the model may be used, and returns its result."""
+
+
+class Scenes(NamedTuple):
+    """Scenes to show."""
+
+    images: NDArray[np.generic]  # (N, channels, height, width), uint8 or intensity
+    counts: NDArray[np.integer]
+    source: str
+
+
+class Exhibits(NamedTuple):
+    """What is shown."""
+
+    code: Directions
+    examples: list[Example]
+
+
+def make_exhibits(air: AIR, model: str, compute: Compute) -> Exhibits:
+    """Make what the page shows of a model.
+
+    Args:
+        air: the model.
+        model: what it was loaded from.
+        compute: gets the work that uses the model, in small portions.
+    """
+    scenes = _generated(air, model) or _from_prior(air, compute)
+    codes = _codes(air, scenes, compute)
+    return Exhibits(directions(codes, scenes.source), _examples(scenes))
+
+
+def _generated(air: AIR, model: str) -> Scenes | None:
+    """Return test scenes of the set that is like the model's data, if there is one that fits."""
+    try:
+        config = read_checkpoint(model).train_config
+        name = None if config is None else ALIKE.get(config.data)
+        if name is None:
+            return None
+        height, width = air.config.canvas_size
+        options = {"canvas_size": height}
+        if name == "sprites":
+            options["channels"] = air.config.channels
+        data = load_dataset(name, "test", **options)[:NUM_SCENES]
+    except AirError:
+        return None
+    images = data.images if data.images.ndim == 4 else data.images[:, None]
+    if data.counts is None or images.shape[1:] != (air.config.channels, height, width):
+        return None
+    return Scenes(images, data.counts, f"scenes of {name}")
+
+
+def _from_prior(air: AIR, compute: Compute) -> Scenes:
+    """Return scenes that the model draws, of 1 to T objects in equal shares."""
+    steps, size = air.config.model_steps, largest_batch(air.config)
+    counts = np.arange(NUM_SCENES) % steps + 1
+
+    def draw(start: int) -> NDArray[np.floating]:
+        part = counts[start : start + size].tolist()
+        images: NDArray[np.floating] = air.sample(len(part), counts=part, seed=start).reconstruction
+        return images
+
+    parts = [compute(partial(draw, start)) for start in range(0, NUM_SCENES, size)]
+    images = np.rint(255 * np.concatenate(parts).clip(0, 1)).astype(np.uint8)
+    return Scenes(images, counts, "scenes drawn from the prior")
+
+
+def _codes(air: AIR, scenes: Scenes, compute: Compute) -> NDArray[np.floating]:
+    """Return z_what, (n, what_dim), of the objects that the model finds."""
+    size = min(largest_batch(air.config), BLOCK)
+    found = [
+        compute(partial(air.infer, scenes.images[start : start + size]))
+        for start in range(0, len(scenes.images), size)
+    ]
+    z_what = np.concatenate([part.z_what for part in found])  # (N, T, what_dim)
+    present = np.concatenate([part.z_pres for part in found])
+    # A model that finds next to nothing has codes of what it does not believe in.
+    return z_what[present] if present.sum() > NUM_COMPONENTS else z_what[:, 0]
+
+
+def directions(codes: NDArray[np.floating], source: str) -> Directions:
+    """Return the main directions of codes, (n, what_dim): a principal component analysis.
+
+    A direction's largest number is positive, so that equal codes have equal directions.
+    """
+    mean = codes.mean(axis=0)
+    _, singular, rows = np.linalg.svd((codes - mean).astype(np.float64), full_matrices=False)
+    rows = rows[:NUM_COMPONENTS]
+    largest = rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)]
+    return Directions(
+        mean=rounded(mean),
+        components=[
+            Component(sd=round(float(sd), 6), direction=rounded(row, 9))
+            for sd, row in zip(
+                singular / np.sqrt(len(codes)), rows * np.sign(largest)[:, None], strict=False
+            )
+        ],
+        source=source,
+    )
+
+
+def _examples(scenes: Scenes) -> list[Example]:
+    """Return scenes that show something, one after the other of each count."""
+    chosen: list[int] = []
+    numbers = [n for n in np.unique(scenes.counts)[::-1] if n > 0]
+    rows = [iter(np.flatnonzero(scenes.counts == n)) for n in numbers]
+    while rows and len(chosen) < NUM_EXAMPLES:
+        for row in list(rows):
+            found = next(row, None)
+            if found is None:
+                rows.remove(row)
+            else:
+                chosen.append(int(found))
+    return [
+        Example(
+            name=f"scene {i}: {_objects(int(scenes.counts[row]))}",
+            image=data_uri(scenes.images[row]),
+        )
+        for i, row in enumerate(chosen[:NUM_EXAMPLES], 1)
+    ]
+
+
+def _objects(number: int) -> str:
+    return f"{number} object" + ("" if number == 1 else "s")

@@ -1,0 +1,247 @@
+"""What the model makes of what was asked: pictures read, scenes drawn, scenes sampled."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..air import AIR, Scenes, largest_batch, reproducible
+from ..errors import CheckpointError, ShapeError
+from ..guide import Path
+from ..importance import (
+    effective_sample_size,
+    importance_log_weights,
+    importance_weighted_count_probs,
+    walk_log_weights,
+)
+from ..model import intensity
+from ..records import rounded, scene_record
+from ..steps import Step, steps_of, walk
+from ..streaming import BLOCK, picture_noise
+from .pictures import Picture, data_uri, transparent
+from .schemas import (
+    ObjectToDraw,
+    Posterior,
+    RenderAnswer,
+    RenderRequest,
+    SampleAnswer,
+    SampledObject,
+    SampledScene,
+    SampleRequest,
+    Scene,
+    StepAnswer,
+)
+
+Array = NDArray[np.floating]
+
+
+class Reading(NamedTuple):
+    """Pictures that were read together."""
+
+    images: Tensor  # (BLOCK, channels, height, width), intensity
+    scenes: Scenes
+    path: Path
+
+
+def read_block(air: AIR, canvases: Sequence[NDArray[np.uint8]]) -> Reading:
+    """Read up to ``BLOCK`` pictures at once, as `air infer` does.
+
+    The block is filled up with black: rounding depends on the shape of a product, so a picture's
+    result is the same to the last bit, whatever pictures stand beside it.
+    """
+    block = np.zeros((BLOCK, air.config.channels, *air.config.canvas_size), np.uint8)
+    block[: len(canvases)] = canvases
+    images = intensity(torch.from_numpy(block).to(air.device))
+    return Reading(images, *walk(air, images))
+
+
+def check(air: AIR) -> None:
+    """Refuse a model that does not answer in numbers: CheckpointError."""
+    black = np.zeros((air.config.channels, *air.config.canvas_size), np.uint8)
+    scenes = read_block(air, [black]).scenes
+    if not all(np.isfinite(values).all() for values in (scenes.z_where, scenes.z_what)):
+        raise CheckpointError("the model's answers are not finite numbers; train it again.")
+
+
+# One picture, read
+
+
+def scene_of(reading: Reading, row: int, name: str, picture: Picture) -> Scene:
+    """Return the record of `air infer`."""
+    return Scene.model_validate(scene_record(name, picture.frame, reading.scenes, row))
+
+
+def steps_to(air: AIR, reading: Reading, row: int) -> list[StepAnswer]:
+    """Return how the guide came to the scene."""
+    steps = steps_of(air, reading.images, reading.path, reading.scenes, row)
+    return [_step_answer(step) for step in steps]
+
+
+def _step_answer(step: Step) -> StepAnswer:
+    return StepAnswer(
+        step=step.t + 1,
+        present=step.present,
+        presence=round(step.presence, 6),
+        seen=data_uri(step.seen),
+        glimpse=None if step.glimpse is None else rounded(step.glimpse, 3),
+        box=rounded(step.box, 3),
+        z_where=rounded(step.z_where),
+        z_what=rounded(step.z_what),
+        window=None if step.window is None else data_uri(step.window),
+        redrawn=data_uri(step.redrawn),
+        sum=data_uri(step.drawn),
+    )
+
+
+@torch.no_grad()
+def posterior_of(air: AIR, canvas: NDArray[np.uint8], samples: int, seed: int) -> Posterior:
+    """Return what importance weighting makes of the count, from the draws of `air infer`."""
+    noise = picture_noise(air, canvas, samples, seed)
+    with reproducible(seed):
+        log_weights = torch.cat(
+            [
+                importance_log_weights(air, _repeated(air, canvas, len(part)), 1, part[None])[0]
+                for part in noise.split(largest_batch(air.config))
+            ]
+        )[:, None]  # (samples, 1, T + 1): the walks are the rows of batches
+    return Posterior(
+        count_probs=rounded(importance_weighted_count_probs(log_weights)[0].cpu().numpy()),
+        effective_sample_size=round(float(effective_sample_size(log_weights)[0]), 3),
+        samples=samples,
+    )
+
+
+def _repeated(air: AIR, canvas: NDArray[np.uint8], num: int) -> Tensor:
+    """Return the same picture in each of num rows, intensity."""
+    return intensity(torch.tensor(canvas, device=air.device)).expand(num, -1, -1, -1)
+
+
+# Scenes, drawn
+
+
+@torch.no_grad()
+def render(air: AIR, ask: RenderRequest) -> RenderAnswer:
+    """Draw a scene.
+
+    Raises: ShapeError if a code is not as long as the model's.
+    """
+    z_where, z_what = _latents(air, ask.objects)
+    objects = air.model.draw(z_where, z_what)
+    canvas = objects.sum(dim=0)
+    if ask.noise:
+        with reproducible(0):
+            canvas = air.model.x_dist(canvas).sample()
+    boxes = air.object_boxes(z_where, z_what).cpu().numpy()
+    return RenderAnswer(
+        image=data_uri(canvas.cpu().numpy()),
+        boxes=[rounded(box, 3) for box in boxes],
+        objects=[data_uri(transparent(image)) for image in objects.cpu().numpy()],
+    )
+
+
+def _latents(air: AIR, objects: Sequence[ObjectToDraw]) -> tuple[Tensor, Tensor]:
+    """Return (n, 3) and (n, what_dim)."""
+    like, what_dim = air.model.z_where_loc, air.config.encoder_latent_size
+    for i, thing in enumerate(objects):
+        if len(thing.z_what) != what_dim:
+            raise ShapeError(
+                f"objects.{i}.z_what: expected {what_dim} numbers, got {len(thing.z_what)}."
+            )
+    z_where = like.new_tensor([thing.z_where for thing in objects]).reshape(-1, 3)
+    z_what = like.new_tensor([thing.z_what for thing in objects]).reshape(-1, what_dim)
+    return z_where, z_what
+
+
+# Scenes, sampled
+
+
+def sample_prior(air: AIR, ask: SampleRequest) -> SampleAnswer:
+    """Draw scenes from the prior.
+
+    Raises: ShapeError if ``count`` is more than the model's T.
+    """
+    check_count(air, ask)
+    counts = None if ask.count is None else [ask.count] * ask.num
+    scenes = air.sample(ask.num, counts=counts, seed=ask.seed)
+    return SampleAnswer(
+        scenes=[
+            SampledScene(
+                count=int(scenes.counts[i]),
+                objects=_sampled_objects(
+                    scenes.z_where[i], scenes.z_what[i], scenes.boxes[i], int(scenes.counts[i])
+                ),
+                image=data_uri(scenes.reconstruction[i]),
+                weight=None,
+                log_weight=None,
+            )
+            for i in range(ask.num)
+        ]
+    )
+
+
+@torch.no_grad()
+def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) -> SampleAnswer:
+    """Draw explanations of a picture, and weigh them.
+
+    Walks z ~ q(z | x) are weighed for every count n: w_n of ``importance.py``. Each walk's count is
+    drawn in proportion, and its weight is the sum over n; or the count is given, and the weight is
+    w_n. Either way the explanations, so weighed, stand for p(z | x).
+
+    Raises: ShapeError if ``count`` is more than the model's T.
+    """
+    check_count(air, ask)
+    noise = picture_noise(air, canvas, ask.num, ask.seed)
+    images = _repeated(air, canvas, ask.num)
+    with reproducible(ask.seed):
+        path = air.guide.path(images, noise=noise)
+        log_weights = walk_log_weights(air, path).double()  # (num, T + 1)
+    boxes = air.object_boxes(path.z_where, path.z_what).cpu().numpy()
+    if ask.count is None:
+        generator = np.random.default_rng((ask.seed, zlib.crc32(canvas.tobytes()), 1))
+        below = log_weights.softmax(dim=-1).cumsum(dim=-1).cpu().numpy()
+        drawn = (generator.random((ask.num, 1)) >= below[:, :-1]).sum(axis=1)
+        log_totals = log_weights.logsumexp(dim=-1)
+    else:
+        drawn = np.full(ask.num, ask.count)
+        log_totals = log_weights[:, ask.count]
+    weights = log_totals.softmax(dim=0).cpu().numpy()
+    scenes = []
+    for i in np.argsort(-weights, kind="stable"):
+        count = int(drawn[i])
+        sum_drawn = images[i] - path.residuals[count][i]
+        scenes.append(
+            SampledScene(
+                count=count,
+                objects=_sampled_objects(
+                    path.z_where[i].cpu().numpy(), path.z_what[i].cpu().numpy(), boxes[i], count
+                ),
+                image=data_uri(sum_drawn.cpu().numpy()),
+                weight=round(float(weights[i]), 6),
+                log_weight=round(float(log_totals[i]), 3),
+            )
+        )
+    return SampleAnswer(scenes=scenes)
+
+
+def check_count(air: AIR, ask: SampleRequest) -> None:
+    """Refuse more objects than the model draws: ShapeError."""
+    steps = air.config.model_steps
+    if ask.count is not None and ask.count > steps:
+        raise ShapeError(f"count: expected at most {steps}, the model's T, got {ask.count}.")
+
+
+def _sampled_objects(
+    z_where: Array, z_what: Array, boxes: Array, count: int
+) -> list[SampledObject]:
+    return [
+        SampledObject(
+            z_where=rounded(z_where[t]), z_what=rounded(z_what[t]), box=rounded(boxes[t], 3)
+        )
+        for t in range(count)
+    ]

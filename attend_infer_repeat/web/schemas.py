@@ -1,0 +1,296 @@
+"""The JSON that the page and the server exchange: what is asked, and what is answered.
+
+What is asked is checked strictly: no field that is not known, no text for a number, no NaN and no
+infinity, no list longer than it may be. What depends on the model, such as how many numbers a code
+has, is checked by ``explain.py``. Pictures in answers are PNG files as data URIs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_BODY = 5_000_000
+"""Bytes of a request."""
+
+MAX_PIXELS = 16_000_000
+"""Pixels of a picture that is sent: a phone's photo has 12 million."""
+
+MAX_OBJECTS = 50
+"""Objects of a scene that is to be drawn."""
+
+MAX_SCENES = 16
+"""Scenes that are sampled at once."""
+
+MAX_WALKS = 500
+"""Importance samples of a picture."""
+
+MAX_SIZE = 1e4
+"""The largest number of a pose or a code, by its size: far beyond what any model finds."""
+
+MAX_SIDE = 1024
+"""Pixels along a side of a canvas, and numbers of a code."""
+
+MAX_SEED = 2**53 - 1
+"""The largest whole number that every JavaScript program knows exactly."""
+
+Number = Annotated[float, Field(ge=-MAX_SIZE, le=MAX_SIZE, allow_inf_nan=False)]
+Pixel = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Plane = Annotated[
+    list[Annotated[list[Pixel], Field(min_length=1, max_length=MAX_SIDE)]],
+    Field(min_length=1, max_length=MAX_SIDE),
+]
+Planes = Annotated[list[Plane], Field(min_length=3, max_length=3)]
+Pose = Annotated[list[Number], Field(min_length=3, max_length=3)]
+Code = Annotated[list[Number], Field(min_length=1, max_length=MAX_SIDE)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Box = Annotated[list[float], Field(min_length=4, max_length=4)]
+Image = Annotated[str, Field(description="a PNG as a data URI")]
+Invert = Literal["auto", "yes", "no"]
+
+
+class Request(BaseModel):
+    """What all requests share."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Answer(BaseModel):
+    """What all answers share."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+# Asked
+
+
+class InferRequest(Request):
+    """A picture to read: ``image`` or ``pixels``."""
+
+    image: Annotated[
+        str | None,
+        Field(
+            max_length=MAX_BODY,
+            description="a PNG, JPEG, TIFF, BMP or GIF in base64, bare or as a data URI; of any "
+            "size, brought to the canvas as `air infer` brings it",
+        ),
+    ] = None
+    pixels: Annotated[
+        Plane | Planes | None,
+        Field(
+            description="the canvas itself: rows of intensities, or three such planes; read with 8 "
+            "bits each, as a PNG of them would be",
+        ),
+    ] = None
+    invert: Annotated[
+        Invert | None,
+        Field(
+            description="dark objects on a bright background: look, yes or no; null is the "
+            "model's own way",
+        ),
+    ] = None
+    name: Annotated[
+        str, Field(max_length=255, description="what the scene's record calls the picture")
+    ] = "picture"
+    samples: Annotated[
+        int, Field(ge=0, le=MAX_WALKS, description="importance samples for `posterior`")
+    ] = 0
+    seed: Annotated[Seed, Field(description="of the samples")] = 0
+
+
+class ObjectToDraw(Request):
+    """An object's place and look."""
+
+    z_where: Annotated[Pose, Field(description="s, x, y")]
+    z_what: Annotated[Code, Field(description="as many numbers as the model's codes have")]
+
+
+class RenderRequest(Request):
+    """A scene to draw."""
+
+    objects: Annotated[list[ObjectToDraw], Field(max_length=MAX_OBJECTS)]
+    noise: Annotated[bool, Field(description="add the model's pixel noise, always the same")] = (
+        False
+    )
+
+
+class SampleRequest(Request):
+    """How many scenes to draw: from the prior or, with a picture, from the posterior given it."""
+
+    num: Annotated[int, Field(ge=1, le=MAX_SCENES)]
+    count: Annotated[
+        int | None,
+        Field(ge=0, le=MAX_SIDE, description="objects in each scene; drawn where it is null"),
+    ] = None
+    seed: Seed = 0
+    image: Annotated[str | None, Field(max_length=MAX_BODY, description="as of infer")] = None
+    pixels: Annotated[Plane | Planes | None, Field(description="as of infer")] = None
+    invert: Annotated[Invert | None, Field(description="as of infer")] = None
+
+
+# Answered
+
+
+class FoundObject(Answer):
+    """An object as `air infer` records it."""
+
+    step: int
+    score: Annotated[float, Field(description="q(z_pres_t = 1 | x)")]
+    box: Annotated[Box, Field(description="x0, y0, x1, y1 in the picture's pixels")]
+    z_where: list[float]
+    z_what: list[float]
+
+
+class Scene(Answer):
+    """A scene as `air infer` records it."""
+
+    file: str
+    width: int
+    height: int
+    count: int
+    count_probs: Annotated[list[float], Field(description="q(n | x) for n = 0..T")]
+    objects: list[FoundObject]
+
+
+class StepAnswer(Answer):
+    """What a step of the guide saw, decided and drew."""
+
+    step: Annotated[int, Field(description="from 1")]
+    present: bool
+    presence: Annotated[float, Field(description="q(z_pres_t = 1 | x)")]
+    seen: Annotated[Image, Field(description="what is left before the step")]
+    glimpse: Annotated[Box | None, Field(description="where it looked first, canvas pixels")]
+    box: Annotated[Box, Field(description="the window, canvas pixels")]
+    z_where: list[float]
+    z_what: list[float]
+    window: Annotated[Image | None, Field(description="what the code was read from")]
+    redrawn: Annotated[Image, Field(description="the decoded window")]
+    sum: Annotated[Image, Field(description="what is drawn after the step")]
+
+
+class Posterior(Answer):
+    """The importance-weighted posterior over the count."""
+
+    count_probs: list[float]
+    effective_sample_size: float
+    samples: int
+
+
+class InferAnswer(Answer):
+    """What AIR found, and how."""
+
+    scene: Scene
+    canvas: Annotated[Image, Field(description="what the model saw")]
+    reconstruction: Image
+    steps: Annotated[
+        list[StepAnswer],
+        Field(description="the present steps, then the one that decides to stop, unless T are"),
+    ]
+    posterior: Posterior | None
+    milliseconds: Annotated[float, Field(description="from the request to this answer")]
+
+
+class RenderAnswer(Answer):
+    """A scene, drawn."""
+
+    image: Image
+    boxes: Annotated[list[Box], Field(description="canvas pixels")]
+    objects: Annotated[list[Image], Field(description="each alone, transparent where dark")]
+
+
+class SampledObject(Answer):
+    """An object of a sampled scene."""
+
+    z_where: list[float]
+    z_what: list[float]
+    box: Annotated[Box, Field(description="canvas pixels")]
+
+
+class SampledScene(Answer):
+    """A scene from the prior, or an explanation of a picture with its weight."""
+
+    count: int
+    objects: list[SampledObject]
+    image: Image
+    weight: Annotated[float | None, Field(description="its share of the sum of all weights")]
+    log_weight: Annotated[float | None, Field(description="log p(x, z) / q(z | x), nats")]
+
+
+class SampleAnswer(Answer):
+    """Scenes; explanations begin with the one of the largest weight."""
+
+    scenes: list[SampledScene]
+
+
+class Component(Answer):
+    """A main direction of the codes."""
+
+    sd: Annotated[float, Field(description="the codes' standard deviation along it")]
+    direction: Annotated[list[float], Field(description="of length 1")]
+
+
+class Directions(Answer):
+    """How the codes of objects vary."""
+
+    mean: list[float]
+    components: Annotated[list[Component], Field(description="the main ones, largest first")]
+    source: Annotated[str, Field(description="the scenes that the codes were read from")]
+
+
+class Example(Answer):
+    """A scene to begin with."""
+
+    name: str
+    image: Image
+
+
+class Canvas(Answer):
+    """The size of the model's images, in pixels."""
+
+    width: int
+    height: int
+
+
+class PosePrior(Answer):
+    """The law of z_where: independent Gaussians of s, x and y."""
+
+    mean: list[float]
+    sd: list[float]
+
+
+class Limits(Answer):
+    """What is refused if it is exceeded."""
+
+    max_objects_render: int = MAX_OBJECTS
+    max_upload_bytes: Annotated[int, Field(description="of a whole request")] = MAX_BODY
+    max_picture_pixels: int = MAX_PIXELS
+    max_samples: Annotated[int, Field(description="scenes of sample")] = MAX_SCENES
+    max_importance_samples: int = MAX_WALKS
+    max_number: Annotated[float, Field(description="of poses and codes, by size")] = MAX_SIZE
+    max_seed: int = MAX_SEED
+
+
+class ModelAnswer(Answer):
+    """What the model is."""
+
+    name: str
+    version: str
+    canvas: Canvas
+    channels: int
+    max_objects: Annotated[int, Field(description="T")]
+    window_size: int
+    what_dim: int
+    guide: str
+    invert: Invert
+    prior: Annotated[list[float], Field(description="p(n) for n = 0..T")]
+    z_where: PosePrior
+    limits: Limits
+    code: Directions
+    examples: list[Example]
+
+
+class Refusal(Answer):
+    """Why a request was refused."""
+
+    detail: Annotated[str, Field(description="one sentence, with what to do")]
