@@ -244,6 +244,7 @@ class Page {
     const { count, count_probs: probs } = answer.scene;
     byId('verdict-count').textContent = someObjects(count);
     byId('verdict-probability').textContent = `probability ${probability(probs[count])}`;
+    byId('brief').textContent = `${someObjects(count)}, probability ${probability(probs[count])}`;
     showBars(
       byId('counts'),
       probs.map((value, n) => ({

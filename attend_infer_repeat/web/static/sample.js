@@ -15,6 +15,8 @@ export function createSample(model, onPick, sample, picture) {
   const num = Math.min(NUM, limits.max_samples);
   const count = byId('imagine-count');
   for (let n = 0; n <= max_objects; n += 1) count.append(el('option', { value: n, text: someObjects(n) }));
+  // Most scenes of the prior are empty, or nearly.
+  count.value = String(Math.min(2, max_objects));
   // Another seed each time; the first ones are the same for everybody.
   const seeds = { explanations: 0, scenes: 0 };
 

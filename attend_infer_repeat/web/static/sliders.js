@@ -46,16 +46,23 @@ export function createSliders(model, onChange, onEnd) {
       size.set(pixels, `${pixels.toFixed(0)} px`);
       looks.forEach(({ set }, i) => {
         const value = along(now.z_what, code.mean, code.components[i]);
-        set(value, `${value < 0 ? '\u2212' : '+'}${Math.abs(value).toFixed(1)} sd`);
+        set(value, deviations(value));
       });
     },
   };
 }
 
+/** @param {number} value in standard deviations */
+function deviations(value) {
+  const size = Math.abs(value).toFixed(1);
+  if (size === '0.0') return '0 sd';
+  return `${value < 0 ? '\u2212' : '+'}${size} sd`;
+}
+
 function row(name, range, onInput) {
   const input = el('input', { type: 'range', ...range });
   const value = el('output');
-  const label = el('label', { class: 'slider' }, el('span', { text: name }), input, value);
+  const label = el('label', { class: name === 'Size' ? 'slider' : 'slider look' }, el('span', { text: name }), input, value);
   input.addEventListener('input', () => onInput(Number(input.value)));
   const set = (number, text) => {
     // Under the finger the slider is where it is; it would jump by rounding.
