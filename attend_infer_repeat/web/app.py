@@ -72,6 +72,13 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     503: {"model": Refusal, "description": "Too many requests at once"},
 }
 
+REASONS = {
+    400: "the body cannot be read as JSON: nested too deeply, or a number of too many digits.",
+    404: "nothing is here; the page is at /, the interface is described at /api/docs.",
+    405: "not answered here; the interface is described at /api/docs.",
+}
+"""Why the framework refuses a request that fits no address, or is no JSON."""
+
 T = TypeVar("T")
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -100,6 +107,7 @@ def make_app(air: AIR, model: str | PathLike[str], host: str = LOOPBACK[0]) -> F
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.add_middleware(Guards, host=host)
@@ -254,7 +262,7 @@ def _add_page(app: FastAPI) -> None:
     def file(name: str) -> Response:
         path = files.get(name)
         if path is None:
-            raise HTTPException(404, "no such file; the page is at /.")
+            raise HTTPException(404)
         return FileResponse(path, media_type=MEDIA_TYPES[path.suffix])
 
 
@@ -267,7 +275,12 @@ def _add_refusals(app: FastAPI) -> None:
         if first["type"] == "json_invalid":
             return _refusal(400, f"the body is not JSON: {first['ctx']['error']}.")
         place = ".".join(str(part) for part in first["loc"][1:] if _is_field(part))
-        return _refusal(422, f"{place or 'body'}: {first['msg'].lower()}.")
+        if first["type"] == "extra_forbidden":
+            return _refusal(422, f"{place}: no such field; leave it out.")
+        reason = (
+            first["msg"].replace("Input should be", "expected").replace(" after validation", "")
+        )
+        return _refusal(422, f"{place or 'body'}: {reason[0].lower()}{reason[1:]}.")
 
     @app.exception_handler(AirError)
     async def mistaken(request: Request, error: AirError) -> Response:
@@ -275,7 +288,8 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> Response:
-        return _refusal(error.status_code, str(error.detail), error.headers)
+        reason = REASONS.get(error.status_code, str(error.detail))
+        return _refusal(error.status_code, reason, error.headers)
 
 
 def _is_field(part: int | str) -> bool:

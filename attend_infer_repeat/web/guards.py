@@ -115,7 +115,7 @@ class Guards:
                 403, "Host: not an address of this server; open the one that `air serve` printed."
             )
         for origin in headers.getlist("origin"):
-            if urlsplit_or_none(origin) != hosts[0].lower():
+            if origin_host(origin) != hosts[0].lower():
                 raise Refused(
                     403, "Origin: a page of another site may not use this server; open its own."
                 )
@@ -148,12 +148,13 @@ def host_name(host: str) -> str | None:
     return parts.hostname
 
 
-def urlsplit_or_none(origin: str) -> str | None:
-    """Return ``name:port`` of an origin, in lower case."""
+def origin_host(origin: str) -> str | None:
+    """Return the ``name:port`` of a web page's origin, in lower case."""
     try:
-        return urlsplit(origin).netloc.lower() or None
+        parts = urlsplit(origin)
     except ValueError:
         return None
+    return parts.netloc.lower() if parts.scheme in ("http", "https") else None
 
 
 def _is_address(name: str) -> bool:
