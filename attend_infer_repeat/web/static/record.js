@@ -86,16 +86,17 @@ export function checkedObjects(objects, { what_dim, limits }) {
     step: i + 1,
     score: Number.isFinite(object?.score) ? object.score : 1,
     z_where: numbers(object?.z_where, 3, `z_where of object ${i + 1}`),
-    z_what: numbers(object?.z_what, what_dim, `z_what of object ${i + 1}`),
+    z_what: numbers(object?.z_what, what_dim, `z_what of object ${i + 1}`, ANOTHER),
   }));
 }
 
-function numbers(values, length, name) {
+const ANOTHER = ' Was it made by another model?';
+
+function numbers(values, length, name, hint = '') {
   if (!Array.isArray(values) || !values.every((v) => Number.isFinite(v))) {
     throw new SceneError(`${name}: expected ${length} numbers.`);
   }
   if (values.length !== length) {
-    const hint = length === 3 ? '' : ' Was it made by another model?';
     throw new SceneError(`${name}: expected ${length} numbers, got ${values.length}.${hint}`);
   }
   return values.slice();

@@ -24,7 +24,7 @@ export function sceneSvg(image, objects, { width, height }, zoom = 8) {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" viewBox="0 0 ${w} ${h}">`,
     '  <title>A scene of attend-infer-repeat</title>',
-    `  <image width="${w}" height="${h}" href="${escaped(image)}" style="image-rendering:pixelated"/>`,
+    `  <image width="${w}" height="${h}" href="${escaped(image)}" image-rendering="pixelated"/>`,
     ...objects.map(rect),
     '</svg>',
     '',
