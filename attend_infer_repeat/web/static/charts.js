@@ -27,8 +27,9 @@ function emptyRow() {
   return el('li', {}, el('span', { class: 'name' }), track, el('span', { class: 'value' }));
 }
 
+/** @param {Element} row @param {Bar} bar */
 function fillRow(row, { label, value, mark, step, strong }) {
-  const [name, track, number] = row.children;
+  const [name, track, number] = /** @type {any} */ (row.children);
   const [fill, tick] = track.children;
   name.textContent = label;
   number.textContent = shortProbability(value);
@@ -36,7 +37,7 @@ function fillRow(row, { label, value, mark, step, strong }) {
   tick.hidden = mark === undefined;
   if (mark !== undefined) tick.style.left = `${100 * mark}%`;
   row.classList.toggle('strong', Boolean(strong));
-  if (step) tint(row, step);
+  if (step) tint(/** @type {HTMLElement} */ (row), step);
 }
 
 /**

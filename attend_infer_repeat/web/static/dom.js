@@ -41,8 +41,10 @@ function dressed(element, attributes, children) {
 
 /**
  * Give an element the colour of a step. By script: the page's policy forbids style attributes.
- * @param {HTMLElement | SVGElement} element
+ * @template {HTMLElement | SVGElement} Element
+ * @param {Element} element
  * @param {number} step from 1
+ * @returns {Element}
  */
 export function tint(element, step) {
   element.style.setProperty('--step', stepColor(step));

@@ -52,7 +52,7 @@ export function createEdit(model, layers, doings) {
   };
   const add = () => {
     if (isFull()) return;
-    const more = added(scene, [...model.z_where.mean], [...model.code.mean]);
+    const more = added(scene, model.z_where.mean, [...model.code.mean]);
     const { step } = more.at(-1);
     doings.change(more, null, `Object ${step} is added in the middle.`);
     doings.select(step);

@@ -21,24 +21,18 @@ import { showBoxes } from './overlay.js';
  * @typedef {import('./scene.js').SceneObject} SceneObject
  */
 
+const GONE = 'The server does not answer. Is air serve still running? Trying again.';
 const QUIET = 700; // milliseconds after which keys begin a new step of undo, and are told
 
 start();
 
 async function start() {
   setUpHelp();
-  let gone = false;
-  api.onPresence((there) => {
-    gone = !there;
-    if (there) notice.hide();
-    else notice.show('The server does not answer. Is air serve still running? Trying again.', { lasting: true });
-  });
+  api.onPresence((there) => (there ? notice.hide() : notice.show(GONE, { lasting: true })));
   byId('notice').querySelector('button').addEventListener('click', notice.hide);
   const model = await modelWhenThere();
   const page = new Page(model);
-  api.onPresence((there) => {
-    if (there && gone === false) page.comeBack();
-  });
+  api.onPresence((there) => there && page.comeBack());
   await page.begin();
   document.documentElement.dataset.ready = 'yes';
 }
@@ -108,10 +102,11 @@ class Page {
 
   async begin() {
     addEventListener('hashchange', () => this.openLink());
-    if (await this.openLink()) return;
     const [example] = this.model.examples;
-    if (example) await this.onExample(example);
-    else await this.read(this.present.drawing);
+    if (!(await this.openLink())) {
+      if (example) await this.onExample(example);
+      else await this.read(this.present.drawing);
+    }
     this.history = states.begin(this.present); // there is nothing before it
     this.refresh();
   }
@@ -155,22 +150,17 @@ class Page {
   /** While one draws, and at the end of a stroke. */
   onDrawing(drawing, stroke) {
     this.reread = null;
+    notice.hide();
     const { objects } = this.present;
     this.commit({ drawing, objects, record: null, pending: true }, stroke);
-    this.read(drawing, { quietly: true });
+    this.reading = this.read(drawing, { quietly: true });
   }
 
   async onStrokeEnd() {
     this.seal();
     const { drawing } = this.present;
-    await this.settled(drawing);
+    await this.reading;
     if (this.present.drawing === drawing) this.tellAnswer();
-  }
-
-  /** The answer to a drawing, when it is there; the queue asks for it in its turn. */
-  async settled(drawing) {
-    if (!this.answers.has(drawing)) await this.read(drawing, { quietly: true });
-    else this.showAnswer(drawing);
   }
 
   async onExample({ image }) {
@@ -275,6 +265,7 @@ class Page {
   onEdit(objects, key, words) {
     const { drawing } = this.present;
     this.reread = null;
+    notice.hide();
     this.commit({ drawing, objects, record: null, pending: false }, key);
     clearTimeout(this.telling);
     this.telling = setTimeout(() => {
@@ -303,6 +294,8 @@ class Page {
     const isNewDrawing = moment.drawing !== this.present.drawing;
     this.history = states.commit(this.history, moment, key);
     if (isNewDrawing) this.sample.forget();
+    // A link in the address bar would be of an earlier scene.
+    if (location.hash) history.replaceState(null, '', location.pathname);
     this.refresh();
   }
 
@@ -319,7 +312,8 @@ class Page {
       this.sample.forget();
     }
     this.refresh();
-    this.settled(present.drawing);
+    if (this.answers.has(present.drawing)) this.showAnswer(present.drawing);
+    else this.read(present.drawing, { quietly: true });
     announce(`${way === states.undo ? 'Undone' : 'Done again'}: ${someObjects(present.objects.length)}`);
   }
 
@@ -376,12 +370,12 @@ class Page {
 
   /** @returns {Promise<boolean>} whether there was a scene in the link */
   async openLink() {
-    let objects = null;
-    await this.calmly(async () => {
-      objects = fromFragment(location.hash, this.model);
-    });
-    if (objects) await this.openScene(objects, null);
-    return objects !== null;
+    const { hash } = location;
+    const objects = await this.calmly(async () => fromFragment(hash, this.model));
+    if (!objects) return false;
+    await this.openScene(objects, null);
+    history.replaceState(null, '', hash); // so that the page can be loaded again
+    return true;
   }
 
   // Showing
@@ -484,7 +478,6 @@ function setUpHelp() {
     if (event.target === dialog) dialog.close(); // the backdrop
   });
   document.addEventListener('keydown', (event) => {
-    if (event.key !== '?' || dialog.open || event.target.matches('input[type=text], textarea')) return;
-    dialog.showModal();
+    if (event.key === '?' && !dialog.open) dialog.showModal(); // nothing here is written into
   });
 }

@@ -2,7 +2,7 @@
 import { svg, tint } from './dom.js';
 
 /**
- * @typedef {{step: number, box: number[], dashed?: boolean, label?: string}} Mark
+ * @typedef {{step: number, box: import('./geometry.js').Box, dashed?: boolean, label?: string}} Mark
  */
 
 /**
@@ -17,6 +17,7 @@ export function showBoxes(over, marks, { width, height }) {
   over.replaceChildren(...marks.map((mark) => boxElement(mark, unit)));
 }
 
+/** @param {Mark} mark @param {number} unit a hundredth of the canvas, in its pixels */
 function boxElement({ step, box: [x0, y0, x1, y1], dashed = false, label }, unit) {
   const place = { x: x0, y: y0, width: Math.max(x1 - x0, 0), height: Math.max(y1 - y0, 0) };
   const group = svg('g', { class: dashed ? 'box dashed' : 'box' });

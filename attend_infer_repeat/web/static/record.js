@@ -72,7 +72,7 @@ function parsed(text) {
 }
 
 /**
- * @param {unknown[]} objects
+ * @param {any[]} objects
  * @param {{what_dim: number, limits: {max_objects_render: number}}} model
  * @returns {SceneObject[]}
  */
@@ -85,7 +85,7 @@ export function checkedObjects(objects, { what_dim, limits }) {
   return objects.map((object, i) => ({
     step: i + 1,
     score: Number.isFinite(object?.score) ? object.score : 1,
-    z_where: numbers(object?.z_where, 3, `z_where of object ${i + 1}`),
+    z_where: /** @type {any} */ (numbers(object?.z_where, 3, `z_where of object ${i + 1}`)),
     z_what: numbers(object?.z_what, what_dim, `z_what of object ${i + 1}`, ANOTHER),
   }));
 }
@@ -104,7 +104,7 @@ function numbers(values, length, name, hint = '') {
 
 /**
  * Whether a record says all that `air infer` says, so that it can be written again as it is.
- * @param {object} record
+ * @param {any} record
  */
 export function isComplete(record) {
   const whole = (v) => Number.isInteger(v) && v >= 0;
