@@ -51,9 +51,11 @@ def serving(app: FastAPI, air: AIR) -> Iterator[Page]:
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        yield Page(address_of(listener, "127.0.0.1"), listener.getsockname()[1], air)
-        server.should_exit = True
-        thread.join()
+        try:
+            yield Page(address_of(listener, "127.0.0.1"), listener.getsockname()[1], air)
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def png(image: np.ndarray, form: str = "PNG", **options: Any) -> bytes:

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from os import PathLike
 from pathlib import Path
@@ -79,12 +79,13 @@ REASONS = {
 }
 """Why the framework refuses a request that fits no address, or is no JSON."""
 
-T = TypeVar("T")
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 def make_app(air: AIR, model: str | PathLike[str], host: str = LOOPBACK[0]) -> FastAPI:
     """Return the server of a model, as an ASGI application.
+
+    It has threads, which its end (lifespan) closes, or ``app.state.service.close()``.
 
     Args:
         air: the model, on the device where it is to compute.
@@ -110,6 +111,7 @@ def make_app(air: AIR, model: str | PathLike[str], host: str = LOOPBACK[0]) -> F
         redirect_slashes=False,
         lifespan=lifespan,
     )
+    app.state.service = service
     app.add_middleware(Guards, host=host)
     _add_interface(app, service)
     docs.add_to(app)
@@ -126,15 +128,27 @@ class Service:
         self.framing = framing_of(air)
         self.worker = Worker(air)
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-        self._exhibits = _in_background(self._make_exhibits)
+        self._exhibits: Future[Exhibits] = Future()
+        self._exhibitor = threading.Thread(target=self._make_exhibits, name="exhibits")
+        self._exhibitor.start()
 
     def close(self) -> None:
-        """Finish what was begun."""
+        """Finish what was begun, and end all threads."""
         self.readers.shutdown(cancel_futures=True)
         self.worker.close()
+        self._exhibitor.join()
 
-    def _make_exhibits(self) -> Exhibits:
-        return make_exhibits(self.air, self.model, lambda work: self.worker.submit(work).result())
+    def _make_exhibits(self) -> None:
+        def compute(work: Callable[[], Any]) -> Any:
+            return self.worker.submit(work).result()
+
+        try:
+            self._exhibits.set_result(make_exhibits(self.air, self.model, compute))
+        except CancelledError as error:  # closed
+            self._exhibits.set_exception(error)
+        except Exception as error:
+            logger.exception("The page's examples could not be made.")
+            self._exhibits.set_exception(error)
 
     async def describe(self) -> ModelAnswer:
         """Answer ``GET /api/model``."""
@@ -200,20 +214,6 @@ class Service:
     async def _read_sent(self, ask: InferRequest | SampleRequest) -> Picture:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.readers, read_sent, ask, self.framing)
-
-
-def _in_background(make: Callable[[], T]) -> Future[T]:
-    """Begin to make something in a thread that does not keep the process from ending."""
-    made: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            made.set_result(make())
-        except BaseException as error:
-            made.set_exception(error)
-
-    threading.Thread(target=run, name="exhibits", daemon=True).start()
-    return made
 
 
 def _add_interface(app: FastAPI, service: Service) -> None:

@@ -81,8 +81,9 @@ def _answer(options: Serve, listener: socket.socket) -> None:
             "Anyone who reaches this machine at %s can use the model, which has no password.",
             options.host,
         )
+    app = make_app(air, options.model, options.host)
     config = uvicorn.Config(
-        make_app(air, options.model, options.host),
+        app,
         http="h11",
         ws="none",
         loop="asyncio",
@@ -96,6 +97,9 @@ def _answer(options: Serve, listener: socket.socket) -> None:
     )
     address = address_of(listener, options.host)
     print(f"Open {address}", flush=True)
-    if options.open:
-        webbrowser.open(address)
-    uvicorn.Server(config).run(sockets=[listener])
+    try:
+        if options.open:
+            webbrowser.open(address)
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        app.state.service.close()

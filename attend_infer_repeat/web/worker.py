@@ -39,12 +39,19 @@ class Worker:
     def __init__(self, air: AIR) -> None:
         self._air = air
         self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name="model", daemon=True)
+        self._closing = threading.Lock()
+        self._closed = False
+        # Joined, not a daemon: the end of the process would cut the model's arithmetic off, which
+        # C++ takes for a crash.
+        self._thread = threading.Thread(target=self._serve, name="model")
         self._thread.start()
 
     def close(self) -> None:
-        """Finish what waits, and end the thread."""
-        self._waiting.put(None)
+        """Finish what waits, refuse what comes, and end the thread."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._waiting.put(None)
         self._thread.join()
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
@@ -61,7 +68,11 @@ class Worker:
 
     def _put(self, canvas: NDArray[np.uint8] | None, work: Callable[..., T]) -> Future[T]:
         job = _Job(canvas, work, Future())
-        self._waiting.put(job)
+        with self._closing:
+            if self._closed:
+                job.done.cancel()
+            else:
+                self._waiting.put(job)
         return job.done
 
     def _serve(self) -> None:

@@ -1,0 +1,122 @@
+"""The server serves any model: other guides, sizes, colours, numbers of objects."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from exact import TINY, make_air
+from serving import pixels_of, serving
+
+from attend_infer_repeat import AIR, CheckpointError, ModelConfig
+from attend_infer_repeat.web.app import make_app
+from attend_infer_repeat.web.exhibits import NUM_COMPONENTS, directions, make_exhibits
+
+CONFIGS = {
+    **{guide: replace(TINY, guide=guide) for guide in ("pursuit", "improved", "basic")},
+    "one step": replace(TINY, model_steps=1),
+    "many steps, long codes": replace(TINY, model_steps=7, encoder_latent_size=9),
+    "colour, not square": replace(TINY, channels=3, canvas_size=(8, 12)),
+    "boxes of ink": replace(TINY, boxes="ink", decoder_output_use_sigmoid=False),
+    "zoomed pictures": replace(TINY, resize="crop", zoom=0.5, invert="no"),
+}
+
+
+@pytest.fixture(autouse=True)
+def single_precision() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+def finite(value: object) -> bool:
+    """Tell whether all numbers of an answer are finite, and none is missing but where it may be."""
+    if isinstance(value, dict):
+        may_miss = {"window", "glimpse", "weight", "log_weight", "posterior"}
+        return all(finite(v) for k, v in value.items() if v is not None or k not in may_miss)
+    if isinstance(value, list):
+        return all(map(finite, value))
+    return value is not None and (not isinstance(value, float) or np.isfinite(value))
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_every_model_is_served(config: ModelConfig, tmp_path: Path) -> None:
+    air = make_air(config, gain=3, seed=4)
+    with torch.no_grad():
+        air.guide.predict[-1].bias[0] += 20  # log-odds of one more object
+    air.save(tmp_path)
+    shape = (config.channels, *config.canvas_size)
+    size = config.canvas_size if config.channels == 1 else (*config.canvas_size, 3)
+    with serving(make_app(air, tmp_path), air) as page:
+        told = page.get("/api/model").json()
+        assert finite(told)
+        assert told["code"]["source"] == "scenes drawn from the prior"
+        assert len(told["code"]["components"]) == min(config.encoder_latent_size, NUM_COMPONENTS)
+        assert len(told["examples"]) == 8
+        pixels = np.random.default_rng(0).random(shape).round(3)
+        asked = {"pixels": (pixels if config.channels == 3 else pixels[0]).tolist()}
+        found = page.ask("/api/infer", asked | {"samples": 3, "invert": "no"})
+        assert finite(found)
+        assert found["scene"]["count"] > 0
+        assert pixels_of(found["canvas"]).shape == pixels_of(found["reconstruction"]).shape == size
+        assert (found["steps"][0]["window"] is None) == air.guide.basic
+        assert (found["steps"][0]["glimpse"] is None) != air.guide.residual
+        by_file = page.ask("/api/infer", {"image": told["examples"][0]["image"]})
+        assert (by_file["scene"]["height"], by_file["scene"]["width"]) == config.canvas_size
+        explained = page.ask("/api/sample", asked | {"num": 4})
+        assert finite(explained)
+        drawn = page.ask("/api/sample", {"num": 2, "count": config.model_steps})
+        assert finite(drawn)
+        things = drawn["scenes"][0]["objects"]
+        objects = [{name: thing[name] for name in ("z_where", "z_what")} for thing in things]
+        rendered = page.ask("/api/render", {"objects": objects})
+        assert finite(rendered)
+        np.testing.assert_allclose(rendered["boxes"], [thing["box"] for thing in things], atol=1e-2)
+        shown = pixels_of(rendered["image"]).astype(int) - pixels_of(drawn["scenes"][0]["image"])
+        assert np.abs(shown).max() <= 1
+        extreme = {"z_where": [-1e4, 1e4, -1e4], "z_what": [1e4] * config.encoder_latent_size}
+        assert finite(page.ask("/api/render", {"objects": [extreme] * 50, "noise": True}))
+
+
+def test_a_model_without_numbers_is_refused() -> None:
+    air = make_air()
+    with torch.no_grad():
+        next(air.guide.encode.parameters()).fill_(torch.nan)
+    with pytest.raises(CheckpointError, match="finite"):
+        make_app(air, "digits")
+
+
+# What is shown
+
+
+def test_equal_models_have_equal_exhibits() -> None:
+    made = [make_exhibits(make_air(gain=3), "nowhere", lambda work: work()) for _ in range(2)]
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("name", ["digits", "multi-mnist", "sprites"])
+def test_shipped_models_show_scenes_that_need_no_network(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("asked the network")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    exhibits = make_exhibits(AIR.load(name), name, lambda work: work())
+    assert exhibits.code.source == f"scenes of {'sprites' if name == 'sprites' else 'digits'}"
+    assert len({example.image for example in exhibits.examples}) == 8
+
+
+def test_directions_are_those_in_which_the_codes_vary() -> None:
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    sds = np.array([3.0, 2.0, 1.0, 0.1])
+    codes = rng.normal(size=(20_000, 4)) * sds @ basis.T + 5
+    found = directions(codes, "here")
+    np.testing.assert_allclose(found.mean, codes.mean(axis=0), atol=1e-6)
+    for sd, axis, component in zip(sds, basis.T, found.components, strict=True):
+        # Five standard errors of a standard deviation of 20,000 numbers are 2.5%.
+        assert component.sd == pytest.approx(sd, rel=0.025)
+        assert abs(axis @ component.direction) == pytest.approx(1, abs=1e-2)
+        assert max(component.direction, key=abs) > 0
