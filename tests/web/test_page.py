@@ -340,6 +340,7 @@ def test_steps_are_stepped_through_by_buttons_slider_keys_and_play(fresh: Tab) -
     page.locator("#step").press("ArrowRight")
     step.to_have_text("Step 3 of 3: nothing more: stop")
     sync_api.expect(page.locator("#step-next")).to_be_disabled()
+    stopped = page.get_attribute(".panel.repeat img", "src")
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
@@ -347,6 +348,7 @@ def test_steps_are_stepped_through_by_buttons_slider_keys_and_play(fresh: Tab) -
     page.click("#play")
     step.to_have_text("Step 2 of 3: an object is found")
     page.click("#play")
+    assert page.get_attribute(".panel.repeat img", "src") == stopped  # stopping adds nothing
 
 
 def test_bars_show_the_distribution_of_the_count(tab: Tab) -> None:

@@ -247,8 +247,8 @@ class Page {
       })),
     );
     showBars(byId('presences'), presences(probs, answer.steps));
-    const found = answer.steps.filter((s) => s.present);
-    const marks = found.map(({ step, box }) => ({ step, box, label: String(step) }));
+    const boxes = boxesOf(answer, this.model.canvas);
+    const marks = boxes.map((box, i) => ({ step: i + 1, box, label: String(i + 1) }));
     showBoxes(byId('draw-boxes'), marks, this.model.canvas);
     this.watch.show(answer);
   }
@@ -446,6 +446,15 @@ class Page {
     if (!this.answers.has(this.present.drawing)) this.read(this.present.drawing);
     else this.refresh();
   }
+}
+
+/**
+ * Boxes of what was found, in canvas pixels: the record's, which may be of the ink alone. Those of a
+ * picture of another size are in its own pixels; then the windows stand for them.
+ */
+function boxesOf({ scene, steps }, { width, height }) {
+  const isCanvas = scene.width === width && scene.height === height;
+  return scene.objects.map(({ box }, i) => (isCanvas ? box : steps[i].box));
 }
 
 /** q(z_pres_t = 1 | x) = q(n >= t | x), as air.presence_scores. */

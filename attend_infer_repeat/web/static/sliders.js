@@ -61,6 +61,7 @@ function deviations(value) {
 
 function row(name, range, onInput) {
   const input = el('input', { type: 'range', ...range });
+  input.value = String((range.min + range.max) / 2); // until an object is selected
   const value = el('output');
   const label = el('label', { class: name === 'Size' ? 'slider' : 'slider look' }, el('span', { text: name }), input, value);
   input.addEventListener('input', () => onInput(Number(input.value)));

@@ -13,6 +13,7 @@ export function createWatch(model) {
   const panels = makePanels(model);
   const slider = byId('step');
   let steps = [];
+  let reconstruction = '';
   let at = 0;
   let timer = 0;
 
@@ -29,7 +30,9 @@ export function createWatch(model) {
     byId('step-line').textContent = line;
     slider.setAttribute('aria-valuetext', line);
     tint(byId('watch'), step.step);
-    panels.show(step, codeLimit(steps), model.canvas);
+    // What the step that stops would have drawn is no part of the scene.
+    const sum = step.present ? step.sum : reconstruction;
+    panels.show({ ...step, sum }, codeLimit(steps), model.canvas);
   };
   const go = (index) => {
     at = Math.min(Math.max(index, 0), Math.max(steps.length - 1, 0));
@@ -62,9 +65,9 @@ export function createWatch(model) {
   });
 
   return {
-    /** @param {{steps: any[]}} answer */
+    /** @param {{steps: any[], reconstruction: string}} answer */
     show(answer) {
-      ({ steps } = answer);
+      ({ steps, reconstruction } = answer);
       go(at);
     },
   };
