@@ -468,7 +468,7 @@ def test_infer_again_reads_the_edited_picture_back(tab: Tab) -> None:
     tab.page.click("#again")
     line = tab.page.locator("#reread")
     sync_api.expect(line).to_have_text(
-        re.compile(r"It finds the 1 object again; boxes overlap by \d\d%")
+        re.compile(r"It finds the object again; boxes overlap by \d\d%")
     )
     sync_api.expect(tab.page.locator("#verdict-count")).to_have_text("1 object")
     assert tab.page.locator("#reread-boxes rect").count() == 1
@@ -609,9 +609,10 @@ def test_when_the_server_is_gone_the_page_says_so_and_recovers(fresh: Tab) -> No
     fresh.expected = "ERR_FAILED"  # the browser itself reports requests that fail
     fresh.page.route("**/api/**", lambda route: route.abort())
     fresh.page.click("#clear")
-    fresh.strokes(ONE)
     notice = fresh.page.locator("#notice")
     sync_api.expect(notice).to_contain_text("The server does not answer.")
+    fresh.strokes(ONE)
+    sync_api.expect(notice).to_be_visible()  # for as long as it is so
     fresh.page.unroute_all(behavior="ignoreErrors")
     fresh.wait_count(1)
     sync_api.expect(notice).to_be_hidden()
@@ -855,7 +856,7 @@ def test_a_look_is_turned_along_its_direction_alone(tab: Tab) -> None:
 
 MODEL = (
     "const model = { name: 'm', canvas: { width: 50, height: 40 }, channels: 1, what_dim: 3,"
-    " max_objects: 3, limits: { max_objects_render: 50 } };"
+    " max_objects: 3, limits: { max_objects_render: 50, max_number: 100 } };"
 )
 
 
@@ -894,7 +895,8 @@ def test_files_that_are_no_scenes_are_refused_with_the_reason(tab: Tab) -> None:
         + """const z = { z_where: [1, 0, 0], z_what: [0, 0, 0] };
         return ['no json', '7', '{}', { objects: [z, 5] }, { objects: [{ ...z, z_where: [1] }] },
           { objects: [{ ...z, z_what: [1, 2] }] }, { objects: [{ ...z, z_what: [0, 0, 'x'] }] },
-          { objects: Array(51).fill(z) }, { objects: [z] },
+          { objects: Array(51).fill(z) }, { objects: [{ ...z, z_where: [1, 0, 101] }] },
+          { objects: [z] },
           JSON.stringify({ objects: [z] }) + '\\n{}'
         ].map((file) => {
           try {
@@ -913,6 +915,7 @@ def test_files_that_are_no_scenes_are_refused_with_the_reason(tab: Tab) -> None:
         "another model",
         "3 numbers",
         "51",
+        "larger than 100",
     ]
     for reason, part in zip(reasons, parts, strict=False):
         assert part in reason

@@ -82,15 +82,21 @@ export function announce(text) {
 
 /** The calm line at the top: what went wrong, and what to do. */
 export const notice = {
-  /** @param {string} text @param {{lasting?: boolean}} [options] lasting: goes with its cause */
+  /**
+   * @param {string} text
+   * @param {{lasting?: boolean}} [options] lasting: it goes with its cause, not with what is done next
+   */
   show(text, { lasting = false } = {}) {
     const line = byId('notice');
+    line.classList.toggle('lasting', lasting);
     line.querySelector('span').textContent = text;
     line.querySelector('button').hidden = lasting;
     line.hidden = false;
   },
-  hide() {
-    byId('notice').hidden = true;
+  /** @param {{lasting?: boolean}} [options] whether a lasting one has lost its cause */
+  hide({ lasting = false } = {}) {
+    const line = byId('notice');
+    if (lasting || !line.classList.contains('lasting')) line.hidden = true;
   },
 };
 

@@ -1,7 +1,8 @@
 /** The page: its parts, and what passes between them. */
 import * as api from './api.js';
+import { inWords, rereadInWords, showAnswer } from './answer.js';
 import { createDraw, isBlank, toPixels } from './draw.js';
-import { announce, byId, el, loaded, notice, objects as someObjects, probability } from './dom.js';
+import { announce, byId, el, loaded, notice, objects as someObjects } from './dom.js';
 import { createEdit } from './edit.js';
 import { createKeep } from './keep.js';
 import { createSample } from './sample.js';
@@ -13,7 +14,6 @@ import { receivePictures, toDataUri } from './picture.js';
 import { checkedObjects, isComplete, readRecord, SceneError } from './record.js';
 import * as states from './scene.js';
 import { fromFragment } from './share.js';
-import { showBars } from './charts.js';
 import { showBoxes } from './overlay.js';
 
 /**
@@ -28,8 +28,11 @@ start();
 
 async function start() {
   setUpHelp();
-  api.onPresence((there) => (there ? notice.hide() : notice.show(GONE, { lasting: true })));
-  byId('notice').querySelector('button').addEventListener('click', notice.hide);
+  api.onPresence((there) => {
+    if (there) notice.hide({ lasting: true });
+    else notice.show(GONE, { lasting: true });
+  });
+  byId('notice').querySelector('button').addEventListener('click', () => notice.hide());
   const model = await modelWhenThere();
   const page = new Page(model);
   api.onPresence((there) => there && page.comeBack());
@@ -41,7 +44,9 @@ async function start() {
 async function modelWhenThere() {
   for (;;) {
     try {
-      return await api.getModel();
+      const model = await api.getModel();
+      notice.hide({ lasting: true });
+      return model;
     } catch (error) {
       if (!(error instanceof api.Gone)) notice.show(error.message, { lasting: true });
       await new Promise((resolve) => setTimeout(resolve, 1500));
@@ -221,7 +226,8 @@ class Page {
     const isPresent = present.drawing === drawing;
     if (!isPresent && !present.pending) return;
     const answer = this.answers.get(drawing);
-    this.showReading(answer);
+    showAnswer(answer, this.model);
+    this.watch.show(answer);
     if (!present.pending) return; // an edited scene stays what it is
     const { objects } = answer.scene;
     this.history = states.amend(this.history, {
@@ -232,32 +238,9 @@ class Page {
     this.refresh(answer);
   }
 
-  showReading(answer) {
-    const { count, count_probs: probs } = answer.scene;
-    byId('verdict-count').textContent = someObjects(count);
-    byId('verdict-probability').textContent = `probability ${probability(probs[count])}`;
-    byId('brief').textContent = `${someObjects(count)}, probability ${probability(probs[count])}`;
-    showBars(
-      byId('counts'),
-      probs.map((value, n) => ({
-        label: String(n),
-        value,
-        mark: this.model.prior[n],
-        strong: n === count,
-      })),
-    );
-    showBars(byId('presences'), presences(probs, answer.steps));
-    const boxes = boxesOf(answer, this.model.canvas);
-    const marks = boxes.map((box, i) => ({ step: i + 1, box, label: String(i + 1) }));
-    showBoxes(byId('draw-boxes'), marks, this.model.canvas);
-    this.watch.show(answer);
-  }
-
   tellAnswer() {
     const answer = this.answers.get(this.present.drawing);
-    if (!answer) return;
-    const { count, count_probs: probs } = answer.scene;
-    announce(`${someObjects(count)}, probability ${probability(probs[count])}`);
+    if (answer) announce(inWords(answer));
   }
 
   // What is edited
@@ -295,7 +278,7 @@ class Page {
     this.history = states.commit(this.history, moment, key);
     if (isNewDrawing) this.sample.forget();
     // A link in the address bar would be of an earlier scene.
-    if (location.hash) history.replaceState(null, '', location.pathname);
+    if (location.hash.startsWith('#air')) history.replaceState(null, '', location.pathname);
     this.refresh();
   }
 
@@ -422,7 +405,7 @@ class Page {
     const line = byId('reread');
     const marks = (reread?.found ?? []).map(({ step, box }) => ({ step, box, dashed: true }));
     showBoxes(byId('reread-boxes'), marks, this.model.canvas);
-    line.textContent = reread ? verdict(reread) : '';
+    line.textContent = reread ? rereadInWords(reread) : '';
   }
 
   // When something fails
@@ -446,37 +429,6 @@ class Page {
     if (!this.answers.has(this.present.drawing)) this.read(this.present.drawing);
     else this.refresh();
   }
-}
-
-/**
- * Boxes of what was found, in canvas pixels: the record's, which may be of the ink alone. Those of a
- * picture of another size are in its own pixels; then the windows stand for them.
- */
-function boxesOf({ scene, steps }, { width, height }) {
-  const isCanvas = scene.width === width && scene.height === height;
-  return scene.objects.map(({ box }, i) => (isCanvas ? box : steps[i].box));
-}
-
-/** q(z_pres_t = 1 | x) = q(n >= t | x), as air.presence_scores. */
-function presences(probs, steps) {
-  const bars = probs.slice(1).map((_, i) => ({
-    label: `step ${i + 1}`,
-    value: Math.min(probs.slice(i + 1).reduce((sum, p) => sum + p, 0), 1),
-    step: i + 1,
-  }));
-  // The guide's own numbers where it went: sums of rounded ones are a little off.
-  for (const { step, presence } of steps) bars[step - 1].value = presence;
-  return bars;
-}
-
-function verdict({ found, overlaps }) {
-  const [made, read] = [overlaps.length, found.length];
-  const counts =
-    made === read ? `It finds ${made === 1 ? 'the' : 'all'} ${someObjects(made)} again`
-      : `It finds ${someObjects(read)} where there are ${made}`;
-  if (!made) return made === read ? 'It finds nothing, as it should.' : `${counts}.`;
-  const shares = overlaps.map((iou) => `${Math.round(100 * iou)}%`).join(', ');
-  return `${counts}; boxes overlap by ${shares}.`;
 }
 
 function setUpHelp() {

@@ -3,6 +3,7 @@
  *
  * @typedef {import('./scene.js').SceneObject} SceneObject
  * @typedef {import('./geometry.js').Size} Size
+ * @typedef {{max_objects_render: number, max_number: number}} Limits
  */
 import { clipped } from './geometry.js';
 
@@ -47,7 +48,7 @@ export function rounded(value, digits = 6) {
 /**
  * Read a scene from the text of a file: one record, or the first line of several.
  * @param {string} text
- * @param {{what_dim: number, limits: {max_objects_render: number}}} model
+ * @param {{what_dim: number, limits: Limits}} model
  * @returns {{record: object, objects: SceneObject[]}}
  */
 export function readRecord(text, model) {
@@ -73,7 +74,7 @@ function parsed(text) {
 
 /**
  * @param {any[]} objects
- * @param {{what_dim: number, limits: {max_objects_render: number}}} model
+ * @param {{what_dim: number, limits: Limits}} model
  * @returns {SceneObject[]}
  */
 export function checkedObjects(objects, { what_dim, limits }) {
@@ -85,19 +86,26 @@ export function checkedObjects(objects, { what_dim, limits }) {
   return objects.map((object, i) => ({
     step: i + 1,
     score: Number.isFinite(object?.score) ? object.score : 1,
-    z_where: /** @type {any} */ (numbers(object?.z_where, 3, `z_where of object ${i + 1}`)),
-    z_what: numbers(object?.z_what, what_dim, `z_what of object ${i + 1}`, ANOTHER),
+    z_where: /** @type {any} */ (
+      numbers(object?.z_where, 3, limits.max_number, `z_where of object ${i + 1}`)
+    ),
+    z_what: numbers(
+      object?.z_what, what_dim, limits.max_number, `z_what of object ${i + 1}`, ANOTHER,
+    ),
   }));
 }
 
 const ANOTHER = ' Was it made by another model?';
 
-function numbers(values, length, name, hint = '') {
+function numbers(values, length, largest, name, hint = '') {
   if (!Array.isArray(values) || !values.every((v) => Number.isFinite(v))) {
     throw new SceneError(`${name}: expected ${length} numbers.`);
   }
   if (values.length !== length) {
     throw new SceneError(`${name}: expected ${length} numbers, got ${values.length}.${hint}`);
+  }
+  if (values.some((v) => Math.abs(v) > largest)) {
+    throw new SceneError(`${name}: a number is larger than ${largest}.`);
   }
   return values.slice();
 }

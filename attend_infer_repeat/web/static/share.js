@@ -16,7 +16,7 @@ const HEAD = 9;
 const STEPS = 32767; // of an int16, on either side of 0
 
 /** @typedef {{name: string, canvas: {width: number, height: number}, channels: number,
- *   what_dim: number, limits: {max_objects_render: number}}} Model */
+ *   what_dim: number, limits: import('./record.js').Limits}} Model */
 
 /**
  * @param {SceneObject[]} objects
