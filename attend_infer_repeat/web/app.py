@@ -13,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel
@@ -224,7 +224,13 @@ def _add_interface(app: FastAPI, service: Service) -> None:
         return await service.describe()
 
     def post(path: str, summary: str, answer: type[BaseModel]) -> Callable[[Endpoint], Endpoint]:
-        return app.post(path, summary=summary, response_model=answer, responses=REFUSALS)
+        return app.post(
+            path,
+            summary=summary,
+            response_model=answer,
+            responses=REFUSALS,
+            dependencies=[Depends(_require_json)],
+        )
 
     @post("/api/infer", "Count, locate and describe the objects in a picture", InferAnswer)
     async def infer(ask: InferRequest) -> Response:
@@ -237,6 +243,13 @@ def _add_interface(app: FastAPI, service: Service) -> None:
     @post("/api/sample", "Draw scenes from the prior, or explanations of a picture", SampleAnswer)
     async def sample(ask: SampleRequest) -> Response:
         return _json(await service.sample(ask))
+
+
+async def _require_json(request: Request) -> None:
+    """Refuse what a form of another site could send."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HTTPException(415, "the body must be JSON; send Content-Type: application/json.")
 
 
 def _json(text: str) -> Response:

@@ -1,4 +1,4 @@
-"""What stands before the interface: sizes, types and origins of requests, headers of answers.
+"""What stands before the interface: sizes and origins of requests, headers of answers.
 
 A page of another site may not use the server: its requests carry that site's ``Origin``, and a name
 that it has made to point here is in their ``Host`` (DNS rebinding).
@@ -97,10 +97,6 @@ class Guards:
             raise Refused(503, f"busy with {MAX_ACTIVE} requests; try again soon.")
         headers = Headers(scope=scope)
         self._check_origin(headers)
-        if scope["method"] == "POST":
-            kind = headers.get("content-type", "").split(";")[0].strip().lower()
-            if kind != "application/json":
-                raise Refused(415, "the body must be JSON; send Content-Type: application/json.")
         try:
             return await asyncio.wait_for(_read_body(headers, receive), PATIENCE)
         except asyncio.TimeoutError as error:  # Python 3.10's own

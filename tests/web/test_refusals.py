@@ -269,9 +269,15 @@ def test_nothing_but_the_pages_files_is_readable(path: str, page: Page) -> None:
     assert "detail" in json.load(io.BytesIO(content))
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_other_methods_are_refused(method: str, page: Page) -> None:
-    status, content = raw(page, method, "/api/infer", {})
+METHODS = {
+    "/api/infer": ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"],
+    "/api/model": ["POST", "PUT"],
+}
+
+
+@pytest.mark.parametrize(("path", "method"), [(p, m) for p in METHODS for m in METHODS[p]])
+def test_other_methods_are_refused(path: str, method: str, page: Page) -> None:
+    status, content = raw(page, method, path, {})
     assert status == 405
     assert "detail" in json.loads(content)
 
