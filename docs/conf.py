@@ -9,6 +9,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # extension.py
 
+from nbclient import NotebookClient  # noqa: E402
+
 import attend_infer_repeat as air  # noqa: E402
 from attend_infer_repeat.data.mnist import mnist_folders  # noqa: E402
 
@@ -35,6 +37,7 @@ nb_execution_mode = os.environ.get("AIR_DOCS_EXECUTION", "force")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 1_800
 nb_merge_streams = True
+NotebookClient.coalesce_streams = True  # first, without the line breaks that MyST-NB puts between
 nb_render_markdown_format = "myst"
 
 # The tutorial's data, where this machine has it; else scenes of the bundled digits: offline.
