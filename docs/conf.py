@@ -44,6 +44,7 @@ nb_render_markdown_format = "myst"
 has_mnist = any(folder.is_dir() and any(folder.iterdir()) for folder in mnist_folders())
 os.environ.setdefault("AIR_DOCS_DATA", "multi-mnist" if has_mnist else "digits")
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # air
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm's, with this machine's paths
 if os.environ.get("AIR_DATA_DIR"):  # notebooks run in their own folders
     os.environ["AIR_DATA_DIR"] = str(Path(os.environ["AIR_DATA_DIR"]).resolve())
 
