@@ -171,6 +171,9 @@ def copy_notebooks(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all of it."""
+    # It copies files and no more, but does not say that pages may be read side by side.
+    app.extensions["sphinx-mathjax-offline"].parallel_read_safe = True
+    app.extensions["sphinx-mathjax-offline"].parallel_write_safe = True
     app.add_directive("air-help", AirHelp)
     app.connect("builder-inited", show_plain_types)
     app.connect("autodoc-process-signature", name_arrays)
