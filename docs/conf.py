@@ -51,6 +51,7 @@ if os.environ.get("AIR_DATA_DIR"):  # notebooks run in their own folders
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+add_module_names = False  # headings say which module
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True

@@ -161,6 +161,12 @@ def describe_outputs(app: Sphinx, doctree: nodes.document) -> None:
         image.setdefault("alt", "Picture made by the code above")
 
 
+def forget_builtins(app: Sphinx, env: Any) -> list[str]:
+    """Leave Python's own module, of which aliases such as ``tuple[...]`` are, out of the code."""
+    getattr(env, "_viewcode_modules", {}).pop("builtins", None)
+    return []
+
+
 def copy_notebooks(app: Sphinx, error: Exception | None) -> None:
     """Put each executed notebook beside its page."""
     executed = Path(app.outdir).parent / "jupyter_execute"
@@ -183,5 +189,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", document_fields, priority=600)  # after
     app.connect("doctree-read", link_to_code)
     app.connect("doctree-read", describe_outputs)
+    app.connect("env-updated", forget_builtins)
     app.connect("build-finished", copy_notebooks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
