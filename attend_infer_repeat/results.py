@@ -1,10 +1,12 @@
 """A folder of results, written picture by picture, that a killed run can go on with.
 
     infer.json         what decides the results; a resumed run must have the same
-    scenes.jsonl       a line for each picture, written last: it stands for all of its results
+    scenes.jsonl       a line for each picture, written last
     NAME.png           the picture with its boxes; NAME-2.png, ... of equal names
     reconstructions/   the scenes drawn again
-    z_what.npy         the codes of all objects, in the order of the lines (until then z_what.part)
+    z_what.npy         the codes of all objects, in the order of the lines (at first z_what.part)
+
+So a line stands for all of its picture's results.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # extension.py
 
+from nbclient import NotebookClient  # noqa: E402
+
 import attend_infer_repeat as air  # noqa: E402
 from attend_infer_repeat.data.mnist import mnist_folders  # noqa: E402
 
@@ -35,18 +37,21 @@ nb_execution_mode = os.environ.get("AIR_DOCS_EXECUTION", "force")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 1_800
 nb_merge_streams = True
+NotebookClient.coalesce_streams = True  # first, without the line breaks that MyST-NB puts between
 nb_render_markdown_format = "myst"
 
 # The tutorial's data, where this machine has it; else scenes of the bundled digits: offline.
 has_mnist = any(folder.is_dir() and any(folder.iterdir()) for folder in mnist_folders())
 os.environ.setdefault("AIR_DOCS_DATA", "multi-mnist" if has_mnist else "digits")
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # air
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm's, with this machine's paths
 if os.environ.get("AIR_DATA_DIR"):  # notebooks run in their own folders
     os.environ["AIR_DATA_DIR"] = str(Path(os.environ["AIR_DATA_DIR"]).resolve())
 
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+add_module_names = False  # headings say which module
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True

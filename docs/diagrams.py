@@ -1,4 +1,6 @@
-"""Draw the documentation's diagrams as SVG: ``python docs/diagrams.py`` writes docs/images/*.svg.
+"""Draw the documentation's diagrams: ``python docs/diagrams.py`` writes docs/images/*.svg.
+
+It also makes the README's animation, inference.gif.
 
 Each diagram is a function of the small images that it embeds, and is laid out on a grid of its own.
 Everything that depends on the trained weights is inside those images.
@@ -18,12 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 import attend_infer_repeat as air
+from attend_infer_repeat.animate import save_inference_animation
 from attend_infer_repeat.colors import readable_color
 from attend_infer_repeat.steps import Step, read_steps
 
 IMAGES = Path(__file__).parent / "images"
 SCENE = 113
 """Of the test scenes of up to three digits: three that lie apart, and are all found."""
+ANIMATED = 82
+"""Of the same scenes: two digits."""
 STEPS = 3
 WIDTH = 760
 ZOOM = 3
@@ -577,9 +582,11 @@ DIAGRAMS: dict[str, Callable[[Pictures], str]] = {"guide": guide, "loop": loop, 
 def main() -> None:
     """Write the files."""
     data = air.load_dataset("digits", split="test", max_count=STEPS)
-    pictures = pictures_of(air.AIR.load("digits"), data.images[SCENE])
+    model = air.AIR.load("digits")
+    pictures = pictures_of(model, data.images[SCENE])
     for name, draw in DIAGRAMS.items():
         (IMAGES / f"{name}.svg").write_text(draw(pictures), encoding="utf-8")
+    save_inference_animation(model, data.images[ANIMATED], IMAGES / "inference.gif")
 
 
 if __name__ == "__main__":

@@ -20,12 +20,14 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from docutils import nodes
 from sphinx.addnodes import download_reference
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+from attend_infer_repeat import ModelConfig, TrainConfig
 
 PACKAGE = "attend_infer_repeat"
 COLUMNS = 88
@@ -52,7 +54,8 @@ class AirHelp(SphinxDirective):
 
 
 def _wrapped(line: str) -> str:
-    return line if len(line) <= COLUMNS else textwrap.fill(line, COLUMNS)
+    fits = len(line) <= COLUMNS or line.startswith(" ")  # an example with its comment
+    return line if fits else textwrap.fill(line, COLUMNS)
 
 
 FIELD = re.compile(r"(Returns|Raises|Source): (?=\S)")
@@ -103,6 +106,7 @@ def name_arrays(
 
 
 COMMENTED = re.compile(r"^    (\w+): [^#]+#\s+(.+)$", re.MULTILINE)
+OPTION = re.compile(r"(?<![\w`-])--[a-z][a-z-]*")  # which would become a dash
 written: dict[str, list[str]] = {}  # what stands below each field
 
 
@@ -110,17 +114,18 @@ def keep_fields(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
     """Keep a field's docstring from napoleon, which takes what precedes a colon for a type."""
-    if what == "attribute":
-        written[name] = list(lines)
+    if what in ("attribute", "property"):
+        written[name] = [OPTION.sub(r"``\g<0>``", line) for line in lines]
 
 
 def document_fields(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
     """Document a field by the docstring below it, or else by the comment on its line."""
+    if name in written and what in ("attribute", "property"):
+        lines[:] = written.pop(name)
     if what != "attribute":
         return
-    lines[:] = written.pop(name)
     path, _, field = name.rpartition(".")
     module, _, owner = path.rpartition(".")
     kind = getattr(sys.modules.get(module), owner, None)
@@ -128,6 +133,12 @@ def document_fields(
     if isinstance(kind, type) and undocumented:
         comments = dict(COMMENTED.findall(inspect.getsource(kind)))
         lines[:] = [comments.get(field, ""), ""]
+
+
+def show_plain_types(app: Sphinx) -> None:
+    """Show the settings' types without what they tell the command line of aliases and the like."""
+    for kind in (ModelConfig, TrainConfig):
+        kind.__annotations__ = get_type_hints(kind)
 
 
 def link_to_code(app: Sphinx, doctree: nodes.document) -> None:
@@ -150,6 +161,12 @@ def describe_outputs(app: Sphinx, doctree: nodes.document) -> None:
         image.setdefault("alt", "Picture made by the code above")
 
 
+def forget_builtins(app: Sphinx, env: Any) -> list[str]:
+    """Leave Python's own module, of which aliases such as ``tuple[...]`` are, out of the code."""
+    getattr(env, "_viewcode_modules", {}).pop("builtins", None)
+    return []
+
+
 def copy_notebooks(app: Sphinx, error: Exception | None) -> None:
     """Put each executed notebook beside its page."""
     executed = Path(app.outdir).parent / "jupyter_execute"
@@ -160,7 +177,11 @@ def copy_notebooks(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all of it."""
+    # It copies files and no more, but does not say that pages may be read side by side.
+    app.extensions["sphinx-mathjax-offline"].parallel_read_safe = True
+    app.extensions["sphinx-mathjax-offline"].parallel_write_safe = True
     app.add_directive("air-help", AirHelp)
+    app.connect("builder-inited", show_plain_types)
     app.connect("autodoc-process-signature", name_arrays)
     app.connect("autodoc-process-docstring", keep_blocks, priority=300)
     app.connect("autodoc-process-docstring", make_fields, priority=400)  # before napoleon
@@ -168,5 +189,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", document_fields, priority=600)  # after
     app.connect("doctree-read", link_to_code)
     app.connect("doctree-read", describe_outputs)
+    app.connect("env-updated", forget_builtins)
     app.connect("build-finished", copy_notebooks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -15,7 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-NOTEBOOKS = [path for path in DOCS.rglob("*.md") if "file_format: mystnb" in path.read_text()]
+PAGES = [path for path in DOCS.rglob("*.md") if "_build" not in path.parts]
+NOTEBOOKS = [path for path in PAGES if "file_format: mystnb" in path.read_text()]
 
 pytest.importorskip("sphinx", reason="the docs extra is not installed")
 
