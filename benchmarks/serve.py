@@ -4,11 +4,11 @@
     air benchmark serve --table    print the table of the last result
 
 Processes are timed from their start to the page, and to the first answer to a picture, with files
-in the system's cache. Then, from another process on the same cores, one client asks about a picture,
-waits for the answer, and asks about the next; and 50 clients do, each on its own connection, until
-2,000 pictures are answered, in several rounds. The pictures are PNG files of scenes of digits, the
-answers have all that the page shows of a picture. Seconds are the client's, from the request to the
-last byte; the memory is the server's resident set.
+in the system's cache. Then, from another process on the same cores, one client asks about a
+picture, waits for the answer, and asks about the next; and 50 clients do, each on its own
+connection, until 2,000 pictures are answered, in several rounds. The pictures are PNG files of
+scenes of digits, the answers have all that the page shows of a picture. Seconds are the client's,
+from the request to the last byte; the memory is the server's resident set.
 
 Result: ``benchmarks/results/serve.json``.
 """

@@ -213,7 +213,7 @@ class Page {
     const began = performance.now();
     const answer = await api.infer(body);
     this.times = [...this.times, performance.now() - began].slice(-15);
-    const middle = [...this.times].sort((a, b) => a - b)[this.times.length >> 1];
+    const middle = [...this.times].sort((a, b) => a - b)[(this.times.length - 1) >> 1];
     byId('latency').textContent = middle.toFixed(0);
     return answer;
   }
