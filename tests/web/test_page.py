@@ -635,7 +635,7 @@ def test_a_finger_draws(browser: Any, address: str) -> None:
     tab.page.tap("#clear")
     tab.wait_count(0)
     box = tab.page.locator("#drawing").bounding_box()
-    session = tab.context.new_cdp_session(tab.page)
+    devtools = tab.context.new_cdp_session(tab.page)
     for kind, share in (
         ("touchStart", 0.3),
         ("touchMove", 0.5),
@@ -644,7 +644,7 @@ def test_a_finger_draws(browser: Any, address: str) -> None:
     ):
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] * (share or 0)
         points = [] if share is None else [{"x": x, "y": y}]
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     tab.wait_count(1)
     sync_api.expect(tab.page.locator("#brief")).to_be_visible()
     tab.close()
