@@ -376,7 +376,8 @@ class Benchmark:
 
     throughput sets training and inference beside one step of Pyro's tutorial, latency times the
     first answer and those after it, scaling varies batch, canvas and steps, breakdown shows where
-    the time goes, streaming infers 100,000 files. What follows the name goes to the script:
+    the time goes, streaming infers 100,000 files, serve asks the page's server from 50 clients at
+    once. What follows the name goes to the script:
     air benchmark throughput --help.
 
     Examples:
@@ -386,7 +387,7 @@ class Benchmark:
     """
 
     name: Positional[str]
-    """throughput, latency, scaling, breakdown or streaming."""
+    """throughput, latency, scaling, breakdown, streaming or serve."""
     options: Positional[tuple[str, ...]] = ()
     """Options of the benchmark."""
 
@@ -407,7 +408,7 @@ class Benchmark:
             raise SystemExit(code)
 
 
-BENCHMARKS = ("throughput", "latency", "scaling", "breakdown", "streaming")
+BENCHMARKS = ("throughput", "latency", "scaling", "breakdown", "streaming", "serve")
 COMMANDS: dict[str, type] = {
     "train": Train,
     "evaluate": Evaluate,
