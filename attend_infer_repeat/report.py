@@ -22,6 +22,7 @@ from .config import TrainConfig, flat, get_preset
 from .data import Dataset
 from .devices import find_device
 from .errors import CheckpointError, ConfigError, DataError
+from .pages import render_page
 from .plots import curve_figure
 from .report_images import (
     Number,
@@ -77,7 +78,7 @@ def write_report(
     page["headline"].append(_training_time(checkpoint))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_render(page), encoding="utf-8", errors="replace")
+        target.write_text(render_page("report.html", page), encoding="utf-8", errors="replace")
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written: {error.strerror}.") from error
     return target
@@ -114,19 +115,6 @@ def _load(
     # Where some counts are known, those images tell the most.
     counted = data.counted()
     return (counted if len(counted) else replace(data, counts=None, boxes=None, labels=None)), None
-
-
-def _render(page: dict[str, Any]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("attend_infer_repeat"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(page)
 
 
 def _run_sections(

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, Response
 
+from ..pages import render_page
+
 EXAMPLES = {
     "/api/model": "curl {url}/api/model",
     "/api/infer": "base64 picture.png | tr -d '\\n' | sed 's/.*/{{\"image\": \"&\"}}/' |\n"
@@ -44,21 +46,13 @@ def add_to(app: FastAPI) -> None:
 
 def render(openapi: Schema) -> tuple[str, str]:
     """Return the page, and the digest by which its style is let through."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("attend_infer_repeat"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     schemas: Schema = openapi["components"]["schemas"]
-    text = environment.get_template("api.html").render(
-        info=openapi["info"],
-        operations=list(_operations(openapi)),
-        schemas={name: (schema, list(_fields(schema))) for name, schema in schemas.items()},
-    )
+    values = {
+        "info": openapi["info"],
+        "operations": list(_operations(openapi)),
+        "schemas": {name: (schema, list(_fields(schema))) for name, schema in schemas.items()},
+    }
+    text = render_page("api.html", values)
     style = text.partition("<style>")[2].partition("</style>")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return text, f"sha256-{digest}"
