@@ -91,7 +91,7 @@ class Evaluate:
       air evaluate runs/mnist
       air evaluate runs/mnist --split validation --json
       air evaluate runs/mnist --data digits
-      air evaluate runs/mnist --max-count 3
+      air evaluate runs/mnist --counts 3                  scenes of three objects
       air evaluate runs/mnist --importance-samples 100
     """
 
@@ -101,8 +101,10 @@ class Evaluate:
     """Data set or path; the one that the model was trained on if not given."""
     split: str = "test"
     """Part of the data set: train, validation or test."""
-    max_count: int | None = None
+    max_count: Annotated[int | None, arg(aliases=("--max-digits",))] = None
     """Most objects in a generated scene, to test on more than was trained on."""
+    counts: tuple[int, ...] | None = None
+    """Numbers of objects in generated scenes, in place of 0 to the most."""
     importance_samples: int = 0
     """Samples per image for the importance-weighted bound and counts; 0 leaves them out."""
     json: bool = False
@@ -116,7 +118,8 @@ class Evaluate:
 
         _require_at_least(0, importance_samples=self.importance_samples)
         air = load_model(self.model, self.device)
-        given = {} if self.max_count is None else {"max_count": self.max_count}
+        asked = {"max_count": self.max_count, "counts": self.counts}
+        given = {name: value for name, value in asked.items() if value is not None}
         data = _load_data(self.model, air, self.data, self.split, **given)
         evaluation = evaluate(air, data, importance_samples=self.importance_samples)
         print(json.dumps(evaluation.to_dict()) if self.json else evaluation.table())

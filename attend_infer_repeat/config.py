@@ -169,8 +169,12 @@ class TrainConfig:
     """Colour channels (1 or 3); the data set's or the pictures' own if not given."""
     strict: bool = False
     """Stop at a picture that cannot be read, instead of skipping it."""
-    max_count: int | None = None
+    max_count: Annotated[int | None, arg(aliases=("--max-digits",))] = None
     """Most objects in a generated scene; the data set's own if not given."""
+    counts: tuple[int, ...] | None = None
+    """Numbers of objects in generated scenes, such as 3, or 6 7 8, in place of 0 to the most."""
+    background: Literal["black", "noisy", "grid"] = "black"
+    """What generated scenes stand in front of."""
 
     num_steps: Annotated[int, arg(aliases=("-n",))] = 1_250
     """Number of optimisation steps."""
@@ -238,6 +242,8 @@ class TrainConfig:
             "canvas_size": self.canvas,
             "channels": self.channels,
             "max_count": self.max_count,
+            "counts": self.counts,
+            "background": None if self.background == "black" else self.background,
         }
         return {name: value for name, value in own.items() if value is not None}
 
@@ -246,6 +252,10 @@ class TrainConfig:
         _require_choices(self)
         _require_finite(self, "baseline_scalar")
         given = [n for n in ("canvas", "channels", "max_count") if getattr(self, n) is not None]
+        _require(
+            self.counts is None or (any(self.counts) and min(self.counts) >= 0),
+            f"counts: expected numbers of objects, one at least above 0, got {self.counts}.",
+        )
         _require_positive(
             self,
             *given,

@@ -54,6 +54,9 @@ BAD_TRAIN: list[tuple[str, Any]] = [
     ("canvas", 0),
     ("channels", 0),
     ("max_count", 0),
+    ("counts", (0,)),
+    ("counts", ()),
+    ("background", "blue"),
     ("num_steps", 0),
     ("num_steps", -1),
     ("batch_size", 0),
@@ -211,6 +214,7 @@ OTHER_TRAIN: dict[str, Any] = {
     "anneal_prior_from": 0.5, "explore": 0.25, "explore_steps": 7,
     "composite_weight": 2.0, "composite_begin": 9, "composite_every": 2,
     "eval_split": "test", "ema_decay": 0.5,
+    "counts": (6, 7), "background": "grid",
     "anneal_prior_begin": 7, "anneal_prior_duration": 7, "seed": 7, "eval_every": 7,
     "save_every": 7, "progress_every": 7,
 }  # fmt: skip

@@ -36,7 +36,7 @@ class Recipe:
     split: str
     version: int
     num_scenes: int
-    parameters: Mapping[str, int] = field(default_factory=dict)
+    parameters: Mapping[str, int | str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         options = "".join(f"-{key}{value}" for key, value in self.parameters.items())

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .backgrounds import Background
 from .cache import Recipe, load_or_generate
 from .dataset import Dataset
 from .multi_mnist import random_size
-from .scenes import Draw, Glyph, SceneArrays, compose
+from .scenes import Draw, Glyph, Layout, SceneArrays, compose
 
 MAX_COUNT = 2
 RECIPE_VERSION = 1
@@ -23,7 +24,14 @@ INK_SIZE = 20
 multi-MNIST makes both equally large when it starts from 20 here and from 28 there."""
 
 
-def load(split: str, *, canvas_size: int = 50, max_count: int = MAX_COUNT) -> Dataset:
+def load(
+    split: str,
+    *,
+    canvas_size: int = 50,
+    max_count: int = MAX_COUNT,
+    counts: tuple[int, ...] | None = None,
+    background: Background = "black",
+) -> Dataset:
     """Load scenes of handwritten digits, labels 0 to 9, without any network.
 
     The digits are scikit-learn's ``load_digits`` (8 x 8 pixels, from the UCI repository),
@@ -33,11 +41,18 @@ def load(split: str, *, canvas_size: int = 50, max_count: int = MAX_COUNT) -> Da
         split: ``"train"`` (20,000 scenes) or ``"test"`` (5,000, of other digits).
         canvas_size: height and width in pixels; the digits keep their size.
         max_count: the largest number of digits in a scene.
+        counts: the numbers of digits, all as frequent, in place of 0 to ``max_count``.
+        background: behind them: ``"black"``, or ``"noisy"`` or ``"grid"`` of ``data.backgrounds``.
     Raises: DataError if the canvas is too small for the digits or for that many of them.
     """
-    options = {"canvas": canvas_size, "max": max_count}
-    recipe = Recipe("digits", split, RECIPE_VERSION, NUM_SCENES[split], options)
-    return load_or_generate(recipe, lambda: _generate(split, canvas_size, max_count))
+    layout = Layout((canvas_size, canvas_size), max_count, counts, background)
+
+    def generate() -> SceneArrays:
+        draw = _digit_drawer(*source_digits(split))
+        return compose(draw, num_scenes=NUM_SCENES[split], seed=SEEDS[split], layout=layout)
+
+    recipe = Recipe("digits", split, RECIPE_VERSION, NUM_SCENES[split], layout.parameters())
+    return load_or_generate(recipe, generate)
 
 
 def source_digits(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -51,16 +66,6 @@ def source_digits(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     digits = np.round(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     rows = slice(-NUM_TEST_DIGITS, None) if split == "test" else slice(-NUM_TEST_DIGITS)
     return digits[rows], classes[rows].astype(np.int64)
-
-
-def _generate(split: str, canvas_size: int, max_count: int) -> SceneArrays:
-    return compose(
-        _digit_drawer(*source_digits(split)),
-        num_scenes=NUM_SCENES[split],
-        seed=SEEDS[split],
-        max_count=max_count,
-        canvas_size=(canvas_size, canvas_size),
-    )
 
 
 def _digit_drawer(digits: NDArray[np.uint8], classes: NDArray[np.int64]) -> Draw:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .backgrounds import Background
 from .cache import Recipe, load_or_generate
 from .dataset import Dataset
 from .mnist import load_mnist
-from .scenes import Draw, Glyph, SceneArrays, compose
+from .scenes import Draw, Glyph, Layout, SceneArrays, compose
 
 CANVAS_SIZE = 50
 MAX_COUNT = 2
@@ -32,33 +32,40 @@ def random_size(rng: np.random.RandomState, ink_size: int) -> int:
     return int(ink_size / scale)
 
 
-def load(split: str, *, max_count: int = MAX_COUNT) -> Dataset:
+def load(
+    split: str,
+    *,
+    canvas_size: int = CANVAS_SIZE,
+    max_count: int = MAX_COUNT,
+    counts: tuple[int, ...] | None = None,
+    background: Background = "black",
+) -> Dataset:
     """Load multi-MNIST: 50 x 50 pixels, 0 to 2 digits, labels 0 to 9.
 
-    A box is the frame of the resized 28 x 28 digit, so its margin is empty.
+    A box is the frame of the resized 28 x 28 digit, so its margin is empty. With any option that is
+    not as it stands, the scenes are others than the tutorial's, by the same recipe.
 
     Args:
         split: ``"train"`` (60,000 scenes of MNIST's training digits) or ``"test"`` (10,000 of
             its test digits).
-        max_count: the largest number of digits in a scene. Another one than 2 makes other scenes
-            than the tutorial's, by the same recipe.
-    Raises: DataError if MNIST is neither on this machine nor to be had from the network.
+        canvas_size: height and width in pixels; the digits keep their size.
+        max_count: the largest number of digits in a scene.
+        counts: the numbers of digits, all as frequent, in place of 0 to ``max_count``.
+        background: behind them: ``"black"``, or ``"noisy"`` or ``"grid"`` of ``data.backgrounds``.
+    Raises: DataError if MNIST is neither on this machine nor to be had from the network, or if the
+        canvas is too small for that many digits.
     """
-    original = Recipe("multi-mnist", split, RECIPE_VERSION, NUM_SCENES[split])
-    if max_count == MAX_COUNT:
-        return load_or_generate(original, lambda: _generate(split, max_count), _check)
-    recipe = replace(original, parameters={"max": max_count})
-    return load_or_generate(recipe, lambda: _generate(split, max_count))
+    layout = Layout((canvas_size, canvas_size), max_count, counts, background)
 
+    def generate() -> SceneArrays:
+        draw = _digit_drawer(*load_mnist(split))
+        return compose(draw, num_scenes=NUM_SCENES[split], seed=SEEDS[split], layout=layout)
 
-def _generate(split: str, max_count: int) -> SceneArrays:
-    return compose(
-        _digit_drawer(*load_mnist(split)),
-        num_scenes=NUM_SCENES[split],
-        seed=SEEDS[split],
-        max_count=max_count,
-        canvas_size=(CANVAS_SIZE, CANVAS_SIZE),
-    )
+    original = Layout((CANVAS_SIZE, CANVAS_SIZE), MAX_COUNT)
+    as_it_stands = original.parameters()
+    changed = {k: v for k, v in layout.parameters().items() if as_it_stands.get(k) != v}
+    recipe = Recipe("multi-mnist", split, RECIPE_VERSION, NUM_SCENES[split], changed)
+    return load_or_generate(recipe, generate, _check if not changed else lambda data: None)
 
 
 def _digit_drawer(digits: NDArray[np.uint8], classes: NDArray[np.uint8]) -> Draw:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import DataError, nearest
 from . import digits, multi_mnist, sprites
+from .backgrounds import BACKGROUNDS
 from .dataset import Dataset
 from .folder import Options, load_path
 from .framing import Invert, Resize
@@ -31,7 +32,7 @@ class Source:
     load: Callable[..., Dataset]
 
     @property
-    def options(self) -> dict[str, int]:
+    def options(self) -> dict[str, Any]:
         """The options that this set has, with their defaults."""
         parameters = inspect.signature(self.load).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -60,9 +61,10 @@ def load_dataset(
             A folder with the same name as a set is reached as ``./digits``.
         split: ``"train"`` for the whole training split; ``"validation"`` for the part of it
             that ``hold_out`` keeps out of training; ``"test"`` for scenes of their own.
-        **options: what the set lets one choose: ``max_count`` (objects in a scene) of all
-            that are generated, ``canvas_size`` (pixels) of digits and sprites, ``channels`` (1 or
-            3) of sprites; of pictures, see ``data.folder.Options``.
+        **options: what the set lets one choose: ``canvas_size`` (pixels), ``max_count`` (objects
+            in a scene), ``counts`` (a tuple: those numbers of objects instead) and ``background``
+            (``"black"``, ``"noisy"``, ``"grid"``) of all that are generated, ``channels`` (1 or 3)
+            of sprites; of pictures, see ``data.folder.Options``.
     Returns: the images and, where known, their counts, boxes and labels.
     Raises: DataError if the name, split or an option is unknown or out of range, or if the data
         cannot be had.
@@ -116,10 +118,15 @@ def _check_split(split: str) -> None:
         )
 
 
-def _check_options(name: str, options: Mapping[str, Any], known: Mapping[str, int]) -> None:
+def _check_options(name: str, options: Mapping[str, Any], known: Mapping[str, object]) -> None:
     for option, value in options.items():
         _check_known(name, option, known)
-        _check_whole_number(name, option, value, f"The default is {known[option]}.")
+        if option == "background":
+            _check_choice(name, option, value, BACKGROUNDS)
+        elif option == "counts":
+            _check_counts(name, value)
+        else:
+            _check_whole_number(name, option, value, f"The default is {known[option]}.")
     _check_channels(name, options)
 
 
@@ -127,9 +134,8 @@ def _check_path_options(name: str, options: Mapping[str, Any]) -> None:
     known = {field.name: field for field in dataclasses.fields(Options)}
     for option, value in options.items():
         _check_known(name, option, known)
-        choices = CHOICES.get(option)
-        if choices is not None and value not in choices:
-            raise DataError(f"{name}: {option}: unknown {value!r}, known are {', '.join(choices)}.")
+        if option in CHOICES:
+            _check_choice(name, option, value, CHOICES[option])
         if option == "canvas_size" and value is not None:
             for side in value if isinstance(value, tuple) else (value,):
                 _check_whole_number(name, option, side, "Leave it out for the pictures' own.")
@@ -144,6 +150,25 @@ def _check_known(name: str, option: str, known: Mapping[str, object]) -> None:
         raise DataError(
             f"{name}: {option!r} is not an option.{nearest(option, known)} "
             f"It has the options {', '.join(known)}."
+        )
+
+
+def _check_choice(name: str, option: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise DataError(
+            f"{name}: {option}: unknown {value!r}, known are {', '.join(choices)}."
+            f"{nearest(str(value), choices)}"
+        )
+
+
+def _check_counts(name: str, counts: object) -> None:
+    if counts is None:
+        return
+    numbers = counts if isinstance(counts, tuple) else ()
+    if not any(numbers) or any(type(n) is not int or n < 0 for n in numbers):
+        raise DataError(
+            f"{name}: counts: expected a tuple of numbers of objects, one at least above 0, got "
+            f"{counts!r}. Leave it out for 0 to max_count."
         )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .backgrounds import Background, put_behind
 
 Glyph = NDArray[np.uint8]
 """(h, w) uint8, or (3, h, w) for colour."""
@@ -20,8 +22,50 @@ MAX_TRIES = 1_000
 """Layouts tried for one scene. The sets as they stand need up to 28; a scene that needs more
 than this is too crowded, and without a limit an impossible one would never end."""
 
+CROWDED = 6
+"""From so many objects on, a scene is laid out one object after the other: whole layouts of many
+objects hardly ever fit."""
+
+MAX_TRIES_OF_ONE = 100
+"""Places tried for one more object in such a scene, before the scene is begun anew."""
+
 MAX_BYTES = 4 * 2**30
 """The largest set that is made, in bytes of pixels: a mistyped canvas size stops here."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What all generated sets let one choose.
+
+    Attributes:
+        canvas_size: (height, width) in pixels.
+        max_count: the largest number of objects in a scene.
+        counts: the numbers of objects, all as frequent, in place of 0 to ``max_count``.
+        background: put behind the objects.
+    """
+
+    canvas_size: tuple[int, int]
+    max_count: int
+    counts: tuple[int, ...] | None = None
+    background: Background = "black"
+
+    @property
+    def possible(self) -> tuple[int, ...]:
+        """The numbers of objects that a scene may have."""
+        return tuple(range(self.max_count + 1)) if self.counts is None else self.counts
+
+    def parameters(self) -> dict[str, int | str]:
+        """Return what stands in the name of a set's file."""
+        height, width = self.canvas_size
+        canvas = height if height == width else f"{height}x{width}"
+        named: dict[str, int | str] = {"canvas": canvas, "max": self.max_count}
+        if self.counts is not None:
+            named["max"] = "+".join(map(str, self.counts))
+        if max(self.possible) >= CROWDED:
+            named["crowded"] = CROWDED
+        if self.background != "black":
+            named["on"] = self.background
+        return named
 
 
 class SceneArrays(NamedTuple):
@@ -45,15 +89,14 @@ def compose(
     *,
     num_scenes: int,
     seed: int,
-    max_count: int,
-    canvas_size: tuple[int, int],
+    layout: Layout,
     channels: int = 1,
 ) -> SceneArrays:
-    """Make scenes of 0 to ``max_count`` objects, added on a black canvas without overlap.
+    """Make scenes of a few objects, added on a black canvas without overlap.
 
     For each scene:
 
-        count  ~ Uniform{0, ..., max_count}
+        count  ~ Uniform(layout.possible)
         repeat for each of the count objects:
             glyph, label = draw(rng)
             top  ~ Uniform{0, ..., canvas height - glyph height - 1}
@@ -63,29 +106,32 @@ def compose(
     where a glyph's ink is its grey value, or its brightest channel if it has colours. The order
     of the draws, the generator (NumPy's legacy ``RandomState``, whose stream is frozen) and the
     ranges, which leave out the last row and column, are those of the multi-MNIST set in Pyro's
-    AIR tutorial: with its glyphs this makes the same pixels.
+    AIR tutorial: with its glyphs this makes the same pixels. In scenes of ``CROWDED`` objects and
+    more, only the object that does not fit is drawn again.
 
     Args:
         draw: makes one object; its randomness comes from the generator that it is given.
         num_scenes: N.
         seed: of this set's own generator; NumPy's global one is left alone.
-        max_count: the largest number of objects, also the number of slots M in boxes and labels.
-        canvas_size: (height, width) in pixels.
+        layout: canvas, numbers of objects, and background, which has a generator of its own. The
+            largest number is also that of the slots M in boxes and labels.
         channels: 1 or 3; every glyph must match.
     Returns: the scenes; a box is the frame of its glyph, and objects stand in drawing order.
     Raises: DataError if a glyph is as large as the canvas, if the canvas has no room for
-        ``max_count`` objects, or if the set would not fit into memory.
+        so many objects, or if the set would not fit into memory.
     """
     rng = np.random.RandomState(seed)
-    scenes = _empty(num_scenes, max_count, canvas_size, channels)
+    counts, canvas_size = layout.possible, layout.canvas_size
+    scenes = _empty(num_scenes, max(counts), canvas_size, channels)
     for n in range(num_scenes):
-        count = int(rng.randint(max_count + 1))
+        count = counts[int(rng.randint(len(counts)))]
         scenes.counts[n] = count
         for slot, (glyph, label, top, left) in enumerate(_layout(draw, rng, count, canvas_size)):
             height, width = glyph.shape[-2:]
             scenes.images[n, ..., top : top + height, left : left + width] += glyph
             scenes.boxes[n, slot] = left, top, left + width, top + height
             scenes.labels[n, slot] = label
+    put_behind(scenes.images, layout.background, seed)
     return scenes
 
 
@@ -114,14 +160,39 @@ def _layout(
     draw: Draw, rng: np.random.RandomState, count: int, canvas_size: tuple[int, int]
 ) -> list[_Placed]:
     """Draw all objects of one scene, again and again until they do not overlap."""
+
+    def place() -> _Placed:
+        return _place(*draw(rng), rng, canvas_size)
+
     for _ in range(MAX_TRIES):
-        objects = [_place(*draw(rng), rng, canvas_size) for _ in range(count)]
-        if not _overlap(objects, canvas_size):
+        if count < CROWDED:
+            objects = [place() for _ in range(count)]
+            if not _overlap(objects, canvas_size):
+                return objects
+        elif (objects := _one_by_one(place, count, canvas_size)) is not None:
             return objects
     raise DataError(
         f"Found no room for {count} objects on {canvas_size[0]} x {canvas_size[1]} pixels in "
         f"{MAX_TRIES} tries. Lower max_count or raise canvas_size."
     )
+
+
+def _one_by_one(
+    place: Callable[[], _Placed], count: int, canvas_size: tuple[int, int]
+) -> list[_Placed] | None:
+    """Draw objects until each one fits beside those before it; None if one finds no place."""
+    ink, objects = np.zeros(canvas_size, np.uint32), []
+    for _ in range(count):
+        for _ in range(MAX_TRIES_OF_ONE):
+            objects.append(place())
+            grey, rows, columns = _inked(objects[-1])
+            if (ink[rows, columns] + grey).max() <= 255:
+                ink[rows, columns] += grey
+                break
+            objects.pop()
+        else:
+            return None
+    return objects
 
 
 def _place(
@@ -144,8 +215,14 @@ def _overlap(objects: list[_Placed], canvas_size: tuple[int, int]) -> bool:
     if len(objects) < 2:
         return False
     ink = np.zeros(canvas_size, np.uint32)
-    for glyph, _, top, left in objects:
-        height, width = glyph.shape[-2:]
-        grey = glyph if glyph.ndim == 2 else glyph.max(axis=0)
-        ink[top : top + height, left : left + width] += grey
+    for placed in objects:
+        grey, rows, columns = _inked(placed)
+        ink[rows, columns] += grey
     return bool(ink.max() > 255)
+
+
+def _inked(placed: _Placed) -> tuple[NDArray[np.uint8], slice, slice]:
+    """Return an object's ink, and the rows and columns of the canvas that it covers."""
+    glyph, _, top, left = placed
+    grey = glyph if glyph.ndim == 2 else glyph.max(axis=0)
+    return grey, slice(top, top + grey.shape[0]), slice(left, left + grey.shape[1])

@@ -8,9 +8,10 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+from .backgrounds import Background
 from .cache import Recipe, load_or_generate
 from .dataset import Dataset
-from .scenes import Glyph, SceneArrays, compose
+from .scenes import Glyph, Layout, SceneArrays, compose
 
 SHAPES = ("square", "circle", "triangle")
 """The names of the labels 0, 1 and 2."""
@@ -27,30 +28,41 @@ NUM_SCENES = {"train": 20_000, "test": 5_000}
 SEEDS = {"train": 0, "test": 1}
 
 
-def load(split: str, *, canvas_size: int = 50, channels: int = 1, max_count: int = 3) -> Dataset:
+def load(
+    split: str,
+    *,
+    canvas_size: int = 50,
+    channels: int = 1,
+    max_count: int = 3,
+    counts: tuple[int, ...] | None = None,
+    background: Background = "black",
+) -> Dataset:
     """Load scenes of 0 to ``max_count`` shapes; the label is the place in ``SHAPES``.
 
     Args:
         split: ``"train"`` (20,000 scenes) or ``"test"`` (5,000).
-        canvas_size: height and width in pixels; the shapes keep their size.
         channels: 1 for grey shapes, 3 for coloured ones.
+        canvas_size: height and width in pixels; the shapes keep their size.
         max_count: the largest number of shapes in a scene.
-    Raises: DataError if the canvas is too small for the shapes or for that many of them.
+        counts: the numbers of shapes, all as frequent, in place of 0 to ``max_count``.
+        background: behind them: ``"black"``, or ``"noisy"`` or ``"grid"`` of ``data.backgrounds``.
+    Raises: DataError if the canvas is too small for the shapes or for that many of them; 12 have
+        room on 100 x 100 pixels.
     """
-    options = {"canvas": canvas_size, "channels": channels, "max": max_count}
-    recipe = Recipe("sprites", split, RECIPE_VERSION, NUM_SCENES[split], options)
-    return load_or_generate(recipe, lambda: _generate(split, canvas_size, channels, max_count))
+    layout = Layout((canvas_size, canvas_size), max_count, counts, background)
 
+    def generate() -> SceneArrays:
+        return compose(
+            _grey_shape if channels == 1 else _coloured_shape,
+            num_scenes=NUM_SCENES[split],
+            seed=SEEDS[split],
+            layout=layout,
+            channels=channels,
+        )
 
-def _generate(split: str, canvas_size: int, channels: int, max_count: int) -> SceneArrays:
-    return compose(
-        _grey_shape if channels == 1 else _coloured_shape,
-        num_scenes=NUM_SCENES[split],
-        seed=SEEDS[split],
-        max_count=max_count,
-        canvas_size=(canvas_size, canvas_size),
-        channels=channels,
-    )
+    parameters = {"canvas": canvas_size, "channels": channels} | layout.parameters()
+    recipe = Recipe("sprites", split, RECIPE_VERSION, NUM_SCENES[split], parameters)
+    return load_or_generate(recipe, generate)
 
 
 def _grey_shape(rng: np.random.RandomState) -> tuple[Glyph, int]:

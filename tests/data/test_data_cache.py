@@ -9,7 +9,7 @@ import pytest
 
 from attend_infer_repeat.data import cache
 from attend_infer_repeat.data.cache import Recipe, load_or_generate
-from attend_infer_repeat.data.scenes import SceneArrays, compose
+from attend_infer_repeat.data.scenes import Layout, SceneArrays, compose
 from attend_infer_repeat.errors import DataError
 
 RECIPE = Recipe("toy", "train", 1, 50, {"canvas": 20})
@@ -34,7 +34,7 @@ class Maker:
         def noise(rng):
             return rng.randint(256, size=(6, 6)).astype(np.uint8), 1
 
-        return compose(noise, num_scenes=50, seed=0, max_count=2, canvas_size=(20, 20))
+        return compose(noise, num_scenes=50, seed=0, layout=Layout((20, 20), 2))
 
 
 def assert_equal(one, other):

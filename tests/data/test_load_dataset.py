@@ -60,12 +60,27 @@ def test_an_unknown_split_is_refused_with_the_known(split):
     ("name", "option", "parts"),
     [
         ("digits", "channels", ["'channels'", "canvas_size"]),
-        ("multi-mnist", "canvas_size", ["'canvas_size'", "options max_count"]),
+        ("multi-mnist", "channels", ["'channels'", "options canvas_size, max_count, counts"]),
         ("sprites", "max_counts", ["Did you mean 'max_count'?", "canvas_size, channels"]),
     ],
 )
 def test_an_option_that_a_set_has_not_is_refused_with_those_it_has(name, option, parts):
     assert_refused(name, *parts, args=[name], **{option: 3})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "parts"),
+    [
+        ("counts", (), ["counts", "()"]),
+        ("counts", (0,), ["counts", "above 0"]),
+        ("counts", (1, -1), ["counts", "-1"]),
+        ("counts", [1], ["counts", "tuple"]),
+        ("background", "gird", ["background", "Did you mean 'grid'?"]),
+        ("max_count", 2.5, ["max_count", "2.5"]),
+    ],
+)
+def test_a_generated_sets_option_out_of_range_is_refused(option, value, parts):
+    assert_refused("digits", *parts, args=["digits"], **{option: value})
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_multi_mnist_with_another_pixel_sum_is_refused(load, tmp_path, monkeypat
     wrong = made.images.copy()
     wrong[0, 0, 0] += 1
     arrays = multi_mnist.SceneArrays(wrong, made.counts, made.boxes, made.labels)
-    monkeypatch.setattr(multi_mnist, "_generate", lambda *options: arrays)
+    monkeypatch.setattr(multi_mnist, "compose", lambda *args, **options: arrays)
     with pytest.raises(DataError, match="add up to 150359554, got 150359555"):
         multi_mnist.load("test")
     assert not list(tmp_path.iterdir())

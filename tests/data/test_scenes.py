@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attend_infer_repeat.data import scenes
-from attend_infer_repeat.data.scenes import compose
+from attend_infer_repeat.data.scenes import CROWDED, Layout, compose
 from attend_infer_repeat.errors import DataError
 
 
@@ -16,8 +16,12 @@ def full(height: int, width: int, ink: int = 200):
 
 
 def make(draw=None, **changes):
-    settings = {"num_scenes": 200, "seed": 3, "max_count": 2, "canvas_size": (20, 30)}
-    return compose(draw or full(5, 4), **(settings | changes))
+    settings = {"num_scenes": 200, "seed": 3}
+    layout = {"canvas_size": (20, 30), "max_count": 2}
+    for name in list(changes):
+        if name in Layout.__dataclass_fields__:
+            layout[name] = changes.pop(name)
+    return compose(draw or full(5, 4), **(settings | changes), layout=Layout(**layout))
 
 
 def test_equal_seeds_make_equal_scenes_and_others_do_not():
@@ -54,6 +58,27 @@ def test_absent_objects_are_nan_and_minus_one_after_the_present_ones():
 
 def test_every_count_up_to_the_largest_comes_up():
     assert set(make(max_count=3).counts) == {0, 1, 2, 3}
+
+
+def test_given_counts_come_up_and_no_others():
+    made = make(full(2, 2), counts=(1, 4))
+    assert set(made.counts) == {1, 4}
+    assert made.boxes.shape[1] == 4
+
+
+def test_a_crowded_scene_has_room_for_what_no_whole_layout_would_fit():
+    count = 14
+    assert count >= CROWDED
+    made = make(full(5, 5), num_scenes=5, counts=(count,))  # of 24 that fit edge to edge
+    assert (made.counts == count).all()
+    covered = (made.images > 0).sum(axis=(1, 2))
+    np.testing.assert_array_equal(covered, 25 * count)
+
+
+@pytest.mark.parametrize("change", [{"counts": (2, 3)}, {"background": "grid"}, {"max_count": 7}])
+def test_layouts_that_differ_have_other_names(change):
+    settings = {"canvas_size": (20, 20), "max_count": 3}
+    assert Layout(**settings).parameters() != Layout(**(settings | change)).parameters()
 
 
 def test_ink_may_overlap_up_to_a_full_pixel_and_no_further():
