@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from .arrays import as_images
 from .config import ModelConfig
-from .distributions import count_log_prob
 from .errors import ShapeError
 from .guide import Path, SceneGuide
 from .model import SceneModel, intensity
@@ -33,7 +32,8 @@ class Scenes:
     counts: Any
     """(N,) int64, the most probable count, or the sampled one."""
     count_probs: Any
-    """(N, T + 1) float32, q(n | x) for n = 0..T; rows sum to 1."""
+    """(N, T + 1) float32, q(n | x) for n = 0..T; rows sum to 1. Without a bound, T is the most steps
+    that were taken with any of the images."""
     boxes: Any
     """(N, T, 4) float32, pixels x0, y0, x1, y1; NaN where absent. Windows, which may reach past the
     canvas, or the bounds of what was drawn: ``ModelConfig.boxes`` says which."""
@@ -71,12 +71,18 @@ class AIR(nn.Module):
             config, self.model.z_where_dist(), self.model.draw, self.model.log_likelihood
         )
 
-    def forward(self, images: Tensor, noise: Tensor) -> Path:
+    def forward(
+        self,
+        images: Tensor,
+        noise: Tensor | None,
+        counts: Tensor | None = None,
+        explore: float = 0.0,
+    ) -> Path:
         """Walk over images, (batch, channels, height, width), intensity: see ``SceneGuide.path``.
 
         All that training differentiates comes from here, so that processes can share the work.
         """
-        return self.guide.path(images, noise=noise)
+        return self.guide.path(images, noise=noise, counts=counts, explore=explore, roulette=True)
 
     @property
     def device(self) -> torch.device:
@@ -128,7 +134,7 @@ class AIR(nn.Module):
             raise ShapeError(f"batch_size: expected at least 1, got {batch_size}.")
         with reproducible(seed):
             batches = [self.infer_batch(batch, sample) for batch in checked.split(batch_size)]
-        scenes = Scenes(*(torch.cat(parts).cpu() for parts in zip(*batches, strict=True)))
+        scenes = joined(batches)
         if images.ndim == 3:
             scenes = dataclasses.replace(scenes, reconstruction=scenes.reconstruction[:, 0])
         return scenes if isinstance(images, Tensor) else scenes.numpy()
@@ -152,15 +158,12 @@ class AIR(nn.Module):
             path: the walk over them.
             sample: draw the counts instead of taking the most probable ones.
         """
-        count_probs = count_log_prob(path.z_pres_logits).exp()
+        count_probs = path.count_probs()
         if sample:
             counts = torch.multinomial(count_probs, 1)[:, 0]
         else:
             counts = count_probs.argmax(dim=-1)
-        left = images
-        for n, residual in enumerate(path.residuals):
-            left = torch.where((counts == n)[:, None, None, None], residual, left)
-        drawn = images - left
+        drawn = images - path.left(counts)
         return self._scenes(counts, count_probs, path.z_where, path.z_what, drawn)
 
     @torch.no_grad()
@@ -177,7 +180,7 @@ class AIR(nn.Module):
             drawn image and whose ``count_probs`` is p(n).
         Raises: ShapeError if ``counts`` does not fit.
         """
-        steps = self.config.model_steps
+        steps = self.config.max_steps
         given = {}
         if counts is not None:
             if len(counts) != num_scenes or not all(0 <= count <= steps for count in counts):
@@ -192,7 +195,7 @@ class AIR(nn.Module):
             torch.stack(values, dim=1)
             for values in zip(*((s.z_pres, s.z_where, s.z_what) for s in states), strict=True)
         )
-        prior = self.model.count_prior.log_prob().exp().expand(num_scenes, -1)
+        prior = self.model.count_prior.log_prob().exp()[: len(states) + 1].expand(num_scenes, -1)
         scenes = self._scenes(z_pres.sum(dim=1).long(), prior, z_where, z_what, drawn=states[-1].x)
         return Scenes(*(tensor.cpu() for tensor in scenes)).numpy()
 
@@ -205,7 +208,7 @@ class AIR(nn.Module):
         drawn: Tensor,
     ) -> tuple[Tensor, ...]:
         """Return the fields of ``Scenes`` for given counts, in their order."""
-        z_pres = torch.arange(self.config.model_steps, device=counts.device) < counts[:, None]
+        z_pres = torch.arange(z_where.shape[1], device=counts.device) < counts[:, None]
         boxes = self.object_boxes(z_where, z_what)
         return (
             counts,
@@ -231,12 +234,33 @@ class AIR(nn.Module):
         return torch.where(ink.isnan(), boxes, ink)
 
 
+def joined(batches: Sequence[Sequence[Tensor]]) -> Scenes:
+    """Join the fields of ``Scenes`` of several batches, filled up to the most steps of any."""
+    fields = {}
+    for field, parts in zip(dataclasses.fields(Scenes), zip(*batches, strict=True), strict=True):
+        fill = torch.nan if field.name == "boxes" else 0
+        fields[field.name] = torch.cat(_filled_up(parts, fill)).cpu()
+    return Scenes(**fields)
+
+
+def _filled_up(parts: Sequence[Tensor], fill: float) -> list[Tensor]:
+    """Return parts with equally many columns, the second axis."""
+    most = max(part.shape[1] if part.ndim > 1 else 0 for part in parts)
+    missing = [most - part.shape[1] if part.ndim > 1 else 0 for part in parts]
+    return [
+        torch.cat((part, part.new_full((len(part), num, *part.shape[2:]), fill)), dim=1)
+        if num
+        else part
+        for part, num in zip(parts, missing, strict=True)
+    ]
+
+
 def largest_batch(config: ModelConfig) -> int:
     """Return how many images are inferred at a time: 256, or as many as half a gigabyte holds.
 
     That is for their canvases, of which a walk keeps T + 1 per image.
     """
-    numbers = (config.model_steps + 1) * config.channels * math.prod(config.canvas_size)
+    numbers = (config.max_steps + 1) * config.channels * math.prod(config.canvas_size)
     return min(max(2**29 // (4 * numbers), 1), 256)
 
 

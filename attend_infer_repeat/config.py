@@ -84,11 +84,18 @@ class ModelConfig:
     """What an object's box is: the window that was looked at, or the bounds of what it drew."""
 
     model_steps: Annotated[int, arg(aliases=("-t",))] = 3
-    """Number of steps T: the most objects that the model can draw."""
+    """Number of steps T: the most objects that the model can draw, unless it is unbounded."""
+    unbounded: bool = False
+    """Any number of objects: p(n) = (1 - p) p^n on all n. A walk ends where hardly any probability
+    is left for one more."""
+    step_limit: int = 50
+    """Steps after which an unbounded walk is ended in any case, with a message."""
     z_pres_prior: float = 0.3
     """Success probability of the count prior: k in p(n) ~ k^n, or p with --z-pres-prior-raw."""
     z_pres_prior_raw: bool = False
     """Use --z-pres-prior as the probability of each further object, not as the ratio k."""
+    learn_z_pres_prior: bool = False
+    """Learn the count prior's success probability, from --z-pres-prior on."""
     scale_prior_mean: float = 2.6
     """Mean of an object's scale s = canvas width / object width."""
     scale_prior_sd: float = 0.1
@@ -130,13 +137,23 @@ class ModelConfig:
     masking: bool = True
     """Leave the costs of unused steps out of the objective."""
 
+    @property
+    def max_steps(self) -> int:
+        """The most steps that a walk can take."""
+        return self.step_limit if self.unbounded else self.model_steps
+
+    @property
+    def has_probability(self) -> bool:
+        """Whether the count prior's parameter is the probability of each further object."""
+        return self.z_pres_prior_raw or self.unbounded or self.learn_z_pres_prior
+
     def __post_init__(self) -> None:
         """Check the values: ConfigError if one is out of range or two contradict each other."""
         _require_choices(self)
         _require_finite(self, "pos_prior_mean", "decoder_output_bias")
         _require_positive(
             self,
-            *("channels", "model_steps", "window_size", "encoder_latent_size", "rnn_hidden_size"),
+            *("channels", "model_steps", "step_limit", "window_size", "encoder_latent_size", "rnn_hidden_size"),
             *("scale_prior_mean", "scale_prior_sd", "pos_prior_sd", "likelihood_sd", "zoom"),
         )
         _require_layers(
@@ -146,7 +163,7 @@ class ModelConfig:
             len(self.canvas_size) == 2 and min(self.canvas_size) > 0,
             f"canvas_size: expected (height, width) above 0, got {self.canvas_size}.",
         )
-        _require_success("z_pres_prior", self.z_pres_prior, self.z_pres_prior_raw)
+        _require_success("z_pres_prior", self.z_pres_prior, self.has_probability)
         _require(
             self.non_linearity in NON_LINEARITIES,
             f"non_linearity: unknown '{self.non_linearity}', known are "
@@ -208,6 +225,10 @@ class TrainConfig:
     """Steps before the first scenes are made."""
     composite_every: int = 4
     """Steps between two makings; each step in between counts its portion of the scenes."""
+    composite_of: Literal["scenes", "objects"] = "scenes"
+    """Make them of scenes with one object, or of objects cut out where they stand alone."""
+    composite_scattered: float = 0.0
+    """Probability with which an object of theirs goes anywhere, not close to the one before."""
     anneal_prior: Literal["none", "lin", "exp"] = "exp"
     """Move the count prior during training: not at all, linearly, or exponentially."""
     anneal_prior_from: float | None = 1e-15
@@ -274,7 +295,7 @@ class TrainConfig:
         for name in ("anneal_prior_from", "anneal_prior_to"):
             value = getattr(self, name)
             if value is not None:
-                _require_success(name, value, self.model.z_pres_prior_raw)
+                _require_success(name, value, self.model.has_probability)
         _require(0 <= self.explore < 1, f"explore: expected a share in [0, 1), got {self.explore}.")
         _require(0 <= self.ema_decay < 1, f"ema_decay: not in [0, 1): {self.ema_decay}.")
         _require(

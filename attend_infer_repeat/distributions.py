@@ -124,6 +124,24 @@ def mix_with_uniform(log_prob: Tensor, share: float) -> Tensor:
     return torch.logaddexp(log_prob + math.log1p(-share), uniform)
 
 
+def mix_with_coin(logits: Tensor, share: float) -> Tensor:
+    """Return the log-odds of a choice that is, with probability ``share``, left to a fair coin.
+
+    Args:
+        logits: (...), log-odds of the choice.
+        share: in [0, 1).
+    Returns: (...), logit((1 - share) sigmoid(logits) + share / 2).
+    """
+    if share == 0:
+        return logits
+    log_coin, log_rest = math.log(share / 2), math.log1p(-share)
+    yes, no = (
+        torch.logaddexp(F.logsigmoid(signed) + log_rest, signed.new_tensor(log_coin))
+        for signed in (logits, -logits)
+    )
+    return yes - no
+
+
 @dataclass(frozen=True)
 class BernoulliCount:
     """Up to ``max_count`` objects, each following with probability ``success``.
@@ -162,4 +180,21 @@ class TruncatedGeometricCount:
         return at_least[1:] - log_prob[:-1]  # log P(n > t) - log P(n = t)
 
 
-CountPrior = BernoulliCount | TruncatedGeometricCount
+@dataclass(frozen=True)
+class GeometricCount:
+    """p(n) = (1 - success) success^n on all n, without a most."""
+
+    success: Tensor  # (), in (0, 1)
+    max_count: int  # of the terms that are written down; there are more
+
+    def log_prob(self) -> Tensor:
+        """Return log p(n) for n = 0..max_count, shape (max_count + 1,)."""
+        n = torch.arange(self.max_count + 1, device=self.success.device)
+        return n * self.success.log() + torch.log1p(-self.success)
+
+    def continue_logits(self) -> Tensor:
+        """Return the log-odds of n > t given n >= t, for t = 0..max_count - 1: (max_count,)."""
+        return torch.logit(self.success).expand(self.max_count)
+
+
+CountPrior = BernoulliCount | TruncatedGeometricCount | GeometricCount

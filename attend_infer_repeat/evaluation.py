@@ -38,6 +38,8 @@ class Evaluation:
     """The ELBO's summands in nats per image: elbo = log_likelihood - the sum of the kl."""
     count_accuracy: float | None
     """Share of images whose most probable count is the true one; None without true counts."""
+    count_error: float | None
+    """Mean absolute difference of most probable and true count; None without true counts."""
     confusion: list[list[int]] | None
     """Images by true count (row) and inferred count 0..T (column)."""
     box_iou: float | None
@@ -58,6 +60,8 @@ class Evaluation:
         lines = [f"{self.data}, {self.split} split, {self.num_images} images"]
         if self.count_accuracy is not None:
             lines.append(f"count accuracy   {self.count_accuracy:8.2%}")
+        if self.count_error is not None:
+            lines.append(f"mean count error {self.count_error:8.3f}")
         if self.box_iou is not None:
             lines.append(f"median box IoU   {self.box_iou:8.3f}")
         if self.box_ap50 is not None:
@@ -109,11 +113,13 @@ def evaluate(
         if len(counted):
             right = weighted_counts[data.counts >= 0] == counted.counts  # type: ignore[operator]
             weighted_accuracy = float(right.mean())
-    accuracy = confusion = iou = precision = None
+    accuracy = error = confusion = iou = precision = None
     if counted.counts is not None and len(counted):
         scenes = air.infer(counted.images, batch_size=batch_size)
         accuracy = float((scenes.counts == counted.counts).mean())
-        confusion = confusion_matrix(counted.counts, scenes.counts, air.config.model_steps).tolist()
+        error = float(np.abs(scenes.counts - counted.counts).mean())
+        most = scenes.count_probs.shape[1] - 1
+        confusion = confusion_matrix(counted.counts, scenes.counts, most).tolist()
         if counted.boxes is not None:
             ious = matched_ious(scenes.boxes, counted.boxes)
             iou = float(np.median(ious)) if len(ious) else None
@@ -127,6 +133,7 @@ def evaluate(
         elbo=means.pop("elbo"),
         parts=means,
         count_accuracy=accuracy,
+        count_error=error,
         confusion=confusion,
         box_iou=iou,
         box_ap50=precision,
@@ -171,9 +178,9 @@ def _importance(
 
 
 def confusion_matrix(
-    true: NDArray[np.int64], inferred: NDArray[np.int64], model_steps: int
+    true: NDArray[np.int64], inferred: NDArray[np.int64], most: int
 ) -> NDArray[np.int64]:
-    """Count images by true count (rows 0..max) and inferred count (columns 0..model_steps)."""
-    matrix = np.zeros((int(true.max()) + 1, model_steps + 1), dtype=np.int64)
+    """Count images by true count (rows 0..max) and inferred count (columns 0..most)."""
+    matrix = np.zeros((int(true.max()) + 1, most + 1), dtype=np.int64)
     np.add.at(matrix, (true, inferred), 1)
     return matrix

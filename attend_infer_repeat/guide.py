@@ -25,6 +25,8 @@ guide. The glimpse of the residual, proposed or pursued, is ours.
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,15 +36,30 @@ import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .config import ModelConfig
-from .distributions import gaussian, positive, presence
+from .distributions import (
+    count_log_prob,
+    gaussian,
+    mix_with_coin,
+    mix_with_uniform,
+    positive,
+    presence,
+)
 from .model import intensity
 from .networks import MLP, Embedding, GaussianNetwork, ImageLSTM
 from .spatial import Seek, Shrink, image_to_object
 
 if TYPE_CHECKING:
     from .baseline import Baseline
+
+logger = logging.getLogger(__name__)
+
+# An image leaves an unbounded walk once the probability of one more object falls below these: by
+# chance (the weight of what the chance lets through makes up for the rest), or for certain.
+SMALL = 1e-2
+NEGLIGIBLE = 1e-4
 
 GLIMPSE = 2  # width of the glimpse in widths of the proposed window
 # The place is learned at a fifth of the pace of what is decided there (Adam's steps have one size).
@@ -70,16 +87,74 @@ class Attention(NamedTuple):
 
 
 class Path(NamedTuple):
-    """The guide's walk along 'every object is present', all that q(z | x) needs for any count."""
+    """The guide's walk along 'every object is present', all that q(z | x) needs for any count.
 
-    z_pres_logits: Tensor  # (batch, steps), log-odds of q(z_pres_t = 1 | z_pres_{t-1} = 1, path)
+    A bounded walk takes T steps with every image. An unbounded one takes as many as its images
+    need, and an image leaves it once hardly any probability is left for one more object: see
+    ``SceneGuide.path``. What it has no values for then is 0, with weight 0.
+    """
+
+    z_pres_logits: Tensor  # (batch, steps), log-odds of q(z_pres_t = 1 | z_pres_{t-1} = 1, path);
+    # (batch, steps + 1) of an unbounded walk, where the last choice is not to go on
     z_where_dist: dist.Normal  # (batch, steps, 3)
     z_what_dist: dist.Normal  # (batch, steps, what_dim)
     z_where: Tensor  # (batch, steps, 3)
     z_what: Tensor  # (batch, steps, what_dim)
     places: Tensor  # (batch, steps, 3), the proposed poses p_t
-    residuals: tuple[Tensor, ...]  # T + 1 of (batch, channels, height, width), after n objects
-    log_likelihood: Tensor  # (batch, T + 1), log p(x | the first n objects)
+    residuals: tuple[Remainder, ...]  # steps + 1 of them, after n objects
+    log_likelihood: Tensor  # (batch, steps + 1), log p(x | the first n objects)
+    weights: Tensor | None = None  # (batch, steps + 1), of the terms of a sum over n; None: all 1
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that were taken with some image: T of a bounded walk."""
+        return self.z_where.shape[1]
+
+    def log_q(self, explore: float = 0.0) -> Tensor:
+        """Return log q(n | path), (batch, steps + 1).
+
+        Args:
+            explore: probability with which the count is explored instead: uniform on 0..T; or,
+                without a bound, with which each choice to go on is left to a fair coin.
+        """
+        if self.weights is None:
+            return mix_with_uniform(count_log_prob(self.z_pres_logits), explore)
+        return count_log_prob(mix_with_coin(self.z_pres_logits, explore))[:, : self.num_steps + 1]
+
+    def count_probs(self) -> Tensor:
+        """Return q(n | path), (batch, steps + 1), given that the image did not go on after it."""
+        probs = self.log_q().exp()
+        if self.weights is None:
+            return probs
+        probs = probs * (self.weights > 0)
+        return probs / probs.sum(dim=-1, keepdim=True)
+
+    def left(self, counts: Tensor) -> Tensor:
+        """Return what each image's first ``counts``, (batch,), objects leave of it: images."""
+        left = self.residuals[0].images
+        for n, (rows, images) in enumerate(self.residuals):
+            chosen = (counts if rows is None else counts[rows]) == n
+            if rows is None:
+                left = torch.where(chosen[:, None, None, None], images, left)
+            else:
+                left = left.index_copy(0, rows[chosen], images[chosen])
+        return left
+
+    def steps_of(self, row: int) -> int:
+        """Return how many steps were taken with one image."""
+        return self.num_steps if self.weights is None else int((self.weights[row] > 0).sum()) - 1
+
+    def left_of(self, row: int, counts: int) -> Tensor:
+        """Return what the first ``counts`` objects of one image leave of it."""
+        rows, images = self.residuals[counts]
+        return images[row if rows is None else int((rows == row).nonzero())]
+
+
+class Remainder(NamedTuple):
+    """What some number of objects leaves of the images that a walk has not yet parted with."""
+
+    rows: Tensor | None  # the images' places in the batch; None: all of them
+    images: Tensor  # (len(rows), channels, height, width), r_t
 
 
 class SceneGuide(nn.Module):
@@ -209,62 +284,111 @@ class SceneGuide(nn.Module):
         return image_to_object(z_where, images, self.window_size, reach).flatten(1)
 
     def noise(self, num_images: int) -> Tensor:
-        """Draw what a walk needs, at once: (num_images, steps, 3 + what_dim), from N(0, 1)."""
-        shape = num_images, self.config.model_steps, 3 + self.what_dim
-        return torch.randn(shape, dtype=self.z_where_loc.dtype, device=self.z_where_loc.device)
+        """Draw what a walk needs, at once: (num_images, *noise_shape), from N(0, 1)."""
+        return self._draws(num_images, *self.noise_shape)
 
-    def path(self, images: Tensor, sample: bool = True, noise: Tensor | None = None) -> Path:
-        """Walk T steps as if every object were present.
+    @property
+    def noise_shape(self) -> tuple[int, int]:
+        """(max_steps, numbers): those of z_where and z_what, and what decides who goes on.
+
+        That is one more number, of an unbounded walk.
+        """
+        return self.config.max_steps, 3 + self.what_dim + self.config.unbounded
+
+    def _draws(self, *shape: int) -> Tensor:
+        like = self.z_where_loc
+        return torch.randn(shape, dtype=like.dtype, device=like.device)
+
+    def path(
+        self,
+        images: Tensor,
+        sample: bool = True,
+        noise: Tensor | None = None,
+        *,
+        counts: Tensor | None = None,
+        explore: float = 0.0,
+        roulette: bool = False,
+    ) -> Path:
+        """Walk as if every object were present: T steps, or without a bound as many as it takes.
+
+        Without a bound an image leaves the walk before step t where q(n >= t | path) is below
+        ``NEGLIGIBLE``. Sums over n would lack those terms; with ``roulette`` they have the right
+        mean: an image with a probability m below ``SMALL`` goes on with probability m / SMALL, and
+        its further terms weigh SMALL / m. What a step adds to the variance is bounded: no term
+        weighs more than SMALL.
 
         Args:
             images: (batch, channels, height, width), intensity.
             sample: draw z_where and z_what, or take their means.
             noise: what ``noise`` drew for these images; drawn now if None. The draws are
                 reparametrised: mean + sd * noise.
+            counts: (batch,), the steps to take with an image whose count is known, -1 elsewhere;
+                without a bound only.
+            explore: see ``Path.log_q``; it decides who goes on.
+            roulette: leave the walk by chance; it takes noise to do so.
+        Source of the roulette: Kahn 1956; see Lyne et al. 2015, "On Russian roulette estimates".
         """
-        if sample and noise is None:
+        if sample and noise is None and not self.config.unbounded:
             noise = self.noise(len(images))
-
-        def draw(law: dist.Normal, t: int, latents: slice) -> Tensor:
-            if noise is None:
-                return law.mean
-            return torch.addcmul(law.loc, law.scale, noise[:, t, latents])
-
         gates, state = self.start(images)
-        present = images.new_ones(len(images))
-        steps, residuals, log_likelihood = [], [images], [self.log_likelihood(images)]
+        walk = _Walk(len(images), counts, explore, roulette)
+        seen, left = images, images
+        residuals = [Remainder(None, images)]
+        log_likelihood = [self.log_likelihood(images)]
+        choices, steps = [], []
 
         def take_away(negative: Tensor) -> None:
             # Added, since a difference's gradient would pass over the canvas once more. And the
             # likelihood of each count is read at once, while the residual is in the cache.
-            residuals.append(residuals[-1] + negative)
-            log_likelihood.append(self.log_likelihood(residuals[-1]))
+            nonlocal left
+            left = left + negative
+            residuals.append(Remainder(walk.rows, left))
+            log_likelihood.append(walk.spread(self.log_likelihood(left)))
 
-        for t in range(self.config.model_steps):
+        for t in range(self.config.max_steps):
             memory, logits, z_where_dist, place = self.attend(gates, state)
-            z_where = draw(z_where_dist, t, slice(3))
-            z_what_dist = self.read(images, z_where, memory)
-            z_what = draw(z_what_dist, t, slice(3, None))
-            if self.residual:
+            choices.append(walk.spread(logits))
+            draws = None
+            if sample:
+                draws = self._draws(walk.size, self.noise_shape[1]) if noise is None else walk.of_rows(noise[:, t])
+            if self.config.unbounded:
+                going = walk.choose(t, logits, draws)
+                if walk.size == 0:
+                    break
+                if going is not None:
+                    h, c = memory
+                    memory = h[going], c[going]
+                    z_where_dist = gaussian(z_where_dist.loc[going], z_where_dist.scale[going])
+                    gates, place, seen, left = gates[going], place[going], seen[going], left[going]
+                    draws = None if draws is None else draws[going]
+            z_where = _draw(z_where_dist, draws, slice(3))
+            z_what_dist = self.read(seen, z_where, memory)
+            z_what = _draw(z_what_dist, draws, slice(3, 3 + self.what_dim))
+            if self.residual or self.config.unbounded:
                 take_away(self.draw(z_where, z_what, -1))
-            state = GuideState(memory, present, z_where, z_what, residuals[-1])
-            laws = (*_parameters(z_where_dist), *_parameters(z_what_dist))
-            steps.append((logits, *laws, z_where, z_what, place))
-        logits, where_loc, where_scale, what_loc, what_scale, z_where, z_what, places = (
-            torch.stack(values, dim=1) for values in zip(*steps, strict=True)
-        )
-        if not self.residual:  # no step looks at them: all objects at once
+            state = GuideState(memory, z_where.new_ones(walk.size), z_where, z_what, left)
+            means = walk.spread(torch.cat((z_where_dist.loc, z_what_dist.loc), dim=-1))
+            sds = walk.spread(torch.cat((z_where_dist.scale, z_what_dist.scale), dim=-1), fill=1.0)
+            values = walk.spread(torch.cat((z_where, z_what, place), dim=-1))
+            steps.append((means, sds, values))
+        else:
+            if self.config.unbounded:
+                walk.cut_off(self.config.step_limit)
+        means, sds, values = (torch.stack(parts, dim=1) for parts in zip(*steps, strict=True))
+        z_where, z_what, places = values.split((3, self.what_dim, 3), dim=-1)
+        if not (self.residual or self.config.unbounded):  # no step looks: all objects at once
             for negative in self.draw(z_where, z_what, -1).unbind(dim=1):
                 take_away(negative)
         return Path(
-            logits,
-            gaussian(where_loc, where_scale),
-            gaussian(what_loc, what_scale),
+            torch.stack(choices, dim=1),
+            gaussian(means[..., :3], sds[..., :3]),
+            gaussian(means[..., 3:], sds[..., 3:]),
             z_where,
             z_what,
             places,
             tuple(residuals),
             torch.stack(log_likelihood, dim=1),
+            walk.weights() if self.config.unbounded else None,
         )
 
     # The Pyro program.
@@ -297,7 +421,7 @@ class SceneGuide(nn.Module):
             images: (num_images, channels, height, width), uint8 or floats in [0, 1].
             batch_size: images in the mini-batch, drawn without replacement. All if None.
             baseline: reduces the variance of the gradient of the discrete choices z_pres.
-        Returns: the state after each of the T steps.
+        Returns: the state after each of the T steps; without a bound, until no object is found.
         """
         pyro.module("guide", self)
         if baseline is not None:
@@ -307,16 +431,105 @@ class SceneGuide(nn.Module):
             gates, state = self.start(batch)
             predict_rest = baseline.begin(batch) if baseline is not None else lambda state: None
             states = []
-            for t in range(self.config.model_steps):
+            for t in range(self.config.max_steps):
+                if self.config.unbounded and not state.z_pres.any():
+                    break
                 state = self.guide_step(t, batch, gates, state, predict_rest(state))
                 states.append(state)
         return states
 
 
+class _Walk:
+    """Who is still on a walk, and what a term of theirs weighs in a sum over n.
+
+    Args:
+        num_images: that set out.
+        counts, explore, roulette: see ``SceneGuide.path``.
+    """
+
+    rows: Tensor | None = None  # of the images that are still on it; None: all
+    weight: Tensor | None = None  # (size,), of the term that comes next; None: 1
+
+    def __init__(
+        self, num_images: int, counts: Tensor | None, explore: float, roulette: bool
+    ) -> None:
+        self.num_images = self.size = num_images
+        self.counts, self.explore, self.roulette = counts, explore, roulette
+        self.log_reached: Tensor | float = 0.0  # (size,), log q(n >= t | path)
+        self._weights: list[Tensor] = []
+
+    def of_rows(self, values: Tensor) -> Tensor:
+        """Return the rows of those still on it, of values for all images."""
+        return values if self.rows is None else values[self.rows]
+
+    def spread(self, values: Tensor, fill: float = 0.0) -> Tensor:
+        """Return values for all images, of those for the ones still on it."""
+        if self.rows is None:
+            return values
+        whole = values.new_full((self.num_images, *values.shape[1:]), fill)
+        return whole.index_copy(0, self.rows, values)
+
+    def choose(self, t: int, logits: Tensor, draws: Tensor | None) -> Tensor | None:
+        """Let those leave who have hardly any probability of one more object.
+
+        Args:
+            t: the step, from 0, which is always taken if it is the first.
+            logits: (size,), log-odds of its object.
+            draws: (size, numbers), the step's noise.
+        Returns: the places, among those still on it, of those who stay; None if all do.
+        """
+        logits = logits.detach()
+        weight = torch.ones_like(logits) if self.weight is None else self.weight
+        if t == 0:
+            self._weights.append(weight)
+        log_reached = self.log_reached + F.logsigmoid(mix_with_coin(logits, self.explore))
+        probable = weight * log_reached.exp()
+        if self.roulette and draws is not None:
+            chance = (probable / SMALL).clamp(max=1)
+            stays = torch.special.ndtr(draws[:, -1]) < chance
+            weight = weight / chance
+        else:
+            stays = probable >= NEGLIGIBLE
+        if self.counts is not None:
+            counts = self.of_rows(self.counts)
+            stays = torch.where(counts < 0, stays, counts > t)
+            weight = torch.where(counts < 0, weight, 1.0)
+        if t == 0:
+            stays, weight = torch.ones_like(stays), torch.ones_like(weight)
+        going = None if stays.all() else stays.nonzero()[:, 0]
+        if going is not None:
+            weight, log_reached = weight[going], log_reached[going]
+            self.rows = going if self.rows is None else self.rows[going]
+            self.size = len(going)
+        self.log_reached, self.weight = log_reached, weight
+        if self.size:
+            self._weights.append(self.spread(weight))
+        return going
+
+    def cut_off(self, limit: int) -> None:
+        """Warn that the walk ended for those who are still on it."""
+        chance = float(torch.as_tensor(self.log_reached).exp().max())
+        _warn_of_limit(limit, f"{chance:.0%}")
+
+    def weights(self) -> Tensor:
+        """Return the weight of each image's term for n = 0..steps, 0 where there is none."""
+        return torch.stack(self._weights, dim=1)
+
+
+@functools.cache  # once for each limit
+def _warn_of_limit(limit: int, chance: str) -> None:
+    logger.warning(
+        "Ended a walk after %d steps with a probability of %s left for one more object; raise "
+        "--step-limit if the images show as many.",
+        limit,
+        chance,
+    )
+
+
+def _draw(law: dist.Normal, draws: Tensor | None, latents: slice) -> Tensor:
+    return law.mean if draws is None else torch.addcmul(law.loc, law.scale, draws[:, latents])
+
+
 def step_features(state: GuideState) -> Tensor:
     """Return what a step tells the next one: (batch, 3 + what_dim + 1)."""
     return torch.cat((state.z_where, state.z_what, state.z_pres[:, None]), dim=-1)
-
-
-def _parameters(law: dist.Normal) -> tuple[Tensor, Tensor]:
-    return law.loc, law.scale

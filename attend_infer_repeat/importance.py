@@ -31,22 +31,26 @@ def importance_log_weights(
         air: the model and its guide.
         images: (batch, channels, height, width), intensity.
         num_samples: K, walks per image.
-        noise: (K, batch, steps, 3 + what_dim), what ``SceneGuide.noise`` drew for each walk over
+        noise: (K, batch, *noise_shape), what ``SceneGuide.noise`` drew for each walk over
             these images; drawn now if None.
-    Returns: (K, batch, T + 1), log w_n.
+    Returns: (K, batch, T + 1), log w_n; -inf where an unbounded walk has left an image.
     Raises: ShapeError if the noise is not for K walks over these images.
     Source: the formula at the head of this file.
     """
     if noise is not None:
         guide = air.guide
-        expected = (num_samples, len(images), guide.config.model_steps, 3 + guide.what_dim)
+        expected = (num_samples, len(images), *guide.noise_shape)
         if tuple(noise.shape) != expected:
             raise ShapeError(
-                f"noise: expected (num_samples, batch, steps, 3 + what_dim) = {expected}, "
+                f"noise: expected (num_samples, batch, *noise_shape) = {expected}, "
                 f"got {tuple(noise.shape)}; stack num_samples draws of air.guide.noise(batch)."
             )
     walks = [None] * num_samples if noise is None else noise
-    return torch.stack([_log_weights_of_one_walk(air, images, walk) for walk in walks])
+    log_weights = [_log_weights_of_one_walk(air, images, walk) for walk in walks]
+    most = max(part.shape[1] for part in log_weights)
+    return torch.stack(
+        [F.pad(part, (0, most - part.shape[1]), value=-torch.inf) for part in log_weights]
+    )
 
 
 def importance_weighted_bound(log_weights: Tensor) -> Tensor:
@@ -86,5 +90,8 @@ def walk_log_weights(air: AIR, path: Path) -> Tensor:
     where = model.z_where_dist().log_prob(path.z_where) - path.z_where_dist.log_prob(path.z_where)
     what = model.z_what_dist().log_prob(path.z_what) - path.z_what_dist.log_prob(path.z_what)
     log_ratio = (where.sum(dim=-1) + what.sum(dim=-1)).cumsum(dim=-1)
-    log_prior = model.count_prior.log_prob().to(path.log_likelihood)
-    return log_prior + path.log_likelihood + F.pad(log_ratio, (1, 0))
+    log_prior = model.count_prior.log_prob()[: path.num_steps + 1].to(path.log_likelihood)
+    log_weights = log_prior + path.log_likelihood + F.pad(log_ratio, (1, 0))
+    if path.weights is None:
+        return log_weights
+    return log_weights.masked_fill(path.weights == 0, -torch.inf)

@@ -24,6 +24,7 @@ from .config import ModelConfig
 from .distributions import (
     BernoulliCount,
     CountPrior,
+    GeometricCount,
     PixelNoise,
     TruncatedGeometricCount,
     gaussian,
@@ -74,14 +75,21 @@ class SceneModel(nn.Module):
         self.register_buffer("z_where_scale", torch.tensor(sd))
         # A buffer, since annealing changes it. In float64: 1 - 1e-10 must not become 1.
         self.register_buffer("success", torch.tensor(config.z_pres_prior, dtype=torch.float64))
+        if config.learn_z_pres_prior:  # log-odds, added to those that annealing has come to
+            self.success_shift = nn.Parameter(torch.zeros(()))
 
     # The laws.
 
     @property
     def count_prior(self) -> CountPrior:
-        """p(n), on n = 0..T."""
+        """p(n), on n = 0..T; of an unbounded model on all n, written down up to its limit."""
+        success = self.success
+        if self.config.learn_z_pres_prior:
+            success = torch.sigmoid(torch.logit(success) + self.success_shift)
+        if self.config.unbounded:
+            return GeometricCount(success, self.config.step_limit)
         law = BernoulliCount if self.config.z_pres_prior_raw else TruncatedGeometricCount
-        return law(self.success, self.config.model_steps)
+        return law(success, self.config.model_steps)
 
     def z_where_dist(self) -> dist.Normal:
         """p(z_where_t), batch shape (3,)."""
@@ -135,12 +143,17 @@ class SceneModel(nn.Module):
         return SceneState(previous.x + z_pres[:, None, None, None] * y, z_pres, z_where, z_what)
 
     def prior(self, num_scenes: int) -> list[SceneState]:
-        """Sample scenes; return the state before the first step and after each of the T steps."""
+        """Sample scenes; return the state before the first step and after each of the T steps.
+
+        Without a bound, after each until all scenes are complete.
+        """
         size = (num_scenes, self.config.channels, *self.config.canvas_size)
         empty = self.z_where_loc.new_zeros(size)
         states = [SceneState(x=empty, z_pres=self.z_where_loc.new_ones(num_scenes))]
         continue_logits = self.count_prior.continue_logits().to(self.z_where_loc)
-        for t in range(self.config.model_steps):
+        for t in range(self.config.max_steps):
+            if self.config.unbounded and not states[-1].z_pres.any():
+                break
             states.append(self.prior_step(t, states[-1], continue_logits[t]))
         return states
 

@@ -44,7 +44,7 @@ def read_steps(air: AIR, image: NDArray[np.generic] | Tensor) -> tuple[Scenes, l
         air: the model.
         image: (height, width) or (channels, height, width); uint8, or floats in [0, 1].
     Returns: the scene, of a batch of one; and the present steps, then the one that decides to stop,
-        unless all T are present.
+        unless all steps that were taken are present.
     Raises: ShapeError if the image does not fit the model.
     """
     images = intensity(as_images(image[None], air.config).to(air.device))
@@ -76,11 +76,11 @@ def steps_of(air: AIR, images: Tensor, path: Path, scenes: Scenes, row: int) -> 
     Returns: as of ``read_steps``.
     """
     guide, canvas_size, size = air.guide, air.config.canvas_size, (air.config.window_size,) * 2
-    num = min(int(scenes.counts[row]) + 1, air.config.model_steps)
+    num = min(int(scenes.counts[row]) + 1, path.steps_of(row))
     image, z_where, z_what = images[row], path.z_where[row, :num], path.z_what[row, :num]
     boxes = _array(window_boxes(z_where, canvas_size))
     redrawn = _array(air.model.decoder(z_what))
-    residuals = _array(torch.stack([residual[row] for residual in path.residuals[: num + 1]]))
+    residuals = _array(torch.stack([path.left_of(row, n) for n in range(num + 1)]))
     presence = presence_scores(scenes.count_probs[row : row + 1])[0]
     glimpses = windows = None
     if guide.residual:

@@ -138,10 +138,10 @@ def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> 
 
 
 def picture_noise(air: AIR, canvas: NDArray[np.uint8], samples: int, seed: int) -> Tensor:
-    """Draw what walks over one picture need, (samples, steps, 3 + what_dim), from its own seed.
+    """Draw what walks over one picture need, (samples, *noise_shape), from its own seed.
 
     The picture's pixels are part of the seed: what stands beside it changes nothing.
     """
     generator = np.random.default_rng((seed, zlib.crc32(canvas.tobytes())))
-    shape = (samples, air.config.model_steps, 3 + air.config.encoder_latent_size)
+    shape = (samples, *air.guide.noise_shape)
     return torch.as_tensor(generator.standard_normal(shape)).to(air.model.z_where_loc)

@@ -9,12 +9,12 @@ from scipy import ndimage
 from torch import Tensor
 
 from attend_infer_repeat.air import AIR
-from attend_infer_repeat.objectives.composites import RARE, compose, place
+from attend_infer_repeat.objectives.composites import RARE, Composites, compose, place, single_objects
 
 CANVAS = (30, 40)
 
 
-def single_objects(num: int, channels: int = 1) -> Tensor:
+def blocks(num: int, channels: int = 1) -> Tensor:
     """Return images with one bright block each, of different sizes, places and brightness."""
     images = torch.zeros(num, channels, *CANVAS)
     for i, image in enumerate(images):
@@ -25,15 +25,19 @@ def single_objects(num: int, channels: int = 1) -> Tensor:
 
 
 def sure_of(counts: list[int], steps: int = 3) -> Tensor:
-    """Return log q(n | x) of a guide that is sure of these counts."""
+    """Return q(n | x) of a guide that is sure of these counts."""
     log_q = torch.full((len(counts), steps + 1), -20.0)
     log_q[torch.arange(len(counts)), torch.tensor(counts)] = 0.0
-    return log_q.log_softmax(-1)
+    return log_q.softmax(-1)
 
 
-def composite_loss(air: AIR, images: Tensor, log_q: Tensor) -> Tensor:
-    made = compose(images, log_q)
-    return made.loss(air.guide.path(made.images).z_pres_logits)
+def composed(images: Tensor, count_probs: Tensor, **options: int) -> Composites:
+    return compose(*single_objects(images, count_probs), count_probs, **options)
+
+
+def composite_loss(air: AIR, images: Tensor, count_probs: Tensor) -> Tensor:
+    made = composed(images, count_probs)
+    return made.loss(air.guide.path(made.images).log_q())
 
 
 def num_blobs(image: Tensor) -> int:
@@ -42,7 +46,7 @@ def num_blobs(image: Tensor) -> int:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_moved_object_is_the_same_object_elsewhere(channels: int) -> None:
-    images = single_objects(12, channels)
+    images = blocks(12, channels)
     centres = torch.rand(12, 2) * torch.tensor(CANVAS)
     moved = place(images, centres, torch.ones(12))
     for before, after in zip(images, moved, strict=True):
@@ -52,7 +56,7 @@ def test_a_moved_object_is_the_same_object_elsewhere(channels: int) -> None:
 
 
 def test_objects_go_where_they_are_sent_unless_the_canvas_ends() -> None:
-    images = single_objects(12)
+    images = blocks(12)
     inside = torch.tensor(CANVAS) / 2 + torch.randint(-5, 6, (12, 2))
     for image, target in zip(place(images, inside, torch.ones(12)), inside, strict=True):
         y, x = (image[0] > 1e-9).nonzero().double().mean(0) + 0.5
@@ -66,7 +70,7 @@ def test_objects_go_where_they_are_sent_unless_the_canvas_ends() -> None:
 
 @pytest.mark.parametrize("zoom", [1.2, 1.7])
 def test_an_enlarged_object_grows_by_the_square_of_the_zoom(zoom: float) -> None:
-    images = single_objects(12)
+    images = blocks(12)
     centres = torch.tensor(CANVAS).double() / 2
     larger = place(images, centres.expand(12, 2), torch.full((12,), zoom))
     growth = larger.sum((1, 2, 3)) / images.sum((1, 2, 3))
@@ -84,7 +88,7 @@ def test_objects_are_not_enlarged_beyond_half_the_canvas() -> None:
 
 @pytest.mark.parametrize("steps", [2, 3, 5])
 def test_counts_are_the_numbers_of_objects(steps: int) -> None:
-    scenes = compose(single_objects(90), sure_of([1] * 90, steps))
+    scenes = composed(blocks(90), sure_of([1] * 90, steps))
     num = 45 // steps
     assert scenes.counts.tolist() == [n for n in range(1, steps + 1) for _ in range(num)]
     assert len(scenes.images) == len(scenes.weights) == len(scenes.counts)
@@ -99,8 +103,8 @@ def test_counts_are_the_numbers_of_objects(steps: int) -> None:
 
 
 def test_every_scene_adds_one_object_to_the_last_one() -> None:
-    images = single_objects(90)
-    scenes = compose(images, sure_of([1] * 90)).images.unflatten(0, (3, 15))
+    images = blocks(90)
+    scenes = composed(images, sure_of([1] * 90)).images.unflatten(0, (3, 15))
     before = torch.zeros_like(scenes[0])
     for scene in scenes:
         added = scene - before
@@ -109,7 +113,7 @@ def test_every_scene_adds_one_object_to_the_last_one() -> None:
 
 
 def test_neighbours_are_close_and_never_brighter_than_white() -> None:
-    scenes = compose(single_objects(90), sure_of([1] * 90))
+    scenes = composed(blocks(90), sure_of([1] * 90))
     usable = scenes.images[scenes.weights > 0]
     assert usable.amax() <= 1
     pairs = scenes.images[(scenes.weights > 0) & (scenes.counts == 2)]
@@ -121,32 +125,32 @@ def test_neighbours_are_close_and_never_brighter_than_white() -> None:
 
 
 def test_most_objects_find_a_place() -> None:
-    scenes = compose(single_objects(90), sure_of([1] * 90))
+    scenes = composed(blocks(90), sure_of([1] * 90))
     assert ((scenes.weights > 0) & (scenes.counts == 2)).sum() >= 0.8 * 15
 
 
 def test_counts_weigh_as_often_as_the_guide_finds_them_and_none_weighs_nothing() -> None:
-    log_q = torch.log(torch.tensor([[0.0, 1.0, 0.0, 0.0]] * 60 + [[0.0, 0.0, 1.0, 0.0]] * 30))
-    scenes = compose(single_objects(90), log_q)
+    count_probs = torch.tensor([[0.0, 1.0, 0.0, 0.0]] * 60 + [[0.0, 0.0, 1.0, 0.0]] * 30)
+    scenes = composed(blocks(90), count_probs)
     sums = torch.stack([scenes.weights[scenes.counts == n].sum() for n in (1, 2, 3)])
     expected = torch.tensor([2 / 3, 1 / 3, 0.0]) + RARE
     torch.testing.assert_close(sums, expected / expected.sum())
 
 
 def test_portions_hold_every_scene_once_and_weigh_like_all_of_them() -> None:
-    made = compose(single_objects(90), sure_of([1] * 90), num_portions=4)
+    made = composed(blocks(90), sure_of([1] * 90), num_portions=4)
     portions = [made.portion(index, 4) for index in range(4)]
     assert [portion.counts.tolist() for portion in portions] == [[1] * 3 + [2] * 3 + [3] * 3] * 4
     images = torch.cat([portion.images for portion in portions])
     for image in made.images:
         assert (images == image).flatten(1).all(dim=1).any()
-    logits = torch.randn(len(made.images), 3)
-    losses = [portion.loss(logits[index::4]) for index, portion in enumerate(portions)]
-    torch.testing.assert_close(torch.stack(losses).mean(), made.loss(logits))
+    log_q = torch.randn(len(made.images), 4).log_softmax(dim=1)
+    losses = [portion.loss(log_q[index::4]) for index, portion in enumerate(portions)]
+    torch.testing.assert_close(torch.stack(losses).mean(), made.loss(log_q))
 
 
 def test_a_batch_of_fewer_images_than_portions_still_makes_scenes() -> None:
-    made = compose(single_objects(3), sure_of([1] * 3), num_portions=4)
+    made = composed(blocks(3), sure_of([1] * 3), num_portions=4)
     assert made.counts.tolist() == [1] * 3 + [2] * 3 + [3] * 3
     assert sum(len(made.portion(index, 4).counts) for index in range(4)) == 9
 
@@ -154,27 +158,27 @@ def test_a_batch_of_fewer_images_than_portions_still_makes_scenes() -> None:
 def test_without_pairs_there_are_no_scenes() -> None:
     """Otherwise it would be taught that there is one object in every image."""
     images = torch.ones(30, 1, *CANVAS)  # whose objects fill the canvas: no two fit
-    assert (compose(images, sure_of([1] * 30)).weights == 0).all()
+    assert (composed(images, sure_of([1] * 30)).weights == 0).all()
 
 
 def test_as_many_objects_are_used_as_the_canvas_holds() -> None:
     images = torch.zeros(60, 1, 30, 12)
     images[..., 10:20, 1:11] = 1.0  # three of them at most, above each other
-    scenes = compose(images, sure_of([1] * 60, steps=5))
+    scenes = composed(images, sure_of([1] * 60, steps=5))
     usable = scenes.weights > 0
     assert 2 <= scenes.counts[usable].max() <= 3
     torch.testing.assert_close(scenes.weights.sum(), torch.tensor(1.0))
 
 
 def test_only_images_that_surely_hold_one_object_are_used() -> None:
-    images = single_objects(60)
+    images = blocks(60)
     images[::2] = torch.rand(30, 1, *CANVAS)  # the guide does not know what these are
-    log_q = sure_of([1] * 60)
-    log_q[::2] = torch.tensor([0.01, 0.97, 0.01, 0.01]).log()
-    scenes = compose(images, log_q)
+    count_probs = sure_of([1] * 60)
+    count_probs[::2] = torch.tensor([0.01, 0.97, 0.01, 0.01])
+    scenes = composed(images, count_probs)
     for image in scenes.images[scenes.weights > 0]:
         assert num_blobs(image) <= 3
-    nothing = compose(images, sure_of([0, 2] * 30))
+    nothing = composed(images, sure_of([0, 2] * 30))
     assert (nothing.weights == 0).all()
 
 
@@ -191,11 +195,11 @@ def test_the_loss_teaches_the_guide_to_count_what_was_made() -> None:
     air = make_air()
     images = torch.zeros(30, 1, 8, 8)
     images[torch.arange(30), 0, torch.arange(30) % 8, torch.arange(30) % 7] = 1.0
-    log_q = sure_of([1] * 30)
+    count_probs = sure_of([1] * 30)
     optimizer = torch.optim.Adam(air.guide.parameters(), lr=0.01)
     losses = []
     for _ in range(150):
-        loss = composite_loss(air, images, log_q)
+        loss = composite_loss(air, images, count_probs)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -44,7 +44,7 @@ def test_confusion_counts_every_image_once_and_accuracy_is_its_diagonal(max_coun
 
 
 def test_confusion_matrix_has_true_counts_in_rows() -> None:
-    matrix = confusion_matrix(np.array([0, 1, 1, 2]), np.array([0, 1, 3, 1]), model_steps=3)
+    matrix = confusion_matrix(np.array([0, 1, 1, 2]), np.array([0, 1, 3, 1]), most=3)
     np.testing.assert_array_equal(matrix, [[1, 0, 0, 0], [0, 1, 0, 1], [0, 1, 0, 0]])
 
 

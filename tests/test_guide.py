@@ -178,7 +178,8 @@ def test_path_holds_what_is_left_after_every_object_and_its_likelihood(
     air, images = make_air(config), random_images(4, config)
     path = air.guide.path(images)
     canvases = canvases_of(air, path.z_where, path.z_what)
-    torch.testing.assert_close(torch.stack(path.residuals, dim=1), images[:, None] - canvases)
+    left = torch.stack([residual.images for residual in path.residuals], dim=1)
+    torch.testing.assert_close(left, images[:, None] - canvases)
     expected = air.model.x_dist(canvases).log_prob(images[:, None])
     torch.testing.assert_close(path.log_likelihood, expected)
 

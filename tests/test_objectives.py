@@ -265,7 +265,7 @@ def test_with_the_exact_posterior_the_mean_elbo_is_the_exact_evidence() -> None:
 def along_means(air: AIR, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the guide walk the path of means, so that no noise tells two batches apart."""
 
-    def path(images: Tensor) -> object:
+    def path(images: Tensor, **options: object) -> object:
         return SceneGuide.path(air.guide, images, sample=False)
 
     monkeypatch.setattr(air.guide, "path", path)

@@ -16,8 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..distributions import count_log_prob
-from ..spatial import object_to_image
+from ..spatial import object_to_image, window_boxes
 
 SURE = 0.98  # q(n = 1 | x) above which an image is taken to hold one object
 INK = 0.02  # intensity above which a pixel belongs to the object
@@ -25,6 +24,8 @@ LARGEST_ZOOM = 1.7
 LARGEST_SHARE = 0.5  # of the canvas's side that an enlarged object may take
 DISTANCES = (0.3, 1.3)  # between the centres of neighbours, in sizes of the first
 RARE = 0.1  # added to how often a count is found, so that no count is unheard of
+MARGIN = 1.2  # width of what is cut out, in widths of the object's window
+LARGEST_ERROR = 0.15  # of what is cut out: the share of its energy that may be left of it
 TRIES = 4  # places that are tried for an object; a scene's intensities must not exceed 1
 
 
@@ -35,13 +36,13 @@ class Composites(NamedTuple):
     counts: Tensor  # (T k,)
     weights: Tensor  # (T k,), 0 for a scene that cannot be used; their sum is 1, or 0 without any
 
-    def loss(self, z_pres_logits: Tensor) -> Tensor:
+    def loss(self, log_q: Tensor) -> Tensor:
         """Return the mean of -log q(n | x) over the scenes at their known counts n, (), nats.
 
         Args:
-            z_pres_logits: (T k, T), what the guide thinks of the scenes.
+            log_q: (T k, T + 1), what the guide thinks of the scenes.
         """
-        known = count_log_prob(z_pres_logits).gather(1, self.counts[:, None])[:, 0]
+        known = log_q.gather(1, self.counts[:, None])[:, 0]
         return -(self.weights * known).sum()
 
     def portion(self, index: int, num: int) -> Composites:
@@ -50,28 +51,85 @@ class Composites(NamedTuple):
         return part._replace(weights=num * part.weights)
 
 
-def compose(images: Tensor, log_q: Tensor, num_portions: int = 1) -> Composites:
+def single_objects(images: Tensor, count_probs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the images, and which of them the guide is sure to show one object.
+
+    Args:
+        images: (batch, channels, height, width), intensity; dark where there is no object.
+        count_probs: (batch, T + 1), q(n | x) of each.
+    Returns: the images and (batch,), 0 or 1.
+    """
+    return images, (count_probs[:, 1] > SURE).to(images.dtype)
+
+
+def cut_out(
+    images: Tensor, left: Tensor, count_probs: Tensor, z_where: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cut one object out of each image: one that stands alone, in a scene that is well explained.
+
+    Args:
+        images: (batch, channels, height, width), intensity; dark where there is no object.
+        left: likewise, what the most probable number of objects leaves of them.
+        count_probs: (batch, T + 1), q(n | x) of each.
+        z_where: (batch, T, 3), the objects' poses.
+    Returns: the objects, like the images, and which of them can be used, (batch,), 0 or 1.
+    """
+    probability, counts = count_probs.max(dim=1)
+    chosen = (torch.rand_like(probability) * counts).long()
+    size = images.shape[-2], images.shape[-1]
+    rows = torch.arange(len(images), device=images.device)
+    boxes = window_boxes(z_where / MARGIN, size)  # (batch, T, 4)
+    own = boxes[rows, chosen]
+    alone = counts == 1
+    apart = (boxes[..., :2] >= own[:, None, 2:]) | (boxes[..., 2:] <= own[:, None, :2])
+    steps = torch.arange(z_where.shape[1], device=images.device)
+    other = (steps < counts[:, None]) & (steps != chosen[:, None])
+    clear = (apart.any(dim=-1) | ~other).all(dim=-1)
+
+    x, y = (torch.arange(side, device=images.device) + 0.5 for side in (size[1], size[0]))
+    columns = (x >= own[:, :1]) & (x < own[:, 2:3])
+    inside = ((y >= own[:, 1:2]) & (y < own[:, 3:]))[:, :, None] & columns[:, None]
+    mask = (inside | alone[:, None, None])[:, None].to(images.dtype)
+    objects = images * mask
+    # Two objects that were read as one are drawn badly.
+    error = (left * mask).square().sum(dim=(1, 2, 3))
+    energy = objects.square().sum(dim=(1, 2, 3))
+    usable = clear & (counts > 0) & (probability > SURE) & (error < LARGEST_ERROR * energy)
+    return objects, usable.to(images.dtype)
+
+
+def compose(
+    objects: Tensor,
+    is_object: Tensor,
+    count_probs: Tensor,
+    num_portions: int = 1,
+    scattered: float = 0.0,
+) -> Composites:
     """Make about half as many scenes as there are images.
 
     Of fixed shapes, so that nothing waits for the device.
 
     Args:
-        images: (batch, channels, height, width), intensity; dark where there is no object.
-        log_q: (batch, T + 1), log q(n | x) of each; T at least 2.
+        objects: (batch, channels, height, width), intensity; images of one object each.
+        is_object: (batch,), 1 for those that can be used, 0 for the others.
+        count_probs: (batch, T + 1), q(n | x) of the mini-batch; T at least 2.
         num_portions: into how many equal portions the scenes will be divided.
+        scattered: probability with which an object goes anywhere, not close to the one before.
     """
-    steps = log_q.shape[1] - 1
-    num = max(len(images) // (2 * steps * num_portions), 1) * num_portions
-    num = min(num, len(images))
-    sure = (log_q[:, 1] > math.log(SURE)).to(images.dtype)
-    # Sure ones first, in random order.
-    chosen = (sure + torch.rand_like(sure)).topk(num).indices
-    objects, is_object = images[chosen], sure[chosen]
+    steps = count_probs.shape[1] - 1
+    num = max(len(objects) // (2 * steps * num_portions), 1) * num_portions
+    num = min(num, len(objects))
+    # Usable ones first, in random order.
+    chosen = (is_object + torch.rand_like(is_object)).topk(num).indices
+    objects, is_object = objects[chosen], is_object[chosen]
     zoom = torch.exp(torch.rand_like(is_object) * math.log(LARGEST_ZOOM))
     zoom = torch.where(torch.rand_like(is_object) < 0.5, zoom, 1.0)
 
-    anywhere = torch.rand(TRIES, num, 2, dtype=images.dtype, device=images.device)
-    centres = anywhere * _canvas_size(images)
+    def anywhere() -> Tensor:
+        random = torch.rand(TRIES, num, 2, dtype=objects.dtype, device=objects.device)
+        return random * _canvas_size(objects)
+
+    centres = anywhere()
     scene, usable = torch.zeros_like(objects), torch.ones_like(is_object)
     scenes, weights = [], []
     for n in range(steps):  # each scene takes in the object of the n-th next one
@@ -81,14 +139,17 @@ def compose(images: Tensor, log_q: Tensor, num_portions: int = 1) -> Composites:
         scenes.append(scene)
         weights.append(usable)
         centres = _close_by(placed)
+        if scattered:
+            elsewhere = torch.rand_like(is_object)[:, None] < scattered
+            centres = torch.where(elsewhere, anywhere(), centres)
     weight = torch.stack(weights)  # (T, k)
     num_usable = weight.sum(dim=1)
-    often = (log_q.exp().mean(dim=0)[1:] + RARE) * (num_usable > 0)
+    often = (count_probs.mean(dim=0)[1:] + RARE) * (num_usable > 0)
     often = often * (num_usable[1] > 0)  # single objects alone would teach it to see one everywhere
     share = often / often.sum().clamp(min=RARE)
     return Composites(
         torch.cat(scenes),
-        torch.arange(1, steps + 1, device=images.device).repeat_interleave(num),
+        torch.arange(1, steps + 1, device=objects.device).repeat_interleave(num),
         (weight * (share / num_usable.clamp(min=1))[:, None]).flatten(),
     )
 

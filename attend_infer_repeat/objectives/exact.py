@@ -18,6 +18,7 @@ as well as it can, so that step 1 learns to draw whole objects and no count is g
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyro
 import torch
@@ -28,14 +29,14 @@ from ..air import AIR
 from ..checkpoints import part_of, prefixed
 from ..compilation import Compiled
 from ..config import TrainConfig
-from ..distributions import count_log_prob, gaussian_kl, mix_with_uniform
+from ..distributions import gaussian_kl
 from ..errors import ConfigError
 from ..guide import Path
 from ..model import intensity
 from ..processes import Processes
 from ..schedules import Anneal
 from .base import Objective, adam_states, adam_tensors, load_adam, mini_batch
-from .composites import Composites, compose
+from .composites import Composites, compose, cut_out, single_objects
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,12 @@ class CountTerms:
     log_q: Tensor  # (batch, T + 1), log q(n | path)
     kl_where: Tensor  # (batch, T + 1), sum_{t<=n} KL(q(z_where_t) || p(z_where))
     kl_what: Tensor  # (batch, T + 1), sum_{t<=n} KL(q(z_what_t) || p(z_what))
+    weights: Tensor | None = None  # (batch, T + 1), ``Path.weights``
 
     def mean(self, values: Tensor) -> Tensor:
         """Return sum_n q(n | path) values_n, shape (batch,)."""
-        return (self.log_q.exp() * values).sum(dim=-1)
+        q = self.log_q.exp() if self.weights is None else self.log_q.exp() * self.weights
+        return (q * values).sum(dim=-1)
 
     @property
     def elbo(self) -> Tensor:
@@ -82,15 +85,16 @@ def count_terms(
         explore: probability with which the guide's count is uniform instead, in [0, 1).
     Source: the formula at the head of this file.
     """
-    path = air.guide.path(images) if path is None else path
+    path = air.guide.path(images, explore=explore, roulette=True) if path is None else path
     kl_where = gaussian_kl(path.z_where_dist, air.model.z_where_dist()).sum(dim=-1)
     kl_what = gaussian_kl(path.z_what_dist, air.model.z_what_dist()).sum(dim=-1)
     return CountTerms(
         log_likelihood=path.log_likelihood,
-        log_p=air.model.count_prior.log_prob().to(images.dtype),
-        log_q=mix_with_uniform(count_log_prob(path.z_pres_logits), explore),
+        log_p=air.model.count_prior.log_prob()[: path.num_steps + 1].to(images.dtype),
+        log_q=path.log_q(explore),
         kl_where=F.pad(kl_where.cumsum(dim=-1), (1, 0)),
         kl_what=F.pad(kl_what.cumsum(dim=-1), (1, 0)),
+        weights=path.weights,
     )
 
 
@@ -99,9 +103,20 @@ def place_loss(air: AIR, path: Path) -> Tensor:
 
     It moves the places alone: q(n | path) only says which of them matter.
     """
-    present = torch.sigmoid(path.z_pres_logits.detach()).cumprod(dim=-1)  # q(n >= t)
+    logits = path.z_pres_logits[:, : path.num_steps].detach()
+    present = torch.sigmoid(logits).cumprod(dim=-1)  # q(n >= t)
+    if path.weights is not None:
+        present = present * path.weights[:, 1:]
     error = air.guide.place_error(path.places, path.z_where_dist)
     return (present * error).sum(dim=-1)
+
+
+class Found(NamedTuple):
+    """What a walk found in a mini-batch, for scenes to be made of."""
+
+    count_probs: Tensor  # (batch, T + 1), q(n | x)
+    z_where: Tensor  # (batch, T, 3)
+    left: Tensor | None  # like the images: what the most probable number of objects leaves of them
 
 
 class Exact(Objective):
@@ -120,12 +135,14 @@ class Exact(Objective):
         compiled: bool = False,
     ) -> None:
         super().__init__(air, images, config, processes, compiled)
+        if compiled and config.model.unbounded:
+            raise ConfigError("compile: a walk without a bound is not compiled; leave one out.")
         if compiled and self.processes.size > 1:
             raise ConfigError("compile: for one process; leave --compile or torchrun out.")
         self.walk = self.processes.wrap(air)
         self.compiled = Compiled(self._losses, air.device) if compiled else None
         self.explore = Anneal("lin", config.explore, 0.0, 0, config.explore_steps)
-        self.composes = config.composite_weight > 0 and config.model.model_steps > 1
+        self.composes = config.composite_weight > 0 and config.model.max_steps > 1
         self.made: Composites | None = None
         self.optimizer = torch.optim.Adam(air.parameters(), lr=config.learning_rate, fused=True)
 
@@ -137,43 +154,83 @@ class Exact(Objective):
         share, made = self.processes.share, self.made
         indices = mini_batch(step, len(self.images), self.batch_size, self.config.seed)
         images = self.images[share(indices).to(self.images.device, non_blocking=True)]
-        batch, noise = intensity(images), share(self.air.guide.noise(len(indices)))
+        batch = intensity(images)
         if made is not None:
             made = made.portion(step % self.config.composite_every, self.config.composite_every)
-            noise = torch.cat((noise, share(self.air.guide.noise(len(made.images)))))
+        noise = self._noise(len(indices), 0 if made is None else len(made.images))
+        if made is not None:
             made = Composites(*map(share, made))
         self.optimizer.zero_grad()
         with pyro.validation_enabled(False):  # the laws' checks would cost more than the laws
             # Each form of the losses would be compiled for itself: only the last one is.
             settled = explore == 0 and (made is not None or not self.composes)
             losses = self.compiled if self.compiled and settled else self._losses
-            elbo, loss, logits = losses(batch, noise, explore, made)
-            if self._composes_after(step):
-                whole = intensity(self.processes.gather(images))
-                log_q = count_log_prob(self.processes.gather(logits.detach()))
-                self.made = compose(whole, log_q, self.config.composite_every)
+            composes = self._composes_after(step)
+            cuts = composes and self.config.composite_of == "objects"
+            elbo, loss, found = losses(batch, noise, explore, made, cuts)
+            if composes:
+                self.made = self._compose(batch, found)
         self.processes.backward(loss)
         self.optimizer.step()
         return elbo.detach().clone()  # what a CUDA graph returned, its next run overwrites
+
+    def _noise(self, num: int, num_made: int) -> Tensor | None:
+        """Draw what this process's walks need; None if they draw for themselves, as they go."""
+        if self.config.model.unbounded and self.processes.size == 1:
+            return None
+        draws = [self.processes.share(self.air.guide.noise(n)) for n in (num, num_made) if n]
+        return draws[0] if len(draws) == 1 else torch.cat(draws)
+
+    @torch.no_grad()
+    def _compose(self, batch: Tensor, found: Found) -> Composites:
+        """Make scenes of the objects of a mini-batch.
+
+        Without a bound, they have up to one object more than any image of the batch seems to.
+        """
+        gather, probs = self.processes.gather, found.count_probs
+        if found.left is None:
+            objects, usable = single_objects(batch, probs)
+        else:
+            objects, usable = cut_out(batch, found.left, probs, found.z_where)
+        if self.config.model.unbounded:  # as many columns in every process
+            probs = F.pad(probs, (0, self.config.model.step_limit + 1 - probs.shape[1]))
+        probs = gather(probs)
+        if self.config.model.unbounded:
+            most = int(probs.argmax(dim=-1).max()) + 1
+            probs = probs[:, : max(most, 2) + 1]
+        every, scattered = self.config.composite_every, self.config.composite_scattered
+        return compose(gather(objects), gather(usable), probs, every, scattered)
 
     def _composes_after(self, step: int) -> bool:
         begun = self.composes and step >= self.config.composite_begin
         return begun and (step + 1) % self.config.composite_every == 0
 
     def _losses(
-        self, batch: Tensor, noise: Tensor, explore: float, made: Composites | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the mean ELBO, the loss, and the batch's log-odds of presence, (batch, T)."""
+        self,
+        batch: Tensor,
+        noise: Tensor | None,
+        explore: float,
+        made: Composites | None,
+        cuts: bool,
+    ) -> tuple[Tensor, Tensor, Found]:
+        """Return the mean ELBO, the loss, and what was found in the batch."""
         images = batch if made is None else torch.cat((batch, made.images))
-        path, own = self.walk(images, noise), slice(len(batch))
+        counts = None
+        if made is not None and self.config.model.unbounded:
+            counts = torch.cat((made.counts.new_full((len(batch),), -1), made.counts))
+        path, own = self.walk(images, noise, counts, explore), slice(len(batch))
         # The made scenes' ELBO is left out last: a slice of every canvas would cost more.
         elbo = count_terms(self.air, images, path=path, explore=explore).elbo[own].mean()
         loss = place_loss(self.air, path)[own].mean() - elbo
         if made is not None:
             # The weights of all made scenes sum to 1, and the processes' losses are averaged.
             weight = self.config.composite_weight * self.processes.size
-            loss = loss + weight * made.loss(path.z_pres_logits[len(batch) :])
-        return elbo, loss, path.z_pres_logits[own]
+            loss = loss + weight * made.loss(path.log_q()[len(batch) :])
+        probs, left = path.count_probs(), None
+        if cuts:
+            with torch.no_grad():
+                left = path.left(probs.argmax(dim=1))[own]
+        return elbo, loss, Found(probs[own].detach(), path.z_where[own].detach(), left)
 
     def state(self) -> dict[str, Tensor]:
         """See ``Objective.state``."""

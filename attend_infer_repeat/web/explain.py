@@ -214,7 +214,7 @@ def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) ->
     scenes = []
     for i in np.argsort(-weights, kind="stable"):
         count = int(drawn[i])
-        sum_drawn = images[i] - path.residuals[count][i]
+        sum_drawn = images[i] - path.left_of(i, count)
         scenes.append(
             SampledScene(
                 count=count,

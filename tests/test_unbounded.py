@@ -1,0 +1,358 @@
+"""Any number of objects: the walk without a bound, and the geometric prior on all counts."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pyro
+import pyro.poutine as poutine
+import pytest
+import torch
+from exact import TINY, latent_sites, make_air, random_images
+from pyro.infer import Trace_ELBO
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attend_infer_repeat import guide as guides
+from attend_infer_repeat.air import AIR
+from attend_infer_repeat.config import ModelConfig, TrainConfig
+from attend_infer_repeat.distributions import (
+    BernoulliCount,
+    GeometricCount,
+    count_log_prob,
+    mix_with_coin,
+)
+from attend_infer_repeat.errors import ConfigError
+from attend_infer_repeat.evaluation import elbo_per_image
+from attend_infer_repeat.guide import Path
+from attend_infer_repeat.importance import importance_log_weights
+from attend_infer_repeat.objectives import OBJECTIVES, count_terms
+from attend_infer_repeat.streaming import infer_pictures
+
+LIMIT = 12
+UNBOUNDED = replace(TINY, unbounded=True, step_limit=LIMIT, z_pres_prior=0.4)
+GUIDES = ("pursuit", "residual", "improved", "basic")
+
+
+def with_chances(air: AIR, *log_odds: float) -> AIR:
+    """Let the guide's log-odds of one more object be these, step by step, and then the last."""
+    last = air.guide.predict[-1]
+    with torch.no_grad():
+        last.weight[0], last.bias[0] = 0.0, 0.0
+    attend = air.guide.attend
+    steps = []
+
+    def start(images: Tensor) -> object:
+        steps.clear()
+        return type(air.guide).start(air.guide, images)
+
+    def attend_with_chance(gates: Tensor, previous: object) -> object:
+        steps.append(None)
+        attention = attend(gates, previous)
+        log_odd = log_odds[min(len(steps), len(log_odds)) - 1]
+        return attention._replace(z_pres_logits=attention.z_pres_logits + log_odd)
+
+    air.guide.start, air.guide.attend = start, attend_with_chance  # type: ignore[method-assign]
+    return air
+
+
+def bounded(air: AIR, steps: int) -> AIR:
+    """Return the same AIR with a bound; p(n) differs where n is the bound only."""
+    config = replace(air.config, unbounded=False, model_steps=steps, z_pres_prior_raw=True)
+    other = AIR(config)
+    other.load_state_dict(air.state_dict())
+    return other
+
+
+# The law.
+
+
+@pytest.mark.parametrize("success", [1e-15, 0.3, 0.99])
+def test_geometric_prior_is_that_of_the_papers_coin_without_a_last_toss(success: float) -> None:
+    law = GeometricCount(torch.tensor(success, dtype=torch.float64), 40)
+    n = torch.arange(41, dtype=torch.float64)
+    expected = n * np.log(success) + np.log1p(-success)
+    torch.testing.assert_close(law.log_prob(), expected)
+    rest = success**41
+    assert law.log_prob().exp().sum().item() == pytest.approx(1 - rest)
+    torch.testing.assert_close(
+        law.log_prob()[:-1], count_log_prob(law.continue_logits())[:-1], rtol=1e-9, atol=1e-9
+    )
+    bounded = BernoulliCount(law.success, 40).log_prob()
+    torch.testing.assert_close(law.log_prob()[:-1], bounded[:-1])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.9])
+def test_a_coin_mixes_with_a_choice(share: float) -> None:
+    p = torch.tensor([1e-9, 0.2, 0.5, 1 - 1e-6], dtype=torch.float64)
+    mixed = mix_with_coin(torch.logit(p), share).sigmoid()
+    torch.testing.assert_close(mixed, (1 - share) * p + share / 2)
+
+
+def test_the_prior_draws_as_many_objects_as_the_geometric_law_says() -> None:
+    air = make_air(replace(UNBOUNDED, z_pres_prior=0.5, step_limit=40))
+    torch.manual_seed(0)
+    states = air.model.prior(4_000)
+    counts = sum(state.z_pres for state in states[1:])
+    for n in range(5):
+        assert (counts == n).double().mean().item() == pytest.approx(0.5 ** (n + 1), abs=0.025)
+    assert len(states) - 1 == counts.max() + 1  # the last step finds every scene complete
+
+
+def test_scenes_of_any_count_can_be_asked_for() -> None:
+    scenes = make_air(UNBOUNDED).sample(3, counts=[0, 7, 2])
+    assert scenes.counts.tolist() == [0, 7, 2]
+    assert scenes.z_pres.sum(axis=1).tolist() == [0, 7, 2]
+
+
+# The walk.
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_walk_without_a_bound_takes_the_steps_of_a_bounded_one(guide: str) -> None:
+    air = make_air(replace(UNBOUNDED, guide=guide), gain=3.0)
+    images = random_images(6)
+    noise = air.guide.noise(6)
+    path = air.guide.path(images, noise=noise)
+    steps = path.num_steps
+    assert steps > 1
+    fixed = bounded(air, steps)
+    other = fixed.guide.path(images, noise=noise[:, :steps, :-1])
+    taken = path.weights > 0
+    assert taken.all(dim=1).any()  # some image walks to the end
+    for name in ("z_where", "z_what", "places"):
+        mine, others = getattr(path, name), getattr(other, name)
+        torch.testing.assert_close(mine[taken[:, 1:]], others[taken[:, 1:]])
+    torch.testing.assert_close(path.log_likelihood[taken], other.log_likelihood[taken])
+    for n in range(steps + 1):
+        rows = taken[:, n].nonzero()[:, 0]
+        counts = torch.full((6,), n)
+        torch.testing.assert_close(path.left(counts)[rows], other.left(counts)[rows])
+        for row in rows.tolist():
+            torch.testing.assert_close(path.left_of(row, n), other.left_of(row, n))
+    log_q = other.log_q()
+    torch.testing.assert_close(path.log_q()[:, :steps][taken[:, :-1]], log_q[:, :-1][taken[:, :-1]])
+
+
+@pytest.mark.parametrize("chances", [(6.0, 5.0, -30.0), (-30.0,), (0.0, -9.0)])
+def test_a_walk_ends_where_hardly_any_probability_is_left(chances: tuple[float, ...]) -> None:
+    air = with_chances(make_air(UNBOUNDED), *chances)
+    path = air.guide.path(random_images(5), sample=False)
+    reached, steps = 1.0, 0
+    for log_odds in chances:
+        reached *= 1 / (1 + np.exp(-log_odds))
+        if reached < guides.NEGLIGIBLE:
+            break
+        steps += 1
+    assert path.num_steps == max(steps, 1)  # the first is always taken
+
+
+def test_an_image_leaves_the_walk_when_it_is_done_and_the_others_go_on() -> None:
+    air = make_air(UNBOUNDED, gain=3.0)
+    path = air.guide.path(random_images(40), sample=False)
+    steps = torch.tensor([path.steps_of(row) for row in range(40)])
+    assert steps.max() == path.num_steps
+    assert len(steps.unique()) > 1
+    for n, remainder in enumerate(path.residuals):
+        rows = torch.arange(40) if remainder.rows is None else remainder.rows
+        assert rows.tolist() == (steps >= n).nonzero()[:, 0].tolist()
+
+
+def test_an_answer_does_not_depend_on_the_images_beside_it() -> None:
+    air, images = make_air(UNBOUNDED, gain=3.0), random_images(40)
+    together = air.infer(images)
+    apart = air.infer(images, batch_size=1)
+    torch.testing.assert_close(together.count_probs, apart.count_probs)
+    torch.testing.assert_close(together.boxes, apart.boxes, equal_nan=True)
+    assert torch.equal(together.z_pres, apart.z_pres)
+    torch.testing.assert_close(together.reconstruction, apart.reconstruction)
+    torch.testing.assert_close(together.count_probs.sum(dim=1), torch.ones(40, dtype=together.count_probs.dtype))
+
+
+def test_inference_differs_from_far_more_steps_by_less_than_what_is_negligible() -> None:
+    air, images = make_air(UNBOUNDED, gain=3.0), random_images(40)
+    probs = air.infer(images).count_probs
+    all_probs = bounded(air, LIMIT).infer(images).count_probs
+    difference = (F.pad(probs, (0, LIMIT + 1 - probs.shape[1])) - all_probs).abs()
+    assert difference.sum(dim=1).max() <= 2 * guides.NEGLIGIBLE + 1e-5
+
+
+def test_a_limit_ends_the_walk_with_a_message(caplog: pytest.LogCaptureFixture) -> None:
+    air = with_chances(make_air(replace(UNBOUNDED, step_limit=4)), 20.0)
+    guides._warn_of_limit.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            scenes = air.infer(random_images(2))
+    (record,) = caplog.records
+    assert "after 4 steps" in record.message
+    assert "--step-limit" in record.message
+    assert scenes.counts.tolist() == [4, 4]
+
+
+def test_known_counts_decide_how_many_steps_are_taken() -> None:
+    air, images = make_air(UNBOUNDED), random_images(5)
+    counts = torch.tensor([1, 5, -1, 2, 5])
+    path = air.guide.path(images, counts=counts, roulette=True)
+    for row, count in enumerate(counts.tolist()):
+        assert count < 0 or path.steps_of(row) == count
+    long = bounded(air, 8).guide.path(images, sample=False).log_q()
+    path = air.guide.path(images, sample=False, counts=counts)
+    for row, count in enumerate(counts.tolist()):
+        if count >= 0:  # and the choice not to go on is in it
+            torch.testing.assert_close(path.log_q()[row, count], long[row, count])
+
+
+# The objective: the roulette has the value and the gradient of a walk that never ends early.
+
+
+def value_and_gradient(air: AIR, images: Tensor, path: Path) -> tuple[Tensor, Tensor]:
+    air.zero_grad()
+    elbo = count_terms(air, images, path=path).elbo
+    elbo.mean().backward()
+    gradient = torch.cat([p.grad.flatten() for p in air.parameters() if p.grad is not None])
+    return elbo.detach(), gradient
+
+
+@pytest.mark.parametrize("guide", ["pursuit", "residual"])
+def test_roulette_has_the_mean_and_gradient_of_far_more_steps(
+    guide: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Along one and the same path; with a threshold at which much is left to chance."""
+    monkeypatch.setattr(guides, "SMALL", 0.6)
+    torch.set_default_dtype(torch.float64)
+    try:
+        config = replace(UNBOUNDED, guide=guide, likelihood_sd=1.0)
+        air = with_chances(make_air(config, gain=2.0), 1.0, 0.0, -0.5, -1.0)
+        images = random_images(4)
+        noise = air.guide.noise(4)
+        fixed = with_chances(bounded(air, LIMIT), 1.0, 0.0, -0.5, -1.0)
+        whole = fixed.guide.path(images, noise=noise[:, :, :-1])
+        value, gradient = value_and_gradient(fixed, images, whole)
+
+        values, gradients, steps = [], [], set()
+        for _ in range(1_500):
+            noise[:, :, -1].normal_()
+            path = air.guide.path(images, noise=noise, roulette=True)
+            one, its_gradient = value_and_gradient(air, images, path)
+            values.append(one)
+            gradients.append(its_gradient)
+            steps.add(path.num_steps)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert len(steps) > 3
+    for expected, sampled in ((value, values), (gradient, gradients)):
+        sample = torch.stack(sampled)
+        error = sample.std(dim=0) / len(sample) ** 0.5
+        moves = error > 1e-9
+        assert moves.double().mean() > 0.5
+        z = (sample.mean(dim=0) - expected)[moves] / error[moves]
+        assert z.abs().max() < 5.5  # of some hundred parameters
+        assert z.square().mean() < 2.5
+        torch.testing.assert_close(
+            sample.mean(dim=0)[~moves], expected[~moves], rtol=1e-4, atol=1e-6
+        )
+
+
+def test_without_the_roulette_a_sum_over_counts_loses_what_is_negligible_only() -> None:
+    air = make_air(UNBOUNDED, gain=3.0)
+    images, noise = random_images(20), air.guide.noise(20)
+    short = count_terms(air, images, path=air.guide.path(images, noise=noise))
+    fixed = bounded(air, LIMIT)
+    long = count_terms(fixed, images, path=fixed.guide.path(images, noise=noise[:, :, :-1]))
+    left = 1 - short.mean(torch.ones_like(short.log_q))
+    assert (left < guides.NEGLIGIBLE + 1e-6).all()
+    largest = (long.elbo - short.elbo).abs()
+    terms = (long.log_likelihood - long.kl_where - long.kl_what).abs().amax(dim=1)
+    assert (largest <= guides.NEGLIGIBLE * (terms + 100)).all()
+
+
+def test_the_programs_find_any_number_of_objects_and_agree_on_their_sites() -> None:
+    air = make_air(UNBOUNDED, gain=3.0)
+    images = random_images(30)
+    lengths = set()
+    for seed in range(5):
+        torch.manual_seed(seed)
+        guide_trace = poutine.trace(air.guide.guide).get_trace(images)
+        model_trace = poutine.trace(poutine.replay(air.model.model, guide_trace)).get_trace(images)
+        assert latent_sites(model_trace) == latent_sites(guide_trace)
+        lengths.add(len(latent_sites(guide_trace)))
+    assert len(lengths) > 1
+    torch.manual_seed(0)
+    losses = [Trace_ELBO().loss(air.model.model, air.guide.guide, images) for _ in range(60)]
+    exact = [count_terms(air, images).elbo.sum().item() for _ in range(60)]
+    errors = (np.var(losses) + np.var(exact)) / 60
+    assert abs(np.mean(exact) + np.mean(losses)) < 4 * errors**0.5
+    pyro.clear_param_store()
+
+
+@pytest.mark.parametrize("name", ["exact", "tracegraph"])
+@pytest.mark.parametrize("guide", ["pursuit", "residual"])
+def test_training_without_a_bound_raises_the_elbo(name: str, guide: str) -> None:
+    model = replace(UNBOUNDED, guide=guide, learn_z_pres_prior=True)
+    made = {"composite_weight": 1.0, "composite_begin": 2} if name == "exact" else {}
+    settings = {"explore": 0.0, "composite_weight": 0.0} | made
+    config = TrainConfig(batch_size=16, objective=name, model=model, **settings)
+    air = make_air(model)
+    images = (random_images(32) * 255).to(torch.uint8)
+    objective = OBJECTIVES[name](air, images, config)
+    elbos = [objective.step(step, 1.0).item() for step in range(120)]
+    assert np.mean(elbos[-20:]) > np.mean(elbos[:20])
+    assert air.model.success_shift.abs() > 1e-3
+
+
+def test_a_learned_prior_comes_to_expect_as_many_objects_as_there_are() -> None:
+    """The best p for a mean of m objects is m / (1 + m), whatever else is going on."""
+    model = replace(UNBOUNDED, learn_z_pres_prior=True, z_pres_prior=0.1)
+    air = with_chances(make_air(model), 30.0, 30.0, -30.0)
+    images = random_images(8)
+    shift = air.model.success_shift
+    optimizer = torch.optim.Adam([shift], lr=0.1)
+    for _ in range(150):
+        optimizer.zero_grad()
+        (-count_terms(air, images).elbo.mean()).backward()
+        optimizer.step()
+    assert air.model.count_prior.success.item() == pytest.approx(2 / 3, abs=0.01)
+
+
+def test_exploring_leaves_each_choice_to_a_coin() -> None:
+    air = with_chances(make_air(UNBOUNDED), -30.0)
+    path = air.guide.path(random_images(3), explore=0.5)
+    q = path.log_q(0.5).exp()
+    assert path.num_steps > 3
+    torch.testing.assert_close(q[:, 0], torch.full((3,), 0.75))
+    torch.testing.assert_close(q[:, 1], torch.full((3,), 0.25 * 0.75))
+
+
+# Around it.
+
+
+def test_the_elbo_of_a_data_set_is_joined_from_batches_of_different_lengths() -> None:
+    from attend_infer_repeat.data import Dataset
+
+    air = make_air(UNBOUNDED, gain=3.0)
+    data = Dataset("noise", "test", (random_images(9)[:, 0].numpy() * 255).astype(np.uint8))
+    terms = elbo_per_image(air, data, batch_size=2)
+    assert terms["elbo"].shape == (9,)
+    assert np.isfinite(terms["elbo"]).all()
+
+
+def test_importance_weights_leave_out_what_was_not_walked() -> None:
+    air, images = make_air(UNBOUNDED, gain=3.0), random_images(10)
+    log_weights = importance_log_weights(air, images, 7)
+    assert log_weights.shape[:2] == (7, 10)
+    assert torch.isfinite(log_weights[..., 0]).all()
+    assert not torch.isnan(log_weights).any()
+
+
+def test_a_walk_without_a_bound_is_not_compiled() -> None:
+    config = TrainConfig(model=UNBOUNDED)
+    images = torch.zeros(300, 1, 8, 8, dtype=torch.uint8)
+    with pytest.raises(ConfigError, match="compile"):
+        OBJECTIVES["exact"](make_air(UNBOUNDED), images, config, None, True)
+
+
+def test_the_prior_needs_a_probability() -> None:
+    with pytest.raises(ConfigError, match="z_pres_prior"):
+        ModelConfig(unbounded=True, z_pres_prior=1.0)
