@@ -32,8 +32,8 @@ class Scenes:
     counts: Any
     """(N,) int64, the most probable count, or the sampled one."""
     count_probs: Any
-    """(N, T + 1) float32, q(n | x) for n = 0..T; rows sum to 1. Without a bound, T is the most steps
-    that were taken with any of the images."""
+    """(N, T + 1) float32, q(n | x) for n = 0..T; rows sum to 1. Without a bound, T is the number of
+    steps that were taken with the images that took most."""
     boxes: Any
     """(N, T, 4) float32, pixels x0, y0, x1, y1; NaN where absent. Windows, which may reach past the
     canvas, or the bounds of what was drawn: ``ModelConfig.boxes`` says which."""
@@ -67,9 +67,7 @@ class AIR(nn.Module):
         super().__init__()
         self.config = config
         self.model = SceneModel(config)
-        self.guide = SceneGuide(
-            config, self.model.z_where_dist(), self.model.draw, self.model.log_likelihood
-        )
+        self.guide = SceneGuide(self.model)
 
     def forward(
         self,

@@ -106,6 +106,17 @@ class ModelConfig:
     """Standard deviation of an object's x and y shift."""
     likelihood_sd: float = 0.3
     """Standard deviation of the pixel noise."""
+    learn_likelihood_sd: bool = False
+    """Learn the pixel noise's standard deviation, from --likelihood-sd on."""
+    composition: Literal["sum", "over"] = "sum"
+    """Objects add up; or each has an opacity and hides what was drawn after it, front to back."""
+    background_model: Literal["none", "constant", "smooth", "learned"] = "none"
+    """What is behind the objects of an image: nothing, one intensity, a smooth image of low rank,
+    or what a small decoder learns to draw."""
+    background_latent_size: int = 8
+    """Size of the code of a learned background."""
+    background_net: tuple[int, ...] = (200,)
+    """Hidden layers between an image and its background's code, and of a learned background."""
 
     encoder_latent_size: int = 50
     """Size of z_what, the code of an object's appearance."""
@@ -122,6 +133,9 @@ class ModelConfig:
     """Read z_what from the LSTM's state (basic) or from the attention window (improved); residual
     also looks at what is not yet drawn before it decides on z_pres and z_where, at a place that it
     learns to propose, and pursuit where most of it is."""
+    focus: float = 1.0
+    """How much narrower than a window the tent is by which the pursuit guide seeks: it finds one of
+    two close objects where a wider one finds their middle."""
     rnn_hidden_size: int = 64
     """Size of the guide's LSTM state (and of the baseline's)."""
     embed_net: tuple[int, ...] | None = None
@@ -153,11 +167,21 @@ class ModelConfig:
         _require_finite(self, "pos_prior_mean", "decoder_output_bias")
         _require_positive(
             self,
-            *("channels", "model_steps", "step_limit", "window_size", "encoder_latent_size", "rnn_hidden_size"),
+            *(
+                "channels",
+                "model_steps",
+                "step_limit",
+                "window_size",
+                "encoder_latent_size",
+                "rnn_hidden_size",
+            ),
             *("scale_prior_mean", "scale_prior_sd", "pos_prior_sd", "likelihood_sd", "zoom"),
+            *("background_latent_size", "focus"),
         )
         _require_layers(
-            self, "decoder_net", "embed_net", "predict_net", "propose_net", "encoder_net"
+            self,
+            *("decoder_net", "embed_net", "predict_net", "propose_net", "encoder_net"),
+            "background_net",
         )
         _require(
             len(self.canvas_size) == 2 and min(self.canvas_size) > 0,

@@ -34,36 +34,38 @@ def gaussian_kl(q: dist.Normal, p: dist.Normal) -> Tensor:
     return 0.5 * (ratio.square() + shift.square() - 1) - ratio.log()
 
 
-def pixel_noise_log_prob(residual: Tensor, sd: float) -> Tensor:
+def pixel_noise_log_prob(residual: Tensor, sd: float | Tensor) -> Tensor:
     """Return the log-density of what is left of an image once what it shows is taken away.
 
         -|residual|^2 / (2 sd^2) - num_pixels log(sd sqrt(2 pi))
 
     Args:
         residual: (..., channels, height, width), image - mean.
-        sd: standard deviation of every pixel.
+        sd: standard deviation of every pixel, ().
     Returns: (...), nats.
     """
     pixels = residual.flatten(-3)
-    log_normaliser = pixels.shape[-1] * math.log(sd * math.sqrt(2 * math.pi))
+    log_sd = sd.log() if isinstance(sd, Tensor) else math.log(sd)
+    log_normaliser = pixels.shape[-1] * (log_sd + 0.5 * math.log(2 * math.pi))
     # |residual|^2, by way of the loss whose gradient takes a single pass over the pixels.
     squares = F.mse_loss(pixels, pixels.new_zeros(()).expand_as(pixels), reduction="none")
     return squares.sum(dim=-1) * (-0.5 / sd**2) - log_normaliser
 
 
 class PixelNoise(dist.Independent):
-    """Independent Gaussian pixels with one known standard deviation.
+    """Independent Gaussian pixels with one standard deviation.
 
     Equal to ``Normal(loc, sd).to_event(3)``, whose log-density reads the pixels five times.
 
     Args:
         loc: (..., channels, height, width).
-        sd: standard deviation.
+        sd: standard deviation, ().
     """
 
-    def __init__(self, loc: Tensor, sd: float) -> None:
+    def __init__(self, loc: Tensor, sd: float | Tensor) -> None:
         self.sd = sd
-        super().__init__(gaussian(loc, loc.new_full((), sd)), 3)
+        scale = sd if isinstance(sd, Tensor) else loc.new_full((), sd)
+        super().__init__(gaussian(loc, scale), 3)
 
     def expand(self, batch_shape: torch.Size, _instance: None = None) -> PixelNoise:
         """Return the same law for a larger batch."""

@@ -9,6 +9,8 @@
         z_where_t ~ Normal(p_t + mean(a_t), sd(a_t))
         z_what_t  ~ Normal(mean(w_t), sd(w_t)),     w_t = image_to_object(z_where_t, x)
 
+Where images have a background, z_bg ~ Normal(mean, sd)(x) comes first, and x stands for x - b.
+
 That is the residual guide; its LSTM sees x, and ``propose`` sees r_t, shrunk to a window's size.
 The pursuit guide does not learn where to look: p_t is where a window of the prior's mean size holds
 most of r_t's energy, as in matching pursuit (Mallat and Zhang 1993). The improved guide looks
@@ -28,7 +30,6 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyro
@@ -38,7 +39,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import ModelConfig
+from .background import background_size
 from .distributions import (
     count_log_prob,
     gaussian,
@@ -47,7 +48,7 @@ from .distributions import (
     positive,
     presence,
 )
-from .model import intensity
+from .model import Canvas, SceneModel, intensity
 from .networks import MLP, Embedding, GaussianNetwork, ImageLSTM
 from .spatial import Seek, Shrink, image_to_object
 
@@ -74,7 +75,7 @@ class GuideState(NamedTuple):
     z_pres: Tensor  # (batch,), 0 or 1
     z_where: Tensor  # (batch, 3)
     z_what: Tensor  # (batch, what_dim)
-    residual: Tensor  # (batch, channels, height, width), r_t: the image minus what is drawn
+    left: Canvas  # (batch, channels, height, width), r_t: the image minus what is drawn
 
 
 class Attention(NamedTuple):
@@ -104,6 +105,8 @@ class Path(NamedTuple):
     residuals: tuple[Remainder, ...]  # steps + 1 of them, after n objects
     log_likelihood: Tensor  # (batch, steps + 1), log p(x | the first n objects)
     weights: Tensor | None = None  # (batch, steps + 1), of the terms of a sum over n; None: all 1
+    z_background_dist: dist.Normal | None = None  # (batch, latent_size), if there are backgrounds
+    z_background: Tensor | None = None  # (batch, latent_size)
 
     @property
     def num_steps(self) -> int:
@@ -161,26 +164,19 @@ class SceneGuide(nn.Module):
     """q(z | x), as a Pyro program and as the laws that it is made of.
 
     Args:
-        config: sizes, and which guide it is.
-        z_where_prior: p(z_where_t), batch shape (3,); poses are predicted relative to it.
-        draw: ``SceneModel.draw``, which draws the objects that have been found.
-        log_likelihood: ``SceneModel.log_likelihood``, of what is not yet drawn.
+        model: p(x, z), of the same sizes; it draws what has been found, and poses are predicted
+            relative to its prior. Its parameters are not the guide's.
     """
+
+    model: SceneModel
 
     z_where_loc: Tensor
     z_where_scale: Tensor
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        z_where_prior: dist.Normal,
-        draw: Callable[..., Tensor],
-        log_likelihood: Callable[[Tensor], Tensor],
-    ) -> None:
+    def __init__(self, model: SceneModel) -> None:
         super().__init__()
-        self.config = config
-        self.draw = draw
-        self.log_likelihood = log_likelihood
+        object.__setattr__(self, "model", model)  # no submodule
+        self.config = config = model.config
         self.basic = config.guide == "basic"
         self.residual = config.guide in ("residual", "pursuit")
         self.proposes = config.guide == "residual"
@@ -198,7 +194,7 @@ class SceneGuide(nn.Module):
         if self.proposes:
             self.propose = MLP([num_features, *config.propose_net, 3], activation)
         elif self.residual:
-            self.seek = Seek(config.canvas_size, config.scale_prior_mean)
+            self.seek = Seek(config.canvas_size, config.scale_prior_mean, config.focus)
         self.predict = MLP([num_features, *config.predict_net, 1 + 2 * 3], activation)
         self.encode = GaussianNetwork(
             config.rnn_hidden_size if self.basic else window,
@@ -206,19 +202,36 @@ class SceneGuide(nn.Module):
             self.what_dim,
             activation,
         )
+        if config.background_model != "none":
+            pixels = config.channels * math.prod(config.canvas_size)
+            size = background_size(config)
+            self.look_behind = GaussianNetwork(pixels, config.background_net, size, activation)
         if not self.basic:  # whose LSTM reads neither
             self.z_where_init = nn.Parameter(torch.zeros(3))
             self.z_what_init = nn.Parameter(torch.zeros(self.what_dim))
+        z_where_prior = model.z_where_dist()
         self.register_buffer("z_where_loc", z_where_prior.loc.clone())
         self.register_buffer("z_where_scale", z_where_prior.scale.clone())
 
     # The laws.
 
-    def start(self, images: Tensor) -> tuple[Tensor, GuideState]:
+    def behind(self, images: Tensor) -> dist.Normal:
+        """Return q(z_bg | x), (batch, latent_size), of a model with backgrounds."""
+        return self.look_behind(images.flatten(1))
+
+    def start(
+        self, images: Tensor, z_background: Tensor | None = None
+    ) -> tuple[Tensor, GuideState]:
         """Look at the images once; return the image's share of the LSTM's gates and the state.
 
-        Before the first step that is one state for all images, but for the residual: one row.
+        Before the first step that is one state for all images, but for what is left: one row. Where
+        there is a background, all that follows sees the image without it.
         """
+        canvas = self.model.empty(images)
+        if z_background is not None:
+            background = self.model.background(z_background)
+            canvas = self.model.empty(images - background, background)
+            images = canvas.x.detach()
         if self.basic:
             z_where, z_what = images.new_zeros(1, 3), images.new_zeros(1, self.what_dim)
         else:
@@ -229,7 +242,7 @@ class SceneGuide(nn.Module):
             z_pres=images.new_ones(1),
             z_where=z_where,
             z_what=z_what,
-            residual=images,
+            left=canvas,
         )
 
     def attend(self, gates: Tensor, previous: GuideState) -> Attention:
@@ -243,7 +256,7 @@ class SceneGuide(nn.Module):
         seen, place = memory[0], self.z_where_loc.expand(len(gates), -1)
         if self.residual:
             # What is drawn is data, as the image is: its gradient would flow to earlier samples.
-            place, glimpse = self._look(previous.residual.detach(), memory[0])
+            place, glimpse = self._look(previous.left.x.detach(), memory[0])
             seen = torch.cat((glimpse, memory[0]), dim=-1)
         logits, loc, scale = self.predict(seen).split((1, 3, 3), dim=-1)
         z_where_dist = gaussian(place.detach() + loc, self.z_where_scale * positive(scale))
@@ -289,11 +302,20 @@ class SceneGuide(nn.Module):
 
     @property
     def noise_shape(self) -> tuple[int, int]:
-        """(max_steps, numbers): those of z_where and z_what, and what decides who goes on.
+        """(rows, numbers): a row for each step, with the numbers of z_where and z_what.
 
-        That is one more number, of an unbounded walk.
+        An unbounded walk has one more number in each, by which it is decided who goes on; and where
+        there are backgrounds, the rows after the steps' are those of z_bg.
         """
-        return self.config.max_steps, 3 + self.what_dim + self.config.unbounded
+        numbers = 3 + self.what_dim + self.config.unbounded
+        behind = math.ceil(background_size(self.config) / numbers)
+        return self.config.max_steps + behind, numbers
+
+    def _noise_behind(self, images: Tensor, noise: Tensor | None) -> Tensor:
+        size = background_size(self.config)
+        if noise is None:
+            return self._draws(len(images), size)
+        return noise[:, self.config.max_steps :].flatten(1)[:, :size]
 
     def _draws(self, *shape: int) -> Tensor:
         like = self.z_where_loc
@@ -330,27 +352,36 @@ class SceneGuide(nn.Module):
         """
         if sample and noise is None and not self.config.unbounded:
             noise = self.noise(len(images))
-        gates, state = self.start(images)
+        behind = z_background = None
+        if self.config.background_model != "none":
+            behind = self.behind(images)
+            draws = self._noise_behind(images, noise) if sample else None
+            z_background = _draw(behind, draws, slice(None))
+        gates, state = self.start(images, z_background)
         walk = _Walk(len(images), counts, explore, roulette)
-        seen, left = images, images
-        residuals = [Remainder(None, images)]
-        log_likelihood = [self.log_likelihood(images)]
+        left, foreground = state.left, state.left.x.detach()
+        residuals = [Remainder(None, left.x)]
+        log_likelihood = [self.model.log_likelihood(left.x)]
         choices, steps = [], []
 
         def take_away(negative: Tensor) -> None:
             # Added, since a difference's gradient would pass over the canvas once more. And the
             # likelihood of each count is read at once, while the residual is in the cache.
             nonlocal left
-            left = left + negative
-            residuals.append(Remainder(walk.rows, left))
-            log_likelihood.append(walk.spread(self.log_likelihood(left)))
+            left = self.model.paint(left, negative, -1)
+            residuals.append(Remainder(walk.rows, left.x))
+            log_likelihood.append(walk.spread(self.model.log_likelihood(left.x)))
 
         for t in range(self.config.max_steps):
             memory, logits, z_where_dist, place = self.attend(gates, state)
             choices.append(walk.spread(logits))
             draws = None
             if sample:
-                draws = self._draws(walk.size, self.noise_shape[1]) if noise is None else walk.of_rows(noise[:, t])
+                draws = (
+                    self._draws(walk.size, self.noise_shape[1])
+                    if noise is None
+                    else walk.of_rows(noise[:, t])
+                )
             if self.config.unbounded:
                 going = walk.choose(t, logits, draws)
                 if walk.size == 0:
@@ -359,13 +390,14 @@ class SceneGuide(nn.Module):
                     h, c = memory
                     memory = h[going], c[going]
                     z_where_dist = gaussian(z_where_dist.loc[going], z_where_dist.scale[going])
-                    gates, place, seen, left = gates[going], place[going], seen[going], left[going]
+                    gates, place, foreground = gates[going], place[going], foreground[going]
+                    left = left.of_rows(going)
                     draws = None if draws is None else draws[going]
             z_where = _draw(z_where_dist, draws, slice(3))
-            z_what_dist = self.read(seen, z_where, memory)
+            z_what_dist = self.read(foreground, z_where, memory)
             z_what = _draw(z_what_dist, draws, slice(3, 3 + self.what_dim))
             if self.residual or self.config.unbounded:
-                take_away(self.draw(z_where, z_what, -1))
+                take_away(self.model.layers(z_where, z_what, -1))
             state = GuideState(memory, z_where.new_ones(walk.size), z_where, z_what, left)
             means = walk.spread(torch.cat((z_where_dist.loc, z_what_dist.loc), dim=-1))
             sds = walk.spread(torch.cat((z_where_dist.scale, z_what_dist.scale), dim=-1), fill=1.0)
@@ -377,7 +409,7 @@ class SceneGuide(nn.Module):
         means, sds, values = (torch.stack(parts, dim=1) for parts in zip(*steps, strict=True))
         z_where, z_what, places = values.split((3, self.what_dim, 3), dim=-1)
         if not (self.residual or self.config.unbounded):  # no step looks: all objects at once
-            for negative in self.draw(z_where, z_what, -1).unbind(dim=1):
+            for negative in self.model.layers(z_where, z_what, -1).unbind(dim=1):
                 take_away(negative)
         return Path(
             torch.stack(choices, dim=1),
@@ -389,6 +421,8 @@ class SceneGuide(nn.Module):
             tuple(residuals),
             torch.stack(log_likelihood, dim=1),
             walk.weights() if self.config.unbounded else None,
+            behind,
+            z_background,
         )
 
     # The Pyro program.
@@ -396,7 +430,10 @@ class SceneGuide(nn.Module):
     def guide_step(
         self, t: int, images: Tensor, gates: Tensor, previous: GuideState, baseline: Tensor | None
     ) -> GuideState:
-        """Find the object of step t (from 0) in each image that is not yet explained."""
+        """Find the object of step t (from 0) in each image that is not yet explained.
+
+        Args: images are without their background, the others those of a step.
+        """
         memory, logits, z_where_dist, place = self.attend(gates, previous)
         infer = {} if baseline is None else {"baseline": {"baseline_value": baseline}}
         z_pres = pyro.sample(f"z_pres_{t}", presence(logits, previous.z_pres), infer=infer)
@@ -407,10 +444,11 @@ class SceneGuide(nn.Module):
                 # Zero, so that it is no part of the ELBO, with the gradient that moves the place.
                 error = self.place_error(place, z_where_dist)
                 pyro.factor(f"place_{t}", error - error.detach(), has_rsample=True)
-        residual = previous.residual
+        left = previous.left
         if self.residual:  # the others never look at it
-            residual = residual - z_pres[:, None, None, None] * self.draw(z_where, z_what)
-        return GuideState(memory, z_pres, z_where, z_what, residual)
+            negative = z_pres[:, None, None, None] * self.model.layers(z_where, z_what, -1)
+            left = self.model.paint(left, negative, -1)
+        return GuideState(memory, z_pres, z_where, z_what, left)
 
     def guide(
         self, images: Tensor, batch_size: int | None = None, baseline: Baseline | None = None
@@ -428,13 +466,17 @@ class SceneGuide(nn.Module):
             pyro.module("baseline", baseline)
         with pyro.plate("data", len(images), subsample_size=batch_size) as indices:
             batch = intensity(images[indices])
-            gates, state = self.start(batch)
+            z_background = None
+            if self.config.background_model != "none":
+                z_background = pyro.sample("z_background", self.behind(batch).to_event(1))
+            gates, state = self.start(batch, z_background)
+            foreground = state.left.x.detach()
             predict_rest = baseline.begin(batch) if baseline is not None else lambda state: None
             states = []
             for t in range(self.config.max_steps):
                 if self.config.unbounded and not state.z_pres.any():
                     break
-                state = self.guide_step(t, batch, gates, state, predict_rest(state))
+                state = self.guide_step(t, foreground, gates, state, predict_rest(state))
                 states.append(state)
         return states
 

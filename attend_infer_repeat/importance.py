@@ -89,9 +89,13 @@ def walk_log_weights(air: AIR, path: Path) -> Tensor:
     model = air.model
     where = model.z_where_dist().log_prob(path.z_where) - path.z_where_dist.log_prob(path.z_where)
     what = model.z_what_dist().log_prob(path.z_what) - path.z_what_dist.log_prob(path.z_what)
-    log_ratio = (where.sum(dim=-1) + what.sum(dim=-1)).cumsum(dim=-1)
+    log_ratio = F.pad((where.sum(dim=-1) + what.sum(dim=-1)).cumsum(dim=-1), (1, 0))
+    if path.z_background_dist is not None:
+        behind = model.z_background_dist().log_prob(path.z_background)
+        behind = (behind - path.z_background_dist.log_prob(path.z_background)).sum(dim=-1)
+        log_ratio = log_ratio + behind[:, None]
     log_prior = model.count_prior.log_prob()[: path.num_steps + 1].to(path.log_likelihood)
-    log_weights = log_prior + path.log_likelihood + F.pad(log_ratio, (1, 0))
+    log_weights = log_prior + path.log_likelihood + log_ratio
     if path.weights is None:
         return log_weights
     return log_weights.masked_fill(path.weights == 0, -torch.inf)

@@ -7,11 +7,18 @@
         y_t       = object_to_image(z_where_t, decoder(z_what_t))
     x ~ Normal(sum_t z_pres_t y_t, likelihood_sd)
 
+Where images have a background, z_bg ~ Normal(0, I) comes first and b = background(z_bg) is added.
+Where objects hide one another (``composition`` over), the decoder also gives each object an opacity
+o_t; they are painted front to back, and an object is seen through all that was painted before it:
+
+    mean of x = b + sum_t z_pres_t v_t (o_t y_t - o_t b),     v_t = prod_{s<t} (1 - z_pres_s o_s)
+
 Source: Eslami et al. 2016, section 2; the order and names of the sites follow Pyro's tutorial.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import pyro
@@ -20,6 +27,7 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
+from .background import Background, background_size
 from .config import ModelConfig
 from .distributions import (
     BernoulliCount,
@@ -34,19 +42,42 @@ from .distributions import (
 from .networks import Decoder
 from .spatial import object_to_image
 
+MIN_LIKELIHOOD_SD = 0.01  # of a learned one: on images that are drawn exactly it would go to 0
+
 
 def intensity(images: Tensor) -> Tensor:
     """Return images as floats in [0, 1]; uint8 is divided by 255, floats stay as they are."""
     return images.to(torch.get_default_dtype()) / 255 if images.dtype == torch.uint8 else images
 
 
+class Canvas(NamedTuple):
+    """What is painted so far; or, of an image, what that leaves of it."""
+
+    x: Tensor  # (..., channels, height, width)
+    # Where objects hide one another:
+    seen: Tensor | None = (
+        None  # (..., 1, height, width), v_t: the share of what is behind that shows
+    )
+    background: Tensor | None = None  # (..., channels, height, width), b; None: black
+
+    def of_rows(self, rows: Tensor) -> Canvas:
+        """Return some images' canvases."""
+        x, *others = self
+        return Canvas(x[rows], *(None if part is None else part[rows] for part in others))
+
+
 class SceneState(NamedTuple):
     """What the model has drawn so far."""
 
-    x: Tensor  # (batch, channels, height, width), the sum of the present objects
+    canvas: Canvas  # (batch, channels, height, width)
     z_pres: Tensor  # (batch,), 0 or 1
     z_where: Tensor | None = None  # (batch, 3)
     z_what: Tensor | None = None  # (batch, what_dim)
+
+    @property
+    def x(self) -> Tensor:
+        """The image without noise, (batch, channels, height, width)."""
+        return self.canvas.x
 
 
 class SceneModel(nn.Module):
@@ -59,14 +90,20 @@ class SceneModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.hides = config.composition == "over"
         self.decoder = Decoder(
             config.encoder_latent_size,
             config.decoder_net,
-            (config.channels, config.window_size, config.window_size),
+            (config.channels + self.hides, config.window_size, config.window_size),
             config.non_linearity,
             config.decoder_output_bias,
             config.decoder_output_use_sigmoid,
+            opacity=self.hides,
         )
+        if config.background_model != "none":
+            self.background = Background(config)
+        if config.learn_likelihood_sd:
+            self.log_likelihood_sd = nn.Parameter(torch.tensor(math.log(config.likelihood_sd)))
         position = config.pos_prior_mean, config.pos_prior_sd
         mean, sd = zip(
             (config.scale_prior_mean, config.scale_prior_sd), position, position, strict=True
@@ -100,26 +137,80 @@ class SceneModel(nn.Module):
         zeros = self.z_where_loc.new_zeros(self.config.encoder_latent_size)
         return gaussian(zeros, torch.ones_like(zeros))
 
+    def z_background_dist(self) -> dist.Normal:
+        """p(z_bg), batch shape (latent_size,)."""
+        zeros = self.z_where_loc.new_zeros(background_size(self.config))
+        return gaussian(zeros, torch.ones_like(zeros))
+
+    @property
+    def likelihood_sd(self) -> float | Tensor:
+        """Standard deviation of the pixel noise, known or learned, ()."""
+        if self.config.learn_likelihood_sd:
+            return self.log_likelihood_sd.exp().clamp(min=MIN_LIKELIHOOD_SD)
+        return self.config.likelihood_sd
+
     def x_dist(self, canvas: Tensor) -> PixelNoise:
         """p(x | canvas), batch shape (...) for a canvas of (..., channels, height, width)."""
-        return PixelNoise(canvas, self.config.likelihood_sd)
+        return PixelNoise(canvas, self.likelihood_sd)
 
-    def draw(self, z_where: Tensor, z_what: Tensor, sign: int = 1) -> Tensor:
-        """Draw one object per pose and code on a canvas of its own.
+    def log_likelihood(self, residual: Tensor) -> Tensor:
+        """Return log p(x | canvas), (...), for x - canvas: (..., channels, height, width)."""
+        return pixel_noise_log_prob(residual, self.likelihood_sd)
+
+    # The picture.
+
+    def empty(self, x: Tensor, background: Tensor | None = None) -> Canvas:
+        """Return canvases without an object.
+
+        Args:
+            x: (..., channels, height, width): the backgrounds, or what they leave of an image.
+            background: likewise, b; None where there is none.
+        """
+        if not self.hides:
+            return Canvas(x)
+        return Canvas(x, torch.ones_like(x[..., :1, :, :]), background)
+
+    def layers(self, z_where: Tensor, z_what: Tensor, sign: int = 1) -> Tensor:
+        """Draw one object per pose and code, each by itself: what ``paint`` puts on canvases.
 
         Args:
             z_where: (..., 3), rows (s, x, y).
             z_what: (..., what_dim).
             sign: -1 draws the negative, to take an object away by adding it.
-        Returns: sign * y, (..., channels, height, width).
+        Returns: sign * y, (..., channels, height, width); where objects hide one another
+            sign * (o y, o), with one channel more.
         """
         windows = self.decoder(z_what)
+        if self.hides:
+            colour, opacity = windows[..., :-1, :, :], windows[..., -1:, :, :]
+            windows = torch.cat((opacity * colour, opacity), dim=-3)
         windows = windows if sign == 1 else -windows
         return object_to_image(z_where, windows, self.config.canvas_size)
 
-    def log_likelihood(self, residual: Tensor) -> Tensor:
-        """Return log p(x | canvas), (...), for x - canvas: (..., channels, height, width)."""
-        return pixel_noise_log_prob(residual, self.config.likelihood_sd)
+    def paint(self, canvas: Canvas, layers: Tensor, sign: int = 1) -> Canvas:
+        """Put an object's layers on canvases: behind what is there, or added to it.
+
+        Args:
+            canvas: what is painted so far; with sign -1 what it leaves of an image.
+            layers: of ``layers``, with the same sign; 0 for an absent object.
+            sign: see ``layers``.
+        """
+        if canvas.seen is None:
+            return Canvas(canvas.x + layers)
+        colour, opacity = layers[..., :-1, :, :], layers[..., -1:, :, :]
+        change = colour if canvas.background is None else colour - opacity * canvas.background
+        seen = canvas.seen * (1 - sign * opacity)
+        return Canvas(canvas.x + canvas.seen * change, seen, canvas.background)
+
+    def draw(self, z_where: Tensor, z_what: Tensor) -> Tensor:
+        """Draw one object per pose and code on a black canvas of its own.
+
+        Args:
+            z_where: (..., 3), rows (s, x, y).
+            z_what: (..., what_dim).
+        Returns: y, (..., channels, height, width); o y where objects hide one another.
+        """
+        return self.layers(z_where, z_what)[..., : self.config.channels, :, :]
 
     # The Pyro program.
 
@@ -139,8 +230,8 @@ class SceneModel(nn.Module):
         # same, for the sake of the batch, so their log-probabilities are masked out.
         with poutine.mask(mask=z_pres.bool() if self.config.masking else True):
             z_where, z_what = self.sample_object(t, len(z_pres))
-        y = self.draw(z_where, z_what)
-        return SceneState(previous.x + z_pres[:, None, None, None] * y, z_pres, z_where, z_what)
+        layers = z_pres[:, None, None, None] * self.layers(z_where, z_what)
+        return SceneState(self.paint(previous.canvas, layers), z_pres, z_where, z_what)
 
     def prior(self, num_scenes: int) -> list[SceneState]:
         """Sample scenes; return the state before the first step and after each of the T steps.
@@ -148,8 +239,14 @@ class SceneModel(nn.Module):
         Without a bound, after each until all scenes are complete.
         """
         size = (num_scenes, self.config.channels, *self.config.canvas_size)
-        empty = self.z_where_loc.new_zeros(size)
-        states = [SceneState(x=empty, z_pres=self.z_where_loc.new_ones(num_scenes))]
+        empty = self.empty(self.z_where_loc.new_zeros(size))
+        if self.config.background_model != "none":
+            law = self.z_background_dist().expand(
+                torch.Size([num_scenes, self.background.latent_size])
+            )
+            b = self.background(pyro.sample("z_background", law.to_event(1)))
+            empty = self.empty(b, b)
+        states = [SceneState(empty, z_pres=self.z_where_loc.new_ones(num_scenes))]
         continue_logits = self.count_prior.continue_logits().to(self.z_where_loc)
         for t in range(self.config.max_steps):
             if self.config.unbounded and not states[-1].z_pres.any():

@@ -40,7 +40,11 @@ class Embedding(nn.Sequential):
 
 
 class Decoder(nn.Module):
-    """z_what (..., what_dim) to window intensities (..., channels, h, w)."""
+    """z_what (..., what_dim) to window intensities (..., channels, h, w).
+
+    With ``opacity`` the last channel is one, in (0, 1), and the bias is its own: objects start out
+    transparent where they would start out dark.
+    """
 
     def __init__(
         self,
@@ -50,9 +54,11 @@ class Decoder(nn.Module):
         non_linearity: str,
         output_bias: float | None,
         use_sigmoid: bool,
+        opacity: bool = False,
     ) -> None:
         super().__init__()
         self.window = window
+        self.opacity = opacity
         self.output_bias = output_bias or 0.0
         self.use_sigmoid = use_sigmoid
         self.layers = MLP([what_dim, *hidden, math.prod(window)], non_linearity)
@@ -60,7 +66,12 @@ class Decoder(nn.Module):
     @one_operation
     def forward(self, z_what: Tensor) -> Tensor:
         """Decode each code."""
-        out = self.layers(z_what) + self.output_bias
+        out = self.layers(z_what)
+        if self.opacity:
+            colour, opacity = out.unflatten(-1, self.window).split((self.window[0] - 1, 1), dim=-3)
+            colour = torch.sigmoid(colour) if self.use_sigmoid else colour
+            return torch.cat((colour, torch.sigmoid(opacity + self.output_bias)), dim=-3)
+        out = out + self.output_bias
         out = torch.sigmoid(out) if self.use_sigmoid else out
         return out.unflatten(-1, self.window)
 

@@ -27,7 +27,7 @@ MIN_SCALE = 0.2
 
 FAINT = 0.02  # the intensity up to which nothing is drawn
 
-POINTS = 4  # of ``Seek``, to a window's width
+POINTS = 4  # of ``Seek``, to a tent's width
 
 # The largest side of an image that is read by matrix products where grid_sample would do as well.
 # On a CPU both cost the same at about 24 pixels, at 20 the products save a tenth.
@@ -109,25 +109,27 @@ class Shrink(nn.Module):
 class Seek(nn.Module):
     """Find the place of each image where a window holds most of its energy.
 
-    The squared intensities are weighed with a tent as wide as the window, around each point of a
-    grid of a quarter of that width; the first of the best points is taken.
+    The squared intensities are weighed with a tent as wide as the window, or narrower, around each
+    point of a grid of a quarter of the tent's width; the first of the best points is taken.
 
     Args:
         canvas_size: (height, width) of the images in pixels.
         scale: the window's, canvas width / window width.
+        focus: window width / tent width.
     """
 
     rows: Tensor
     columns: Tensor
     places: Tensor
 
-    def __init__(self, canvas_size: tuple[int, int], scale: float) -> None:
+    def __init__(self, canvas_size: tuple[int, int], scale: float, focus: float = 1.0) -> None:
         super().__init__()
+        tent = focus * scale
         one, zero = torch.ones(1), torch.zeros(1)
         # Along each axis: windows have the canvas's shape.
-        num = math.ceil(POINTS * max(scale, 1.0))
+        num = math.ceil(POINTS * max(tent, 1.0))
         rows, columns = (
-            _tent_weights(one, zero, num, pixels, max(round(pixels / (2 * scale)), 1))
+            _tent_weights(one, zero, num, pixels, max(round(pixels / (2 * tent)), 1))
             for pixels in canvas_size
         )
         centres = _pixel_centres(num, one)

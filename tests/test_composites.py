@@ -9,7 +9,13 @@ from scipy import ndimage
 from torch import Tensor
 
 from attend_infer_repeat.air import AIR
-from attend_infer_repeat.objectives.composites import RARE, Composites, compose, place, single_objects
+from attend_infer_repeat.objectives.composites import (
+    RARE,
+    Composites,
+    compose,
+    place,
+    single_objects,
+)
 
 CANVAS = (30, 40)
 

@@ -23,6 +23,7 @@ from attend_infer_repeat.baseline import Baseline
 from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.distributions import count_log_prob
 from attend_infer_repeat.guide import PACE, GuideState
+from attend_infer_repeat.model import Canvas
 from attend_infer_repeat.spatial import window_boxes
 
 PURSUIT = replace(TINY, guide="pursuit")
@@ -194,7 +195,7 @@ def test_present_objects_are_taken_away_from_the_residual() -> None:
     )
     present = (z_pres[:, :, None, None, None] * drawn).cumsum(dim=1)
     for t, state in enumerate(states):
-        torch.testing.assert_close(state.residual, images - present[:, t])
+        torch.testing.assert_close(state.left.x, images - present[:, t])
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ def test_present_objects_are_taken_away_from_the_residual() -> None:
 def test_only_the_residual_guide_looks_at_what_is_drawn(config: ModelConfig, looks: bool) -> None:
     guide, images = make_air(config).guide, random_images(4, config)
     gates, state = guide.start(images)
-    drawn = state._replace(residual=random_images(4, config))
+    drawn = state._replace(left=Canvas(random_images(4, config)))
     (_, logits, law, _), (_, other_logits, other_law, _) = (
         guide.attend(gates, s) for s in (state, drawn)
     )
@@ -220,7 +221,7 @@ def test_glimpse_sees_the_surroundings_of_the_proposed_window_and_no_more() -> N
     # The glimpse is twice as wide: pixels 10 to 50 by 0 to 40.
     fix_output(guide.propose, torch.tensor([0.0, -1.0, 0.0]) / guide.z_where_scale / PACE)
     residual[0, 0, :, 11:15] = residual[1, 0, :, :9] = 1.0  # it reads a pixel beyond its edge
-    law = guide.attend(gates, state._replace(residual=residual)).z_where_dist
+    law = guide.attend(gates, state._replace(left=Canvas(residual))).z_where_dist
     within, beyond, nothing = law.loc
     assert not torch.allclose(within, nothing)
     # Equal rows of a batch may differ in their last bit: vector instructions leave a remainder.
@@ -250,7 +251,7 @@ def test_pursuit_looks_where_most_is_left() -> None:
     residual[1, 2, 20:26, 10:16] = 0.5  # less, in one colour
     residual[2, 0, 4:10, 30:36] = -0.6  # too much was drawn: that is left, too
     gates, state = guide.start(torch.zeros_like(residual))
-    places = guide.attend(gates, state._replace(residual=residual)).place
+    places = guide.attend(gates, state._replace(left=Canvas(residual))).place
     boxes = window_boxes(places, (40, 48))
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     expected = torch.tensor([[13.0, 31.0], [33.0, 7.0], [33.0, 7.0]])
@@ -264,7 +265,7 @@ def test_what_is_drawn_and_where_to_look_are_data() -> None:
     guide, images = make_air(gain=2).guide, random_images(4)
     gates, state = guide.start(images)
     residual = random_images(4).requires_grad_()
-    _, logits, law, _ = guide.attend(gates, state._replace(residual=residual))
+    _, logits, law, _ = guide.attend(gates, state._replace(left=Canvas(residual)))
     gradients = torch.autograd.grad(
         logits.sum() + (torch.randn(4, 3) * law.loc).sum(),
         (residual, *guide.propose.parameters()),

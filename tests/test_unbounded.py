@@ -12,7 +12,7 @@ import pytest
 import torch
 from exact import TINY, latent_sites, make_air, random_images
 from pyro.infer import Trace_ELBO
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from attend_infer_repeat import guide as guides
@@ -29,7 +29,6 @@ from attend_infer_repeat.evaluation import elbo_per_image
 from attend_infer_repeat.guide import Path
 from attend_infer_repeat.importance import importance_log_weights
 from attend_infer_repeat.objectives import OBJECTIVES, count_terms
-from attend_infer_repeat.streaming import infer_pictures
 
 LIMIT = 12
 UNBOUNDED = replace(TINY, unbounded=True, step_limit=LIMIT, z_pres_prior=0.4)
@@ -44,9 +43,9 @@ def with_chances(air: AIR, *log_odds: float) -> AIR:
     attend = air.guide.attend
     steps = []
 
-    def start(images: Tensor) -> object:
+    def start(images: Tensor, *behind: Tensor) -> object:
         steps.clear()
-        return type(air.guide).start(air.guide, images)
+        return type(air.guide).start(air.guide, images, *behind)
 
     def attend_with_chance(gates: Tensor, previous: object) -> object:
         steps.append(None)
@@ -168,7 +167,9 @@ def test_an_answer_does_not_depend_on_the_images_beside_it() -> None:
     torch.testing.assert_close(together.boxes, apart.boxes, equal_nan=True)
     assert torch.equal(together.z_pres, apart.z_pres)
     torch.testing.assert_close(together.reconstruction, apart.reconstruction)
-    torch.testing.assert_close(together.count_probs.sum(dim=1), torch.ones(40, dtype=together.count_probs.dtype))
+    torch.testing.assert_close(
+        together.count_probs.sum(dim=1), torch.ones(40, dtype=together.count_probs.dtype)
+    )
 
 
 def test_inference_differs_from_far_more_steps_by_less_than_what_is_negligible() -> None:
@@ -232,7 +233,7 @@ def test_roulette_has_the_mean_and_gradient_of_far_more_steps(
         value, gradient = value_and_gradient(fixed, images, whole)
 
         values, gradients, steps = [], [], set()
-        for _ in range(1_500):
+        for _ in range(400):
             noise[:, :, -1].normal_()
             path = air.guide.path(images, noise=noise, roulette=True)
             one, its_gradient = value_and_gradient(air, images, path)
@@ -297,8 +298,8 @@ def test_training_without_a_bound_raises_the_elbo(name: str, guide: str) -> None
     air = make_air(model)
     images = (random_images(32) * 255).to(torch.uint8)
     objective = OBJECTIVES[name](air, images, config)
-    elbos = [objective.step(step, 1.0).item() for step in range(120)]
-    assert np.mean(elbos[-20:]) > np.mean(elbos[:20])
+    elbos = [objective.step(step, 1.0).item() for step in range(60)]
+    assert np.mean(elbos[-15:]) > np.mean(elbos[:15])
     assert air.model.success_shift.abs() > 1e-3
 
 

@@ -165,11 +165,13 @@ def _layout(
         return _place(*draw(rng), rng, canvas_size)
 
     for _ in range(MAX_TRIES):
-        if count < CROWDED:
-            objects = [place() for _ in range(count)]
-            if not _overlap(objects, canvas_size):
-                return objects
-        elif (objects := _one_by_one(place, count, canvas_size)) is not None:
+        if count >= CROWDED:
+            fitted = _one_by_one(place, count, canvas_size)
+            if fitted is not None:
+                return fitted
+            continue
+        objects = [place() for _ in range(count)]
+        if not _overlap(objects, canvas_size):
             return objects
     raise DataError(
         f"Found no room for {count} objects on {canvas_size[0]} x {canvas_size[1]} pixels in "

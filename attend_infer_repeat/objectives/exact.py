@@ -48,6 +48,9 @@ class CountTerms:
     log_q: Tensor  # (batch, T + 1), log q(n | path)
     kl_where: Tensor  # (batch, T + 1), sum_{t<=n} KL(q(z_where_t) || p(z_where))
     kl_what: Tensor  # (batch, T + 1), sum_{t<=n} KL(q(z_what_t) || p(z_what))
+    kl_background: Tensor | None = (
+        None  # (batch,), KL(q(z_bg) || p(z_bg)), if there is a background
+    )
     weights: Tensor | None = None  # (batch, T + 1), ``Path.weights``
 
     def mean(self, values: Tensor) -> Tensor:
@@ -58,14 +61,16 @@ class CountTerms:
     @property
     def elbo(self) -> Tensor:
         """One unbiased sample of the evidence lower bound, (batch,)."""
-        return self.mean(
+        elbo = self.mean(
             self.log_likelihood + self.log_p - self.log_q - self.kl_where - self.kl_what
         )
+        return elbo if self.kl_background is None else elbo - self.kl_background
 
     @property
     def parts(self) -> dict[str, Tensor]:
         """The ELBO's summands by name, each (batch,): which latent pays what."""
-        return {
+        behind = {} if self.kl_background is None else {"kl_background": self.kl_background}
+        return behind | {
             "log_likelihood": self.mean(self.log_likelihood),
             "kl_pres": self.mean(self.log_q - self.log_p),
             "kl_where": self.mean(self.kl_where),
@@ -88,12 +93,16 @@ def count_terms(
     path = air.guide.path(images, explore=explore, roulette=True) if path is None else path
     kl_where = gaussian_kl(path.z_where_dist, air.model.z_where_dist()).sum(dim=-1)
     kl_what = gaussian_kl(path.z_what_dist, air.model.z_what_dist()).sum(dim=-1)
+    kl_background = None
+    if path.z_background_dist is not None:
+        kl_background = gaussian_kl(path.z_background_dist, air.model.z_background_dist()).sum(-1)
     return CountTerms(
         log_likelihood=path.log_likelihood,
         log_p=air.model.count_prior.log_prob()[: path.num_steps + 1].to(images.dtype),
         log_q=path.log_q(explore),
         kl_where=F.pad(kl_where.cumsum(dim=-1), (1, 0)),
         kl_what=F.pad(kl_what.cumsum(dim=-1), (1, 0)),
+        kl_background=kl_background,
         weights=path.weights,
     )
 
