@@ -200,8 +200,9 @@ class TrainConfig:
     """Everything that decides a training run: data, objective, optimiser, seed, model."""
 
     preset: str = "fast"
-    """Settings to start from: fast (ours, exact objective), tutorial (Pyro's, baselines), or auto
-    (ours, chosen from a look at the pictures; the default for pictures of your own)."""
+    """Settings to start from: fast (ours, exact objective), tutorial (Pyro's, baselines), many
+    (ours, any number of objects), or auto (ours, chosen from a look at the pictures; the default
+    for pictures of your own)."""
     data: str = "digits"
     """Data set to train on: digits, multi-mnist, sprites, or the path of a folder, .npz or .npy."""
     canvas: int | None = None
@@ -253,6 +254,8 @@ class TrainConfig:
     """Make them of scenes with one object, or of objects cut out where they stand alone."""
     composite_scattered: float = 0.0
     """Probability with which an object of theirs goes anywhere, not close to the one before."""
+    composite_rare: float = 0.1
+    """Added to how often a count is found: scenes of every count weigh as often as it is found."""
     anneal_prior: Literal["none", "lin", "exp"] = "exp"
     """Move the count prior during training: not at all, linearly, or exponentially."""
     anneal_prior_from: float | None = 1e-15
@@ -309,6 +312,7 @@ class TrainConfig:
         )
         _require_layers(self, "bl_predict_net")
         _require_finite(self, "composite_weight")
+        _require_positive(self, "composite_rare")
         for name in (
             *("eval_every", "save_every", "anneal_prior_begin", "seed"),
             *("composite_weight", "composite_begin"),
@@ -330,6 +334,15 @@ class TrainConfig:
         _require(
             self.baseline_scalar is None or self.baselines,
             "baseline_scalar: contradicts no-baselines; leave one of the two out.",
+        )
+        _require(
+            self.composite_weight == 0 or self.model.background_model == "none",
+            "composite_weight: scenes are made of objects on black; add --composite-weight 0 to "
+            f"--background-model {self.model.background_model}.",
+        )
+        _require(
+            0 <= self.composite_scattered <= 1,
+            f"composite_scattered: expected a share in [0, 1], got {self.composite_scattered}.",
         )
         _require(
             self.model.masking or self.objective == "tracegraph",
@@ -397,7 +410,31 @@ AUTO = TrainConfig(
     ),
 )
 
-PRESETS = {config.preset: config for config in (FAST, TUTORIAL, AUTO)}
+# For many objects, and any number of them. What is left to explain is all that a step needs to
+# know, so the place to look at is found, not learned; in a crowd, by a tent that holds one object.
+# Copies of an object are dearer than in FAST, since many objects have many chances of one. Scenes
+# are made of objects that are cut out where they stand alone: images of a single one are rare. The
+# scale prior's mean is FAST's, a window of 19 of 50 pixels: for other canvases it is to be given.
+MANY = TrainConfig(
+    preset="many",
+    data="multi-mnist",
+    num_steps=5_000,
+    lr_schedule="cosine",
+    eval_every=250,
+    composite_of="objects",
+    composite_scattered=0.5,
+    model=ModelConfig(
+        unbounded=True,
+        z_pres_prior=1e-3,
+        guide="pursuit",
+        focus=2.0,
+        window_size=20,
+        decoder_net=(400,),
+        encoder_net=(400,),
+    ),
+)
+
+PRESETS = {config.preset: config for config in (FAST, TUTORIAL, MANY, AUTO)}
 
 
 def get_preset(name: str) -> TrainConfig:

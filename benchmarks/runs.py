@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-MEASURED = ("step", "seconds", "split", "count_accuracy", "elbo", "box_iou", "confusion")
+MEASURED = (
+    *("step", "seconds", "split", "count_accuracy", "count_error", "elbo", "box_iou", "box_ap50"),
+    "confusion",
+)
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,7 @@ OTHER_TRAIN: dict[str, Any] = {
     "bl_predict_net": (7,), "baseline_scalar": 2.0, "anneal_prior": "lin", "anneal_prior_to": 0.5,
     "anneal_prior_from": 0.5, "explore": 0.25, "explore_steps": 7,
     "composite_weight": 2.0, "composite_begin": 9, "composite_every": 2,
-    "composite_of": "objects", "composite_scattered": 0.5,
+    "composite_of": "objects", "composite_scattered": 0.5, "composite_rare": 0.2,
     "eval_split": "test", "ema_decay": 0.5,
     "counts": (6, 7), "background": "grid",
     "anneal_prior_begin": 7, "anneal_prior_duration": 7, "seed": 7, "eval_every": 7,

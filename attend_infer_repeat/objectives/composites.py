@@ -23,7 +23,6 @@ INK = 0.02  # intensity above which a pixel belongs to the object
 LARGEST_ZOOM = 1.7
 LARGEST_SHARE = 0.5  # of the canvas's side that an enlarged object may take
 DISTANCES = (0.3, 1.3)  # between the centres of neighbours, in sizes of the first
-RARE = 0.1  # added to how often a count is found, so that no count is unheard of
 MARGIN = 1.2  # width of what is cut out, in widths of the object's window
 LARGEST_ERROR = 0.15  # of what is cut out: the share of its energy that may be left of it
 TRIES = 4  # places that are tried for an object; a scene's intensities must not exceed 1
@@ -104,6 +103,7 @@ def compose(
     count_probs: Tensor,
     num_portions: int = 1,
     scattered: float = 0.0,
+    rare: float = 0.1,
 ) -> Composites:
     """Make about half as many scenes as there are images.
 
@@ -115,6 +115,7 @@ def compose(
         count_probs: (batch, T + 1), q(n | x) of the mini-batch; T at least 2.
         num_portions: into how many equal portions the scenes will be divided.
         scattered: probability with which an object goes anywhere, not close to the one before.
+        rare: added to how often a count is found, so that no count is unheard of.
     """
     steps = count_probs.shape[1] - 1
     num = max(len(objects) // (2 * steps * num_portions), 1) * num_portions
@@ -144,9 +145,9 @@ def compose(
             centres = torch.where(elsewhere, anywhere(), centres)
     weight = torch.stack(weights)  # (T, k)
     num_usable = weight.sum(dim=1)
-    often = (count_probs.mean(dim=0)[1:] + RARE) * (num_usable > 0)
+    often = (count_probs.mean(dim=0)[1:] + rare) * (num_usable > 0)
     often = often * (num_usable[1] > 0)  # single objects alone would teach it to see one everywhere
-    share = often / often.sum().clamp(min=RARE)
+    share = often / often.sum().clamp(min=rare)
     return Composites(
         torch.cat(scenes),
         torch.arange(1, steps + 1, device=objects.device).repeat_interleave(num),

@@ -207,8 +207,14 @@ class Exact(Objective):
         if self.config.model.unbounded:
             most = int(probs.argmax(dim=-1).max()) + 1
             probs = probs[:, : max(most, 2) + 1]
-        every, scattered = self.config.composite_every, self.config.composite_scattered
-        return compose(gather(objects), gather(usable), probs, every, scattered)
+        return compose(
+            gather(objects),
+            gather(usable),
+            probs,
+            self.config.composite_every,
+            self.config.composite_scattered,
+            self.config.composite_rare,
+        )
 
     def _composes_after(self, step: int) -> bool:
         begun = self.composes and step >= self.config.composite_begin
