@@ -49,9 +49,26 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.counts)
 
+    def fields(self) -> tuple[Any, ...]:
+        """Return the values of all fields, in their order."""
+        return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+
+    def filled_up(self, steps: int) -> Scenes:
+        """Return the same scenes, of tensors, with room for ``steps`` objects, at least as many."""
+        fields = {}
+        for field in dataclasses.fields(self):
+            values = getattr(self, field.name)
+            columns = steps + (field.name == "count_probs")
+            if field.name not in ("counts", "reconstruction") and values.shape[1] < columns:
+                fill = torch.nan if field.name == "boxes" else 0
+                size = len(values), columns - values.shape[1], *values.shape[2:]
+                values = torch.cat((values, values.new_full(size, fill)), dim=1)
+            fields[field.name] = values
+        return Scenes(**fields)
+
     def numpy(self) -> Scenes:
         """Return the same scenes as NumPy arrays."""
-        return Scenes(*(np.asarray(getattr(self, f.name)) for f in dataclasses.fields(self)))
+        return Scenes(*map(np.asarray, self.fields()))
 
 
 class AIR(nn.Module):
@@ -131,8 +148,13 @@ class AIR(nn.Module):
         if batch_size < 1:
             raise ShapeError(f"batch_size: expected at least 1, got {batch_size}.")
         with reproducible(seed):
-            batches = [self.infer_batch(batch, sample) for batch in checked.split(batch_size)]
-        scenes = joined(batches)
+            batches = [
+                Scenes(*self.infer_batch(batch, sample)) for batch in checked.split(batch_size)
+            ]
+        # Without a bound, a batch has as many steps as it needs.
+        steps = max(batch.z_where.shape[1] for batch in batches)
+        filled = [batch.filled_up(steps).fields() for batch in batches]
+        scenes = Scenes(*(torch.cat(parts).cpu() for parts in zip(*filled, strict=True)))
         if images.ndim == 3:
             scenes = dataclasses.replace(scenes, reconstruction=scenes.reconstruction[:, 0])
         return scenes if isinstance(images, Tensor) else scenes.numpy()
@@ -230,27 +252,6 @@ class AIR(nn.Module):
             return boxes
         ink = ink_boxes(self.model.draw(z_where, z_what))
         return torch.where(ink.isnan(), boxes, ink)
-
-
-def joined(batches: Sequence[Sequence[Tensor]]) -> Scenes:
-    """Join the fields of ``Scenes`` of several batches, filled up to the most steps of any."""
-    fields = {}
-    for field, parts in zip(dataclasses.fields(Scenes), zip(*batches, strict=True), strict=True):
-        fill = torch.nan if field.name == "boxes" else 0
-        fields[field.name] = torch.cat(_filled_up(parts, fill)).cpu()
-    return Scenes(**fields)
-
-
-def _filled_up(parts: Sequence[Tensor], fill: float) -> list[Tensor]:
-    """Return parts with equally many columns, the second axis."""
-    most = max(part.shape[1] if part.ndim > 1 else 0 for part in parts)
-    missing = [most - part.shape[1] if part.ndim > 1 else 0 for part in parts]
-    return [
-        torch.cat((part, part.new_full((len(part), num, *part.shape[2:]), fill)), dim=1)
-        if num
-        else part
-        for part, num in zip(parts, missing, strict=True)
-    ]
 
 
 def largest_batch(config: ModelConfig) -> int:

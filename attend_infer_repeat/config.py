@@ -84,7 +84,8 @@ class ModelConfig:
     """What an object's box is: the window that was looked at, or the bounds of what it drew."""
 
     model_steps: Annotated[int, arg(aliases=("-t",))] = 3
-    """Number of steps T: the most objects that the model can draw, unless it is unbounded."""
+    """Number of steps T: the most objects that the model can draw. If it is unbounded, no more than
+    the most that figures show."""
     unbounded: bool = False
     """Any number of objects: p(n) = (1 - p) p^n on all n. A walk ends where hardly any probability
     is left for one more."""

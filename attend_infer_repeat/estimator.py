@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.metrics import accuracy_score
@@ -120,7 +121,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         """
         images = self._images(X, reset=True)
         self.config_ = self._settings()
-        self.classes_ = np.arange(self.config_.model.model_steps + 1)
+        self.classes_ = np.arange(self.config_.model.max_steps + 1)
         with TemporaryDirectory(prefix="air-") as folder, reproducible(self.config_.seed):
             data = Path(folder) / "images.npz"
             np.savez(data, images=images)
@@ -176,7 +177,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         model = self.config_.model
         latents = ["z_where_{}_s", "z_where_{}_x", "z_where_{}_y"]
         latents += [f"z_what_{{}}_{k}" for k in range(model.encoder_latent_size)]
-        names = [n.format(t) for t in range(model.model_steps) for n in ("z_pres_{}", *latents)]
+        names = [n.format(t) for t in range(model.max_steps) for n in ("z_pres_{}", *latents)]
         return np.array(names, dtype=object)
 
     def score(
@@ -196,7 +197,9 @@ class AIRCounter(TransformerMixin, BaseEstimator):
 
     def _infer(self, X: ArrayLike) -> Scenes:
         check_is_fitted(self, "model_")
-        return self.model_.to(find_device(self.device)).infer(self._images(X, reset=False))
+        images = torch.from_numpy(self._images(X, reset=False))
+        scenes: Scenes = self.model_.to(find_device(self.device)).infer(images)
+        return scenes.filled_up(self.config_.model.max_steps).numpy()
 
     def _images(self, X: ArrayLike, *, reset: bool) -> NDArray[np.uint8]:
         """Return (N, channels, height, width); with ``reset``, learn the shape and the range."""

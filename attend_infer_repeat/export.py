@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from .air import AIR, Scenes
+from .errors import ConfigError
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Scenes))
 """The outputs' names, in their order: the fields of ``Scenes``."""
@@ -47,7 +48,13 @@ def export_program(air: AIR) -> ExportedProgram:
     Args:
         air: the model.
     Returns: a program of one input, ``images``, (batch, channels, height, width), intensity.
+    Raises: ConfigError for an unbounded model, whose steps depend on the images.
     """
+    if air.config.unbounded:
+        raise ConfigError(
+            "export: an unbounded model takes as many steps as its images need, which no fixed "
+            "program does; train one with --no-unbounded -t STEPS."
+        )
     reader = Reader(copy.deepcopy(air).requires_grad_(False)).eval()
     size = air.config.channels, *air.config.canvas_size
     example = air.model.z_where_loc.new_zeros(2, *size)  # a batch of 1 could stand for a constant

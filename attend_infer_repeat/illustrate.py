@@ -83,7 +83,8 @@ def _show_objects(axes: NDArray[np.object_], air: AIR, z_where: Array, z_what: A
     where, what = (torch.from_numpy(z).to(air.model.z_where_loc) for z in (z_where, z_what))
     with torch.no_grad():
         windows, objects = air.model.decoder(what), air.model.draw(where, what)
-    sums, boxes = objects.cumsum(dim=0), window_boxes(where, air.config.canvas_size)
+        sums = air.model.pictures(where, what)[1:]
+    boxes = window_boxes(where, air.config.canvas_size)
     for t, column in enumerate(axes.T):
         color = readable_color(t)
         _title(column[0], f"step {t + 1}", f"${symbol('pres', t)} = 1$", color)
@@ -102,13 +103,13 @@ def _show_image_drawn(
 ) -> None:
     """Show a canvas, (1, channels, height, width), with pixel noise, below why nothing follows."""
     with reproducible(seed + 1):  # not the draws that made the objects
-        x = air.model.x_dist(torch.from_numpy(canvas)).sample()[0]
+        x = air.model.x_dist(torch.from_numpy(canvas).to(air.device)).sample()[0].cpu()
     show_image(column[-1], x.numpy())
-    noise = f"noise of sd {air.config.likelihood_sd:g}"
+    noise = f"noise of sd {float(air.model.likelihood_sd):.2g}"
     _title(column[-1], "image $x$", noise, GREY)
     for ax in column[:-1]:
         _hide(ax)
-    if count < air.config.model_steps:
+    if count < air.config.max_steps:
         _title(column[0], "stop", f"${symbol('pres', count)} = 0$", GREY)
 
 

@@ -202,6 +202,21 @@ class SceneModel(nn.Module):
         seen = canvas.seen * (1 - sign * opacity)
         return Canvas(canvas.x + canvas.seen * change, seen, canvas.background)
 
+    def pictures(self, z_where: Tensor, z_what: Tensor) -> Tensor:
+        """Paint objects on black, one after the other.
+
+        Args:
+            z_where: (..., T, 3), rows (s, x, y).
+            z_what: (..., T, what_dim).
+        Returns: the canvases after n = 0..T objects, (..., T + 1, channels, height, width).
+        """
+        layers = self.layers(z_where, z_what)
+        size = *z_where.shape[:-2], self.config.channels, *self.config.canvas_size
+        canvases = [self.empty(layers.new_zeros(size))]
+        for layer in layers.unbind(dim=-4):
+            canvases.append(self.paint(canvases[-1], layer))
+        return torch.stack([canvas.x for canvas in canvases], dim=-4)
+
     def draw(self, z_where: Tensor, z_what: Tensor) -> Tensor:
         """Draw one object per pose and code on a black canvas of its own.
 

@@ -27,13 +27,24 @@ CSV_COLUMNS = (
 )
 
 
-def scene_record(name: str, frame: Frame, scenes: Scenes, index: int) -> Record:
+def scene_record(
+    name: str, frame: Frame, scenes: Scenes, index: int, unbounded: bool = False
+) -> Record:
     """Return one picture's scene as plain values, ready for JSON.
 
     ``score`` is q(z_pres_t = 1 | x), the probability that the picture has at least t objects; boxes
     are x0, y0, x1, y1 in the picture's pixels; z_where is relative to the canvas.
+
+    Args:
+        name: of the picture.
+        frame: how it lies on the canvas.
+        scenes: as NumPy arrays.
+        index: the picture's row.
+        unbounded: leave out the counts that were only thought of for pictures beside it.
     """
-    count = int(scenes.counts[index])
+    count, count_probs = int(scenes.counts[index]), scenes.count_probs[index]
+    if unbounded:
+        count_probs = np.trim_zeros(count_probs, "b")
     scores = presence_scores(scenes.count_probs[index : index + 1])[0]
     boxes = frame.to_picture(scenes.boxes[index])
     return {
@@ -41,7 +52,7 @@ def scene_record(name: str, frame: Frame, scenes: Scenes, index: int) -> Record:
         "width": frame.size[0],
         "height": frame.size[1],
         "count": count,
-        "count_probs": rounded(scenes.count_probs[index]),
+        "count_probs": rounded(count_probs),
         "objects": [
             {
                 "step": t + 1,

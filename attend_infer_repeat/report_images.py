@@ -124,7 +124,7 @@ def image_sections(
         "images": {
             "counts": _found_counts(found),
             "galleries": _galleries(found),
-            "colors": [step_color(t) for t in range(air.config.model_steps)],
+            "colors": [step_color(t) for t in range(found.scenes.z_pres.shape[1])],
             "reliability": _reliability(air, data, config, num_samples),
             "codes": _codes(air, found),
             "objects": _objects(found, air.config.canvas_size),

@@ -96,7 +96,7 @@ def infer_pictures(
                 rows.append((failure_record(name, reason), None, np.empty(0, np.float32)))
                 continue
             scenes, index, sampled = next(results)
-            record = scene_record(name, item.frame, scenes, index) | sampled
+            record = scene_record(name, item.frame, scenes, index, air.config.unbounded) | sampled
             rows.append((record, item, scenes.reconstruction[index]))
         yield rows
 
@@ -128,7 +128,7 @@ def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> 
         {
             "importance": {
                 "count": int(row.argmax()),
-                "count_probs": rounded(row),
+                "count_probs": rounded(np.trim_zeros(row, "b") if air.config.unbounded else row),
                 "effective_sample_size": round(float(size), 3),
                 "samples": samples,
             }

@@ -76,7 +76,7 @@ def presence_strings(steps: int) -> Iterator[Tensor]:
 
 def on_path(path: Path, presence: Tensor) -> dict[str, Tensor]:
     """Return the value of every latent site: a path's poses and codes, and a presence string."""
-    values = {}
+    values = {} if path.z_background is None else {"z_background": path.z_background}
     for t, present in enumerate(presence):
         values[f"z_pres_{t}"] = present.expand(len(path.z_where))
         values[f"z_where_{t}"] = path.z_where[:, t]
@@ -110,6 +110,9 @@ def enumerated_elbo(air: AIR, images: Tensor, path: Path) -> Tensor:
         p = conditioned_trace(air.model.model, values, images)
         q = conditioned_trace(air.guide.guide, values, images)
         value, log_q = p.nodes["x"]["log_prob"].clone(), torch.zeros(len(images))
+        if path.z_background is not None:
+            q_law, p_law = (trace.nodes["z_background"]["fn"] for trace in (q, p))
+            value = value - kl_divergence(q_law, p_law)
         for t, present in enumerate(presence):
             log_q = log_q + q.nodes[f"z_pres_{t}"]["log_prob"]
             value = value + p.nodes[f"z_pres_{t}"]["log_prob"]

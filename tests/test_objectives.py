@@ -49,6 +49,15 @@ VARIANTS = {
     "colour": replace(TINY, canvas_size=(9, 7), channels=2, model_steps=2),
     "one step": replace(TINY, model_steps=1),
     "embedded": replace(TINY, embed_net=(6,), decoder_output_use_sigmoid=False),
+    "learned noise and prior": replace(TINY, learn_likelihood_sd=True, learn_z_pres_prior=True),
+    "constant background": replace(TINY, background_model="constant"),
+    "smooth background": replace(IMPROVED, background_model="smooth", channels=2, model_steps=2),
+    "learned background": replace(
+        PURSUIT, background_model="learned", background_latent_size=2, background_net=(5,)
+    ),
+    "over": replace(TINY, composition="over"),
+    "over, improved": replace(IMPROVED, composition="over", canvas_size=(9, 7), channels=2),
+    "over a background": replace(PURSUIT, composition="over", background_model="constant"),
 }
 
 

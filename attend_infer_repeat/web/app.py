@@ -160,7 +160,7 @@ class Service:
             version=__version__,
             canvas=Canvas(width=width, height=height),
             channels=config.channels,
-            max_objects=config.model_steps,
+            max_objects=config.max_steps,
             window_size=config.window_size,
             what_dim=config.encoder_latent_size,
             guide=config.guide,

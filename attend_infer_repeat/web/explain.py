@@ -133,7 +133,7 @@ def render(air: AIR, ask: RenderRequest) -> RenderAnswer:
     """
     z_where, z_what = _latents(air, ask.objects)
     objects = air.model.draw(z_where, z_what)
-    canvas = objects.sum(dim=0)
+    canvas = air.model.pictures(z_where, z_what)[-1]
     if ask.noise:
         with reproducible(0):
             canvas = air.model.x_dist(canvas).sample()
@@ -198,8 +198,11 @@ def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) ->
     check_count(air, ask)
     noise = picture_noise(air, canvas, ask.num, ask.seed)
     images = _repeated(air, canvas, ask.num)
+    counts = None
+    if ask.count and air.config.unbounded:  # as many steps, however improbable
+        counts = torch.full((ask.num,), ask.count, device=air.device)
     with reproducible(ask.seed):
-        path = air.guide.path(images, noise=noise)
+        path = air.guide.path(images, noise=noise, counts=counts)
         log_weights = walk_log_weights(air, path).double()  # (num, T + 1)
     boxes = air.object_boxes(path.z_where, path.z_what).cpu().numpy()
     if ask.count is None:
@@ -231,7 +234,7 @@ def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) ->
 
 def check_count(air: AIR, ask: SampleRequest) -> None:
     """Refuse more objects than the model draws: ShapeError."""
-    steps = air.config.model_steps
+    steps = air.config.max_steps
     if ask.count is not None and ask.count > steps:
         raise ShapeError(f"count: expected at most {steps}, the model's T, got {ask.count}.")
 

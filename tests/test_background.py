@@ -1,0 +1,186 @@
+"""Backgrounds, and objects that hide what is behind them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyro.poutine as poutine
+import pytest
+import torch
+from exact import TINY, latent_sites, make_air, on_path, random_images
+from torch import Tensor
+
+from attend_infer_repeat.air import AIR
+from attend_infer_repeat.background import Background, background_size
+from attend_infer_repeat.config import ModelConfig, TrainConfig
+from attend_infer_repeat.errors import ConfigError
+from attend_infer_repeat.importance import walk_log_weights
+from attend_infer_repeat.objectives import OBJECTIVES, count_terms
+
+KINDS = ("constant", "smooth", "learned")
+COLOUR = replace(TINY, canvas_size=(9, 7), channels=3, background_latent_size=4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_background_is_a_canvas_of_its_latent(kind: str) -> None:
+    config = replace(COLOUR, background_model=kind)
+    background = Background(config)
+    z = torch.randn(5, 2, background_size(config))
+    canvases = background(z)
+    assert canvases.shape == (5, 2, 3, 9, 7)
+    assert not torch.allclose(canvases[0, 0], canvases[0, 1])
+    torch.testing.assert_close(background(z[3, 1]), canvases[3, 1])
+
+
+def test_a_constant_background_has_one_intensity_in_each_channel() -> None:
+    canvases = Background(replace(COLOUR, background_model="constant"))(torch.randn(4, 3))
+    assert (canvases.flatten(2).std(dim=2) < 1e-9).all()
+    assert (canvases[..., 0, 0].std(dim=1) > 1e-3).all()
+
+
+def test_a_smooth_background_is_made_of_the_lowest_frequencies() -> None:
+    from scipy.fft import dctn
+
+    config = replace(TINY, canvas_size=(20, 24), background_model="smooth")
+    canvases = Background(config)(torch.randn(6, background_size(config))).detach().numpy()
+    spectrum = np.abs(dctn(canvases[:, 0], axes=(1, 2)))
+    assert spectrum[:, 4:].max() < 1e-9
+    assert spectrum[:, :, 4:].max() < 1e-9
+    assert (spectrum[:, :4, :4] > 1e-6).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_background_comes_first_and_everything_after_it_sees_the_image_without_it(
+    kind: str,
+) -> None:
+    """An image and the same one on another background are read alike, once that is known."""
+    config = replace(COLOUR, background_model=kind)
+    air, objects = make_air(config, gain=2.0), random_images(4, config)
+    trace = poutine.trace(air.guide.guide).get_trace(objects)
+    assert latent_sites(trace)[0] == "z_background"
+    z = torch.randn(2, 4, background_size(config))
+    reads = []
+    for latent in z:
+        images = objects + air.model.background(latent)
+        gates, state = air.guide.start(images, latent)
+        torch.testing.assert_close(state.left.x, objects)
+        attention = air.guide.attend(gates, state)
+        reads.append((gates, attention.z_pres_logits, attention.z_where_dist.mean))
+    for one, other in zip(*reads, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def painted(colours: Tensor, opacities: Tensor, background: Tensor, count: int) -> Tensor:
+    """Paint back to front, as a painter does: each object over all that lies behind it."""
+    x = background
+    for t in reversed(range(count)):
+        x = (1 - opacities[t]) * x + opacities[t] * colours[t]
+    return x
+
+
+@pytest.mark.parametrize("kind", ["none", *KINDS])
+def test_objects_hide_what_comes_after_them_and_the_background(kind: str) -> None:
+    config = replace(COLOUR, composition="over", background_model=kind)
+    air, images = make_air(config, gain=3.0), random_images(1, config)
+    path = air.guide.path(images)
+    layers = air.model.layers(path.z_where, path.z_what)[0]
+    opacity = layers[:, 3:]
+    assert opacity.max() > 0.05
+    colours = torch.where(opacity > 0, layers[:, :3] / opacity.clamp(min=1e-12), 0.0)
+    behind = torch.zeros(3, 9, 7)
+    if path.z_background is not None:
+        behind = air.model.background(path.z_background)[0]
+    for count in range(4):
+        expected = painted(colours, opacity, behind, count)
+        left = path.left(torch.tensor([count]))[0]
+        torch.testing.assert_close(images[0] - left, expected)
+        presence = (torch.arange(3) < count).double()
+        with poutine.condition(data=on_path(path, presence)):
+            torch.testing.assert_close(air.model.prior(1)[-1].x[0], expected)
+    if kind == "none":
+        pictures = air.model.pictures(path.z_where, path.z_what)[0]
+        torch.testing.assert_close(pictures[3], painted(colours, opacity, behind, 3))
+        torch.testing.assert_close(air.model.draw(path.z_where, path.z_what)[0], layers[:, :3])
+
+
+def test_where_objects_add_up_pictures_are_their_sums() -> None:
+    air = make_air()
+    z_where, z_what = air.model.z_where_loc.expand(2, 3, 3), torch.randn(2, 3, 3)
+    sums = air.model.draw(z_where, z_what).cumsum(dim=1)
+    pictures = air.model.pictures(z_where, z_what)
+    assert (pictures[:, 0] == 0).all()
+    torch.testing.assert_close(pictures[:, 1:], sums)
+
+
+def test_a_learned_noise_goes_to_the_images_own() -> None:
+    air = make_air(replace(TINY, learn_likelihood_sd=True, likelihood_sd=0.5))
+    optimizer = torch.optim.Adam([air.model.log_likelihood_sd], lr=0.05)
+    residual = 0.12 * torch.randn(200, 1, 8, 8)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (-air.model.log_likelihood(residual).mean()).backward()
+        optimizer.step()
+    assert float(air.model.likelihood_sd) == pytest.approx(residual.square().mean().sqrt(), 1e-2)
+
+
+@pytest.mark.parametrize("composition", ["sum", "over"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("unbounded", [False, True])
+def test_training_explains_what_is_behind(composition: str, kind: str, unbounded: bool) -> None:
+    model = replace(
+        TINY,
+        composition=composition,
+        background_model=kind,
+        background_latent_size=2,
+        learn_likelihood_sd=True,
+        unbounded=unbounded,
+    )
+    settings = {"explore": 0.0, "composite_weight": 0.0, "learning_rate": 1e-2}
+    config = TrainConfig(batch_size=16, model=model, **settings)
+    air = make_air(model)
+    levels = torch.rand(64, 1, 1, 1).expand(64, 1, 8, 8)
+    images = (255 * (0.3 + 0.4 * levels)).to(torch.uint8)
+    objective = OBJECTIVES["exact"](air, images, config)
+    elbos = [objective.step(step, 1.0).item() for step in range(150)]
+    assert np.mean(elbos[-20:]) > np.mean(elbos[:20]) + 20
+    drawn = air.infer(images[:, 0].numpy()).reconstruction
+    error = np.abs(drawn - images[:, 0].numpy() / 255).mean()
+    assert error < 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_walks_weights_charge_the_background(kind: str) -> None:
+    """Their mean is the evidence: with the count held at 0, that of the background alone."""
+    config = replace(TINY, background_model=kind, background_latent_size=2, likelihood_sd=1.0)
+    air, image = make_air(config), random_images(1)
+    images = image.expand(20_000, -1, -1, -1)
+    weights = walk_log_weights(air, air.guide.path(images))[:, 0]
+    z = torch.randn(20_000, background_size(config))
+    prior = air.model.count_prior.log_prob()[0]
+    expected = air.model.log_likelihood(image - air.model.background(z)) + prior
+    for sample in (weights, expected):
+        assert torch.isfinite(sample).all()
+    one, other = (torch.logsumexp(s, 0) - np.log(len(s)) for s in (weights, expected))
+    assert float(one) == pytest.approx(float(other), abs=0.05)
+
+
+def test_the_elbo_names_what_the_background_costs() -> None:
+    air = make_air(replace(TINY, background_model="constant"))
+    terms = count_terms(air, random_images(3))
+    parts = terms.parts
+    costs = sum(value for name, value in parts.items() if name.startswith("kl"))
+    torch.testing.assert_close(terms.elbo, parts["log_likelihood"] - costs)
+    assert (parts["kl_background"] > 0).all()
+
+
+def test_all_of_it_is_off_by_default() -> None:
+    names = {name for name, _ in AIR(ModelConfig()).named_parameters()}
+    assert not any("background" in name or "behind" in name for name in names)
+    assert {"model.log_likelihood_sd", "model.success_shift"}.isdisjoint(names)
+    assert ModelConfig().composition == "sum"
+
+
+def test_scenes_are_not_made_of_objects_on_a_background() -> None:
+    with pytest.raises(ConfigError, match="--composite-weight 0"):
+        TrainConfig(model=replace(TINY, background_model="constant"))
