@@ -31,10 +31,12 @@ def annotated(picture: Image, record: dict[str, Any]) -> Image:
     shown.paste(picture.convert("RGB").resize((width, height), how))
     draw = ImageDraw.Draw(shown)
     for found in record["objects"]:
-        color = step_color(found["step"] - 1)
+        identity = found.get("identity")
+        color = step_color((identity or found["step"]) - 1)
         x0, y0, x1, y1 = (scale * edge for edge in found["box"])
         draw.rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=color, width=2)
-        draw.text((x0 + 4, y0 + 2), f"{found['score']:.2f}", fill=color)
+        label = f"{found['score']:.2f}" if identity is None else f"#{identity}"
+        draw.text((x0 + 4, y0 + 2), label, fill=color)
     count = record["count"]
     noun = "object" if count == 1 else "objects"
     probability = record["count_probs"][count]

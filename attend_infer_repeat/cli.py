@@ -175,6 +175,9 @@ class Infer:
     .npy and .npz arrays, or - for standard input: a picture, or names of pictures, one a line. Of
     any size; they are brought to the model's canvas as those were that it was trained on.
 
+    An animated GIF is read frame by frame, and with --track the pictures of a folder are the frames
+    of a video, too: its objects then have an identity, which they keep from frame to frame.
+
     Prints one JSON object a line: file, width, height, count, count_probs = q(n | x), and objects
     with score = q(z_pres), box (x0, y0, x1, y1 in the picture's pixels), z_where and z_what; or
     CSV, a row an object; or COCO. A picture that cannot be read has a line with its error.
@@ -189,6 +192,7 @@ class Infer:
       air infer runs/mnist 'a/**/*.jpg' --format csv > found.csv
       air infer runs/mnist big/ --out found --no-annotate --resume
       find . -name '*.png' -print0 | air infer runs/mnist - --samples 50
+      air infer runs/mnist frames/ --track --out tracked  a video, as numbered pictures
     """
 
     model: Positional[Annotated[str, arg(metavar="MODEL")]]
@@ -210,6 +214,9 @@ class Infer:
     size; 0 leaves them out."""
     seed: int = 0
     """Seed of the samples."""
+    track: bool = False
+    """Take the pictures of each argument for the frames of a video, in the order of the numbers in
+    their names; animated GIFs always are."""
     invert: Literal["auto", "yes", "no"] | None = None
     """Dark objects on a bright background: look, yes or no; the model's own way if not given."""
     batch_size: Annotated[int, arg(aliases=("-b",))] = 64

@@ -130,13 +130,14 @@ class ModelConfig:
     decoder_output_use_sigmoid: bool = True
     """Squash the decoder's output into [0, 1]."""
 
-    guide: Literal["pursuit", "residual", "improved", "basic"] = "residual"
+    guide: Literal["memoryless", "pursuit", "residual", "improved", "basic"] = "residual"
     """Read z_what from the LSTM's state (basic) or from the attention window (improved); residual
     also looks at what is not yet drawn before it decides on z_pres and z_where, at a place that it
-    learns to propose, and pursuit where most of it is."""
+    learns to propose, and pursuit where most of it is. Memoryless looks there, too, beside what
+    the image shows there, and has no LSTM: every step is the same."""
     focus: float = 1.0
-    """How much narrower than a window the tent is by which the pursuit guide seeks: it finds one of
-    two close objects where a wider one finds their middle."""
+    """How much narrower than a window the tent is by which pursuit and memoryless seek: it finds
+    one of two close objects where a wider one finds their middle."""
     rnn_hidden_size: int = 64
     """Size of the guide's LSTM state (and of the baseline's)."""
     embed_net: tuple[int, ...] | None = None

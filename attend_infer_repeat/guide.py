@@ -13,8 +13,11 @@ Where images have a background, z_bg ~ Normal(mean, sd)(x) comes first, and x st
 
 That is the residual guide; its LSTM sees x, and ``propose`` sees r_t, shrunk to a window's size.
 The pursuit guide does not learn where to look: p_t is where a window of the prior's mean size holds
-most of r_t's energy, as in matching pursuit (Mallat and Zhang 1993). The improved guide looks
-nowhere before it decides: a_t = predict(h_t), and p_t is the prior's mean. The basic guide moreover
+most of r_t's energy, as in matching pursuit (Mallat and Zhang 1993). The memoryless guide does so,
+too, and in place of h_t it sees x: a_t = predict(glimpses of r_t and of x around p_t). What is left
+is all that it knows of earlier steps, so that it does not learn when to expect the last object, and
+goes on where there are more than it ever saw. The improved guide looks nowhere before it decides:
+a_t = predict(h_t), and p_t is the prior's mean. The basic guide moreover
 reads z_what_t from h_t, not from w_t, and its LSTM sees only x.
 
 A proposed place p_t is learned apart from the ELBO: it is data to all that follows, and is moved to
@@ -22,7 +25,7 @@ where the object was then found, the mean of z_where_t. Were it moved by the ELB
 through it, windows would drift off their objects.
 
 Source: Eslami et al. 2016, section 2.1 and figure 3; Pyro's tutorial for the basic and the improved
-guide. The glimpse of the residual, proposed or pursued, is ours.
+guide. The glimpse of the residual, proposed or pursued, is ours, as is the guide without a memory.
 """
 
 from __future__ import annotations
@@ -71,7 +74,8 @@ PACE = 0.2
 class GuideState(NamedTuple):
     """What the guide has found so far; at the start one row may stand for all images."""
 
-    memory: tuple[Tensor, Tensor]  # the LSTM's (h, c), each (batch, rnn_hidden_size)
+    memory: tuple[Tensor, Tensor]  # the LSTM's (h, c), each (batch, rnn_hidden_size), 0 without it
+    image: Tensor  # (batch, channels, height, width), x
     z_pres: Tensor  # (batch,), 0 or 1
     z_where: Tensor  # (batch, 3)
     z_what: Tensor  # (batch, what_dim)
@@ -178,18 +182,22 @@ class SceneGuide(nn.Module):
         object.__setattr__(self, "model", model)  # no submodule
         self.config = config = model.config
         self.basic = config.guide == "basic"
-        self.residual = config.guide in ("residual", "pursuit")
+        self.remembers = config.guide != "memoryless"
+        self.residual = config.guide in ("residual", "pursuit", "memoryless")
         self.proposes = config.guide == "residual"
         self.window_size = (config.window_size, config.window_size)
         self.what_dim, activation = config.encoder_latent_size, config.non_linearity
         window = config.channels * config.window_size**2
-        seen = window if self.residual else config.channels * math.prod(config.canvas_size)
-        self.embed = Embedding(seen, config.embed_net, activation)
-        self.rnn = ImageLSTM(
-            self.embed.out_size, 0 if self.basic else 3 + self.what_dim + 1, config.rnn_hidden_size
-        )
-        num_features = config.rnn_hidden_size + (window if self.residual else 0)
-        if self.residual:
+        num_features = window if self.residual else 0
+        if self.remembers:
+            seen = window if self.residual else config.channels * math.prod(config.canvas_size)
+            self.embed = Embedding(seen, config.embed_net, activation)
+            step_size = 0 if self.basic else 3 + self.what_dim + 1
+            self.rnn = ImageLSTM(self.embed.out_size, step_size, config.rnn_hidden_size)
+            num_features += config.rnn_hidden_size
+        else:
+            num_features += window
+        if self.proposes or (self.residual and self.remembers):
             self.shrink = Shrink(config.canvas_size, self.window_size)
         if self.proposes:
             self.propose = MLP([num_features, *config.propose_net, 3], activation)
@@ -206,7 +214,7 @@ class SceneGuide(nn.Module):
             pixels = config.channels * math.prod(config.canvas_size)
             size = background_size(config)
             self.look_behind = GaussianNetwork(pixels, config.background_net, size, activation)
-        if not self.basic:  # whose LSTM reads neither
+        if self.remembers and not self.basic:  # whose LSTM reads neither
             self.z_where_init = nn.Parameter(torch.zeros(3))
             self.z_what_init = nn.Parameter(torch.zeros(self.what_dim))
         z_where_prior = model.z_where_dist()
@@ -232,13 +240,19 @@ class SceneGuide(nn.Module):
             background = self.model.background(z_background)
             canvas = self.model.empty(images - background, background)
             images = canvas.x.detach()
-        if self.basic:
+        if self.basic or not self.remembers:
             z_where, z_what = images.new_zeros(1, 3), images.new_zeros(1, self.what_dim)
         else:
             z_where, z_what = self.z_where_init[None], self.z_what_init[None]
-        seen = self._shrunk(images) if self.residual else images.flatten(1)
-        return self.rnn.look(self.embed(seen)), GuideState(
-            memory=self.rnn.start(),
+        if self.remembers:
+            seen = self._shrunk(images) if self.residual else images.flatten(1)
+            gates, memory = self.rnn.look(self.embed(seen)), self.rnn.start()
+        else:
+            gates = images.new_zeros(len(images), 0)
+            memory = gates[:1], gates[:1]
+        return gates, GuideState(
+            memory=memory,
+            image=images,
             z_pres=images.new_ones(1),
             z_where=z_where,
             z_what=z_what,
@@ -251,13 +265,17 @@ class SceneGuide(nn.Module):
         The pose is predicted relative to the place, the place relative to the prior: an untrained
         guide starts near the prior.
         """
-        features = step_features(previous)
-        memory = self.rnn(gates, features[:, :0] if self.basic else features, previous.memory)
+        if self.remembers:
+            features = step_features(previous)
+            memory = self.rnn(gates, features[:, :0] if self.basic else features, previous.memory)
+        else:
+            memory = gates, gates
         seen, place = memory[0], self.z_where_loc.expand(len(gates), -1)
         if self.residual:
             # What is drawn is data, as the image is: its gradient would flow to earlier samples.
             place, glimpse = self._look(previous.left.x.detach(), memory[0])
-            seen = torch.cat((glimpse, memory[0]), dim=-1)
+            beside = memory[0] if self.remembers else self._glimpse(place, previous.image)
+            seen = torch.cat((glimpse, beside), dim=-1)
         logits, loc, scale = self.predict(seen).split((1, 3, 3), dim=-1)
         z_where_dist = gaussian(place.detach() + loc, self.z_where_scale * positive(scale))
         return Attention(memory, logits[:, 0], z_where_dist, place)
@@ -269,8 +287,12 @@ class SceneGuide(nn.Module):
             place = self.z_where_loc + PACE * self.z_where_scale * offset
         else:
             place = self.seek(residual)
+        return place, self._glimpse(place, residual)
+
+    def _glimpse(self, place: Tensor, images: Tensor) -> Tensor:
+        """Look at images around a place, further than a window: (batch, channels * window**2)."""
         # Divided as a whole, (s, x, y) keeps its centre -(x, y) / s and looks further around.
-        return place, self._window(place.detach() / GLIMPSE, residual, GLIMPSE)
+        return self._window(place.detach() / GLIMPSE, images, GLIMPSE)
 
     def place_error(self, place: Tensor, z_where_dist: dist.Normal) -> Tensor:
         """Return the squared distance of a place to where the object was found.
@@ -359,7 +381,7 @@ class SceneGuide(nn.Module):
             z_background = _draw(behind, draws, slice(None))
         gates, state = self.start(images, z_background)
         walk = _Walk(len(images), counts, explore, roulette)
-        left, foreground = state.left, state.left.x.detach()
+        left, foreground = state.left, state.image
         residuals = [Remainder(None, left.x)]
         log_likelihood = [self.model.log_likelihood(left.x)]
         choices, steps = [], []
@@ -398,7 +420,8 @@ class SceneGuide(nn.Module):
             z_what = _draw(z_what_dist, draws, slice(3, 3 + self.what_dim))
             if self.residual or self.config.unbounded:
                 take_away(self.model.layers(z_where, z_what, -1))
-            state = GuideState(memory, z_where.new_ones(walk.size), z_where, z_what, left)
+            present = z_where.new_ones(walk.size)
+            state = GuideState(memory, foreground, present, z_where, z_what, left)
             means = walk.spread(torch.cat((z_where_dist.loc, z_what_dist.loc), dim=-1))
             sds = walk.spread(torch.cat((z_where_dist.scale, z_what_dist.scale), dim=-1), fill=1.0)
             values = walk.spread(torch.cat((z_where, z_what, place), dim=-1))
@@ -428,18 +451,17 @@ class SceneGuide(nn.Module):
     # The Pyro program.
 
     def guide_step(
-        self, t: int, images: Tensor, gates: Tensor, previous: GuideState, baseline: Tensor | None
+        self, t: int, gates: Tensor, previous: GuideState, baseline: Tensor | None
     ) -> GuideState:
-        """Find the object of step t (from 0) in each image that is not yet explained.
-
-        Args: images are without their background, the others those of a step.
-        """
+        """Find the object of step t (from 0) in each image that is not yet explained."""
         memory, logits, z_where_dist, place = self.attend(gates, previous)
         infer = {} if baseline is None else {"baseline": {"baseline_value": baseline}}
         z_pres = pyro.sample(f"z_pres_{t}", presence(logits, previous.z_pres), infer=infer)
         with poutine.mask(mask=z_pres.bool() if self.config.masking else True):
             z_where = pyro.sample(f"z_where_{t}", z_where_dist.to_event(1))
-            z_what = pyro.sample(f"z_what_{t}", self.read(images, z_where, memory).to_event(1))
+            z_what = pyro.sample(
+                f"z_what_{t}", self.read(previous.image, z_where, memory).to_event(1)
+            )
             if self.proposes:
                 # Zero, so that it is no part of the ELBO, with the gradient that moves the place.
                 error = self.place_error(place, z_where_dist)
@@ -448,7 +470,7 @@ class SceneGuide(nn.Module):
         if self.residual:  # the others never look at it
             negative = z_pres[:, None, None, None] * self.model.layers(z_where, z_what, -1)
             left = self.model.paint(left, negative, -1)
-        return GuideState(memory, z_pres, z_where, z_what, left)
+        return GuideState(memory, previous.image, z_pres, z_where, z_what, left)
 
     def guide(
         self, images: Tensor, batch_size: int | None = None, baseline: Baseline | None = None
@@ -470,13 +492,12 @@ class SceneGuide(nn.Module):
             if self.config.background_model != "none":
                 z_background = pyro.sample("z_background", self.behind(batch).to_event(1))
             gates, state = self.start(batch, z_background)
-            foreground = state.left.x.detach()
             predict_rest = baseline.begin(batch) if baseline is not None else lambda state: None
             states = []
             for t in range(self.config.max_steps):
                 if self.config.unbounded and not state.z_pres.any():
                     break
-                state = self.guide_step(t, foreground, gates, state, predict_rest(state))
+                state = self.guide_step(t, gates, state, predict_rest(state))
                 states.append(state)
         return states
 

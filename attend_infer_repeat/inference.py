@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from itertools import tee
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from .records import Record, read_records, write_coco, write_csv
 from .results import Outputs, Results
 from .sources import find_sources, how_many
 from .streaming import framing_of, infer_pictures
+from .tracking import Tracker
 
 if TYPE_CHECKING:
     from .cli import Infer
@@ -44,12 +46,15 @@ def run_inference(air: AIR, options: Infer) -> None:
     framing = framing_of(air)
     if options.invert is not None:
         framing = replace(framing, invert=options.invert)
-    sources, total = find_sources(options.images), how_many(options.images)
+    sources = find_sources(options.images, track=options.track)
+    total, tracker = how_many(options.images), Tracker()
     began = time.perf_counter()
     with ExitStack() as stack:
         results = _open_results(air, framing, options, stack)
         if results is not None:
-            results.skip_done(sources)
+            for source, record in results.skip_done(sources):
+                tracker.follow(source.video, record)
+        sources, order = tee(sources)
         tally, echo = _Tally(options.strict, results), _Echo(options)
         batches = infer_pictures(
             air,
@@ -61,6 +66,8 @@ def run_inference(air: AIR, options: Infer) -> None:
         )
         try:
             for rows in watch(batches, total, "Inferring", len, tally.num):
+                for (record, _, _), source in zip(rows, order, strict=False):
+                    tracker.identify(source.video, record)
                 tally.add([record for record, _, _ in rows])
                 if results is not None:
                     results.write(rows)
@@ -87,6 +94,7 @@ def _open_results(air: AIR, framing: Framing, options: Infer, stack: ExitStack) 
         "model": fingerprint(air),
         "images": list(options.images),
         "framing": asdict(framing) | {"canvas_size": list(framing.canvas_size)},
+        "track": options.track,
         "samples": options.samples,
         "seed": options.seed,
         "codes": options.codes,

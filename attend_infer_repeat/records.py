@@ -23,7 +23,7 @@ Record = dict[str, Any]
 
 CSV_COLUMNS = (
     *("file", "width", "height", "count", "probability"),
-    *("object", "score", "x0", "y0", "x1", "y1", "error"),
+    *("object", "score", "x0", "y0", "x1", "y1", "error", "identity"),
 )
 
 
@@ -88,16 +88,17 @@ def csv_rows(records: Iterable[Record]) -> Iterator[list[Any]]:
     yield list(CSV_COLUMNS)
     for record in records:
         if "error" in record:
-            blank = [""] * (len(CSV_COLUMNS) - 2)
-            yield [record["file"], *blank, record["error"]]
+            blank = [""] * (len(CSV_COLUMNS) - 3)
+            yield [record["file"], *blank, record["error"], ""]
             continue
         count = record["count"]
         own = [record[key] for key in ("file", "width", "height", "count")]
         own.append(record["count_probs"][count])
         for found in record["objects"]:
-            yield [*own, found["step"], found["score"], *found["box"], ""]
+            identity = found.get("identity", "")
+            yield [*own, found["step"], found["score"], *found["box"], "", identity]
         if not count:
-            yield [*own, *[""] * 7]
+            yield [*own, *[""] * (len(CSV_COLUMNS) - len(own))]
 
 
 def write_csv(records: Iterable[Record], file: IO[str]) -> None:
@@ -165,4 +166,4 @@ def _coco_annotations(lines: Path, image_ids: Mapping[str, int]) -> Iterator[Rec
                 "area": round(width * height, 3),
                 "iscrowd": 0,
                 "score": found["score"],
-            }
+            } | ({"track_id": found["identity"]} if "identity" in found else {})

@@ -102,7 +102,7 @@ class Results:
     def __exit__(self, *unused: object) -> None:
         self._stack.close()
 
-    def skip_done(self, sources: Iterator[Source]) -> None:
+    def skip_done(self, sources: Iterator[Source]) -> Iterator[tuple[Source, Record]]:
         """Pass over the pictures that have their lines already: ConfigError if these differ."""
         for record in read_records(self.lines):
             source = next(sources, None)
@@ -112,6 +112,7 @@ class Results:
                     f"{record['file']!r}, got {source.name if source else 'no more'!r}; "
                     "give another --out."
                 )
+            yield source, record
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write a batch: pictures and codes first, so that a line stands for all of its results.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .data.folder import ARRAYS, as_picture, picture_names, read_arrays
-from .data.reading import read_picture, shown
+from .data.reading import num_frames, read_frames, read_picture, shown
 from .errors import DataError
 
 if TYPE_CHECKING:
@@ -31,12 +32,15 @@ class Source(NamedTuple):
 
     name: str  # what its result is called: the path as it was given, or found
     read: Callable[[], Image]  # raises DataError
+    video: str | None = None  # whose frame it is, if it is one
 
 
 def find_sources(
-    arguments: Sequence[str], standard_input: IO[bytes] | None = None
+    arguments: Sequence[str], standard_input: IO[bytes] | None = None, *, track: bool = False
 ) -> Iterator[Source]:
     """Yield the pictures that arguments name, in order, without reading them.
+
+    The frames of an animated GIF are pictures of a video; they are called ``x.gif[0]``, ....
 
     Args:
         arguments: paths of pictures; of folders, whose pictures are taken by name, without
@@ -45,18 +49,32 @@ def find_sources(
             that very name; and ``-`` for standard input: one picture, or the names of pictures,
             each ended by a newline, or by a null as ``find -print0`` writes them.
         standard_input: read instead of the process's own.
+        track: the pictures of each argument are the frames of a video, in the order of the numbers
+            in their names: frame-9 comes before frame-10.
     What cannot be found is yielded, too: reading it raises the DataError.
     """
     for argument in arguments:
         try:
-            if argument == STANDARD_INPUT:
-                yield from _from_standard_input(standard_input or sys.stdin.buffer)
-            elif _is_pattern(argument):
-                yield from _matches(argument)
+            found = _from_argument(argument, standard_input)
+            if track:
+                frames = sorted(found, key=lambda source: _by_numbers(source.name))
+                yield from (frame._replace(video=argument) for frame in frames)
             else:
-                yield from _from_path(argument)
+                yield from found
         except DataError as error:
             yield Source(argument, partial(_fail, error))
+
+
+def _from_argument(argument: str, standard_input: IO[bytes] | None) -> Iterator[Source]:
+    if argument == STANDARD_INPUT:
+        return _from_standard_input(standard_input or sys.stdin.buffer)
+    return _matches(argument) if _is_pattern(argument) else _from_path(argument)
+
+
+def _by_numbers(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts names by the numbers in them, not by their digits."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def how_many(arguments: Sequence[str]) -> int | None:
@@ -67,11 +85,12 @@ def how_many(arguments: Sequence[str]) -> int | None:
             return None
         try:
             if os.path.isdir(argument):
-                num += len(picture_names(Path(argument)))
+                names = picture_names(Path(argument))
+                num += sum(num_frames(os.path.join(argument, name)) for name in names)
             elif argument.lower().endswith(ARRAYS):
                 num += len(read_arrays(Path(argument))["images"])
             else:
-                num += 1
+                num += num_frames(argument)
         except DataError:  # it is told when it is read
             num += 1
     return num
@@ -84,13 +103,13 @@ def _is_pattern(argument: str) -> bool:
 def _from_path(path: str) -> Iterator[Source]:
     if os.path.isdir(path):
         for name in picture_names(Path(path)):
-            yield _file(os.path.join(path, name))
+            yield from _file(os.path.join(path, name))
     elif path.lower().endswith(ARRAYS):
         images = read_arrays(Path(path))["images"]
         for i in range(len(images)):
             yield Source(f"{path}[{i}]", partial(_row, images, i))
     else:
-        yield _file(path)
+        yield from _file(path)
 
 
 def _matches(pattern: str) -> Iterator[Source]:
@@ -120,12 +139,24 @@ def _from_standard_input(stream: IO[bytes]) -> Iterator[Source]:
             yield from _from_path(os.fsdecode(name.rstrip(b"\r")))
 
 
-def _file(path: str) -> Source:
-    return Source(path, partial(read_picture, Path(path)))
+def _file(path: str) -> Iterator[Source]:
+    num = num_frames(path)
+    if num == 1:
+        yield Source(path, partial(read_picture, Path(path)))
+        return
+    # Decoded here, one after the other: each is the difference to the one before.
+    for i, frame in enumerate(read_frames(Path(path), num)):
+        yield Source(f"{path}[{i}]", partial(_give, frame), video=path)
 
 
 def _fail(error: DataError) -> Image:
     raise error
+
+
+def _give(frame: Image | DataError) -> Image:
+    if isinstance(frame, DataError):
+        raise frame
+    return frame
 
 
 def _row(images: np.ndarray, index: int) -> Image:

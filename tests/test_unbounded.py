@@ -32,7 +32,7 @@ from attend_infer_repeat.objectives import OBJECTIVES, count_terms
 
 LIMIT = 12
 UNBOUNDED = replace(TINY, unbounded=True, step_limit=LIMIT, z_pres_prior=0.4)
-GUIDES = ("pursuit", "residual", "improved", "basic")
+GUIDES = ("memoryless", "pursuit", "residual", "improved", "basic")
 
 
 def with_chances(air: AIR, *log_odds: float) -> AIR:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -47,12 +49,66 @@ def read_picture(
     """
     from PIL import Image, ImageOps
 
-    name = shown(source) if name is None else name
+    with (
+        _errors_in_one_line(shown(source) if name is None else name, max_pixels),
+        _open(source) as file,
+        Image.open(file, formats=FORMATS) as picture,
+    ):
+        _check_size(picture.size, max_pixels)
+        # Decoded here, where the file is still open.
+        return _plain(ImageOps.exif_transpose(picture))
+
+
+def num_frames(path: str | os.PathLike[str]) -> int:
+    """Return how many frames a file has: 1, if it is no animated GIF that can be read."""
+    from PIL import Image
+
+    if not os.fsdecode(path).lower().endswith(".gif"):
+        return 1
     try:
-        with _open(source) as file, Image.open(file, formats=FORMATS) as picture:
-            _check_size(picture.size, max_pixels)
-            # Decoded here, where the file is still open.
-            return _plain(ImageOps.exif_transpose(picture))
+        with _open(Path(path)) as file, Image.open(file, formats=("GIF",)) as picture:
+            return int(getattr(picture, "n_frames", 1))
+    except Exception:  # whoever reads it is told why it cannot be read
+        return 1
+
+
+def read_frames(
+    path: Path, num: int, max_pixels: int = MAX_PIXELS
+) -> Iterator[Image.Image | DataError]:
+    """Yield the frames of an animated GIF, in order, as ``read_picture`` reads a picture.
+
+    Args:
+        path: of the file.
+        num: how many it has. A frame that cannot be read, and all after it, are a DataError each.
+        max_pixels: the largest picture that is decoded.
+    """
+    from PIL import Image
+
+    error: DataError | None = None
+    with ExitStack() as stack:
+        for i in range(num):
+            try:
+                if error is not None:
+                    raise error
+                with _errors_in_one_line(f"{shown(path)}[{i}]", max_pixels):
+                    if i == 0:
+                        file = stack.enter_context(_open(path))
+                        picture = stack.enter_context(Image.open(file, formats=("GIF",)))
+                        _check_size(picture.size, max_pixels)
+                    picture.seek(i)
+                    yield _plain(picture.copy())
+            except DataError as failure:
+                error = failure
+                yield error
+
+
+@contextmanager
+def _errors_in_one_line(name: str, max_pixels: int) -> Iterator[None]:
+    """Turn whatever is raised while a picture is read into a DataError of one line."""
+    from PIL import Image
+
+    try:
+        yield
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{name}: more than {max_pixels:,} pixels; shrink or cut it.") from error
     except DataError as error:
