@@ -385,9 +385,9 @@ class Benchmark:
     """Measure how fast this machine trains and infers; the scripts come with a checkout.
 
     throughput sets training and inference beside one step of Pyro's tutorial, latency times the
-    first answer and those after it, scaling varies batch, canvas and steps, breakdown shows where
-    the time goes, streaming infers 100,000 files, serve asks the page's server from 50 clients at
-    once. What follows the name goes to the script:
+    first answer and those after it, scaling varies batch, canvas and steps, objects the number of
+    objects in an image, breakdown shows where the time goes, streaming infers 100,000 files, serve
+    asks the page's server from 50 clients at once. What follows the name goes to the script:
     air benchmark throughput --help.
 
     Examples:
@@ -397,7 +397,7 @@ class Benchmark:
     """
 
     name: Positional[str]
-    """throughput, latency, scaling, breakdown, streaming or serve."""
+    """throughput, latency, scaling, objects, breakdown, streaming or serve."""
     options: Positional[tuple[str, ...]] = ()
     """Options of the benchmark."""
 
@@ -418,7 +418,7 @@ class Benchmark:
             raise SystemExit(code)
 
 
-BENCHMARKS = ("throughput", "latency", "scaling", "breakdown", "streaming", "serve")
+BENCHMARKS = (*("throughput", "latency", "scaling", "objects", "breakdown", "streaming", "serve"),)
 COMMANDS: dict[str, type] = {
     "train": Train,
     "evaluate": Evaluate,

@@ -38,24 +38,26 @@ CASES = {
         {"6-8": "--counts 6 7 8"},
     ),
     "nine": Case(
-        f"--preset many {MNIST} --canvas 100 --max-digits 9 --scale-prior-mean 5.2 -b 128 -n 3000",
+        f"--preset many {MNIST} --canvas 100 --max-digits 9 --scale-prior-mean 5.2 -b 128 -n 2500",
         {},
     ),
-    "two": Case(f"--preset many {MNIST}", {"3": "--counts 3"}),
-    "two-bounded": Case(f"--preset many {MNIST} --no-unbounded", {"3": "--counts 3"}),
+    "two": Case(f"--preset many {MNIST} --composite-rare 0.3", {"3": "--counts 3"}),
+    "two-bounded": Case(
+        f"--preset many {MNIST} --composite-rare 0.3 --no-unbounded", {"3": "--counts 3"}
+    ),
     "fast-unbounded": Case(f"{MNIST} --unbounded", {"3": "--counts 3"}),
     "noisy": Case(
         f"{MNIST} --background noisy --background-model constant --learn-likelihood-sd "
-        "--composite-weight 0 -n 3000 --lr-schedule cosine",
+        "--composite-weight 0 -n 2000 --lr-schedule cosine",
         {},
     ),
-    "noisy-without": Case(f"{MNIST} --background noisy -n 3000 --lr-schedule cosine", {}),
+    "noisy-without": Case(f"{MNIST} --background noisy -n 2000 --lr-schedule cosine", {}),
     "grid": Case(
         f"{MNIST} --background grid --background-model learned --composition over "
-        "--composite-weight 0 -n 1500",
+        "--composite-weight 0 -n 1000",
         {},
     ),
-    "grid-without": Case(f"{MNIST} --background grid -n 1500", {}),
+    "grid-without": Case(f"{MNIST} --background grid -n 1000", {}),
 }
 
 

@@ -1,0 +1,157 @@
+"""How do time and memory grow with the number of objects in an image?
+
+    air benchmark objects            measure, and print the table
+    air benchmark objects --table    print the table of the last result
+
+The preset many, untrained, on canvases of 128 x 128 with room for the most objects. All images have
+the same number of objects, and a walk takes as many steps with each: a step of training (ELBO, its
+gradient, Adam) and inference (means, boxes, the scene drawn again). Every point has a process of
+its own, whose peak memory counts. A straight line through the points (least squares) shows what an
+object costs, and how far the points lie from it.
+
+Result: ``benchmarks/results/objects.json``, on a GPU ``objects-cuda.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+import torch.multiprocessing as mp
+import tyro
+from runs import machine, read_result, result_path, write_result
+from throughput import peak_memory, timed
+
+from attend_infer_repeat import AIR
+from attend_infer_repeat.config import for_images, get_preset
+from attend_infer_repeat.devices import find_device, tune_process
+from attend_infer_repeat.objectives import count_terms
+
+COUNTS = (1, 2, 4, 8, 12, 16, 20, 24)
+CANVAS, BATCH = 128, 64
+SCALE = CANVAS / 19.2  # a window of the preset's size in pixels
+QUANTITIES = {
+    "train_ms": "training, ms an image",
+    "train_mib": "peak memory of training, MiB an image",
+    "infer_ms": "inference, ms an image",
+    "infer_mib": "peak memory of inference, MiB an image",
+}
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Measure the time and memory of an image against the number of its objects."""
+
+    threads: int = os.cpu_count() or 1
+    """Threads on the CPU."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda."""
+    rounds: int = 7
+    """Times each point is timed; the median counts."""
+    table: bool = False
+    """Only print the table of the last result."""
+
+    def run(self) -> None:
+        """Run the command."""
+        device = find_device(self.device).type
+        path = result_path("objects", device)
+        if not self.table:
+            write_result(path, self.measure(device))
+        print_table(read_result(path))
+
+    def measure(self, device: str) -> dict[str, Any]:
+        """Return the result."""
+        points = []
+        for count in COUNTS:
+            point: dict[str, Any] = {"objects": count}
+            for kind in ("train", "infer"):
+                seconds, memory, before = in_new_process(kind, count, device, self)
+                point[f"{kind}_ms"] = 1e3 * seconds / BATCH
+                point[f"{kind}_mib"] = (memory - before) / BATCH
+            print(point, flush=True)
+            points.append(point)
+        return {
+            "command": f"air benchmark objects --threads {self.threads} --device {device}",
+            "machine": machine(self.threads),
+            "device": device,
+            "canvas": CANVAS,
+            "batch": BATCH,
+            "points": points,
+        }
+
+
+def in_new_process(kind: str, count: int, device: str, given: Objects) -> Any:
+    """Return the seconds of a batch, and the peak memory of its process, in MiB, and before it."""
+    context = mp.get_context("spawn")
+    here, there = context.Pipe()
+    arguments = there, kind, count, device, given.threads, given.rounds
+    process = context.Process(target=measure_point, args=arguments)
+    process.start()
+    answer = here.recv()
+    process.join()
+    return answer
+
+
+def measure_point(
+    there: Connection, kind: str, count: int, device_name: str, threads: int, rounds: int
+) -> None:
+    """Send what ``in_new_process`` returns."""
+    torch.set_num_threads(threads)
+    tune_process()
+    device = find_device(device_name)
+    config = for_images(get_preset("many"), (CANVAS, CANVAS), 1).model
+    air = AIR(replace(config, scale_prior_mean=SCALE)).to(device)
+    images = torch.rand(BATCH, 1, CANVAS, CANVAS, device=device)
+    counts = torch.full((BATCH,), count, device=device)
+    optimizer = torch.optim.Adam(air.parameters(), fused=True)
+
+    def train() -> None:
+        optimizer.zero_grad()
+        path = air.guide.path(images, counts=counts, roulette=True)
+        (-count_terms(air, images, path=path).elbo.mean()).backward()
+        optimizer.step()
+
+    @torch.no_grad()
+    def infer() -> None:
+        air.scenes_along(images, air.guide.path(images, sample=False, counts=counts))
+
+    before = peak_memory(device)
+    step = train if kind == "train" else infer
+    timed(step, 2, device)
+    seconds = statistics.median(timed(step, 2, device) for _ in range(rounds))
+    there.send((seconds, peak_memory(device), before))
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """Print a result as Markdown."""
+    hardware = result["machine"]
+    print(f"{hardware['gpu'] if result['device'] == 'cuda' else hardware['cpu']}, "
+          f"{hardware['threads']} threads of {hardware['cores']} cores; "
+          f"torch {hardware['versions']['torch']}\n")  # fmt: skip
+    print(f"| objects | {' | '.join(QUANTITIES.values())} |")
+    print(f"| --- |{' --- |' * len(QUANTITIES)}")
+    points = result["points"]
+    for point in points:
+        cells = [f"{point[name]:.3g}" for name in QUANTITIES]
+        print(f"| {point['objects']} | {' | '.join(cells)} |")
+    counts = [point["objects"] for point in points]
+    lines = {name: straight_line(counts, [p[name] for p in points]) for name in QUANTITIES}
+    print(f"| each object | {' | '.join(f'{slope:.3g}' for slope, _, _ in lines.values())} |")
+    worst = max(distance for _, _, distance in lines.values())
+    print(f"\nNo point lies further than {worst:.0%} of the largest from a straight line.")
+
+
+def straight_line(counts: list[int], values: list[float]) -> tuple[float, float, float]:
+    """Return slope and intercept, and the largest distance, as a share of the largest value."""
+    slope, intercept = np.polyfit(counts, values, 1)
+    distance = np.abs(np.polyval((slope, intercept), counts) - values).max() / max(values)
+    return float(slope), float(intercept), float(distance)
+
+
+if __name__ == "__main__":
+    tyro.cli(Objects, description=__doc__, prog="air benchmark objects").run()
