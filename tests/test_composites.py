@@ -12,6 +12,7 @@ from attend_infer_repeat.air import AIR
 from attend_infer_repeat.objectives.composites import (
     Composites,
     compose,
+    cut_out,
     place,
     single_objects,
 )
@@ -211,3 +212,87 @@ def test_the_loss_teaches_the_guide_to_count_what_was_made() -> None:
         losses.append(loss.item())
     assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
     assert all(p.grad is None for p in air.model.parameters())
+
+
+# Objects cut out of scenes
+
+
+def scene_with(*boxes: tuple[int, int, int, int]) -> Tensor:
+    """Return (1, 1, height, width) with bright blocks at x0, y0, x1, y1."""
+    image = torch.zeros(1, 1, *CANVAS)
+    for x0, y0, x1, y1 in boxes:
+        image[0, 0, y0:y1, x0:x1] = 0.9
+    return image
+
+
+def pose_of(x0: float, y0: float, x1: float, y1: float) -> list[float]:
+    """Return the pose whose window is as wide as a box, around the box's middle."""
+    height, width = CANVAS
+    scale = width / (x1 - x0)
+    return [scale, scale * (1 - (x0 + x1) / width), scale * (1 - (y0 + y1) / height)]
+
+
+def cut(image: Tensor, boxes: list[tuple[int, int, int, int]], error: float = 0.0) -> Tensor:
+    """Cut objects out of one scene, again and again; return those that can be used."""
+    num, steps = 40, len(boxes) + 1
+    images = image.expand(num, -1, -1, -1)
+    z_where = torch.tensor([pose_of(*box) for box in boxes] + [[3.0, 0.0, 0.0]])
+    count_probs = sure_of([len(boxes)] * num, steps)
+    objects, usable = cut_out(images, error * images, count_probs, z_where.expand(num, -1, -1))
+    return objects[usable > 0]
+
+
+APART = [(2, 2, 10, 8), (24, 18, 32, 24)]
+CLOSE = [(2, 2, 10, 8), (11, 3, 19, 9)]
+
+
+def test_an_object_that_stands_alone_is_cut_out_and_nothing_else_is() -> None:
+    objects = cut(scene_with(*APART), APART)
+    assert len(objects) == 40
+    alone = [scene_with(box)[0] for box in APART]
+    chosen = [next(i for i, one in enumerate(alone) if torch.equal(one, o)) for o in objects]
+    assert set(chosen) == {0, 1}  # either, at random
+
+
+def test_objects_that_stand_close_are_left() -> None:
+    assert not len(cut(scene_with(*CLOSE), CLOSE))
+    both = cut(scene_with(*CLOSE, APART[1]), [*CLOSE, APART[1]])
+    assert 0 < len(both) < 40
+    assert all(torch.equal(one, scene_with(APART[1])[0]) for one in both)
+
+
+def test_the_only_object_is_taken_whole_however_small_its_window() -> None:
+    image = scene_with((2, 2, 20, 20))
+    for one in cut(image, [(8, 8, 12, 12)]):
+        assert torch.equal(one, image[0])
+
+
+@pytest.mark.parametrize(("error", "used"), [(0.3, True), (0.5, False)])
+def test_what_is_drawn_badly_is_left(error: float, used: bool) -> None:
+    """Two objects that were read as one are: 0.3 squared of the energy is left, or 0.5."""
+    assert bool(len(cut(scene_with(*APART), APART, error))) == used
+
+
+def test_scenes_without_objects_and_unsure_ones_are_left() -> None:
+    images = scene_with(*APART).expand(3, -1, -1, -1)
+    count_probs = torch.tensor([[1.0, 0, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 0.999, 0.001]])
+    z_where = torch.tensor([pose_of(*box) for box in APART] + [[3.0, 0, 0]]).expand(3, -1, -1)
+    _, usable = cut_out(images, torch.zeros_like(images), count_probs, z_where)
+    assert usable.tolist() == [0, 0, 1]
+
+
+def test_scattered_objects_go_anywhere() -> None:
+    def distances(scattered: float) -> Tensor:
+        torch.manual_seed(0)
+        objects, usable = single_objects(blocks(90), sure_of([1] * 90))
+        made = compose(objects, usable, sure_of([1] * 90), scattered=scattered)
+        first, pair = made.images.unflatten(0, (3, -1))[:2]
+        ys, xs = torch.meshgrid(*(torch.arange(side) + 0.5 for side in CANVAS), indexing="ij")
+
+        def middles(images: Tensor) -> Tensor:
+            mass = images[:, 0] / images[:, 0].sum(dim=(1, 2), keepdim=True)
+            return torch.stack(((mass * ys).sum((1, 2)), (mass * xs).sum((1, 2))), dim=1)
+
+        return (middles(pair - first) - middles(first)).norm(dim=1)
+
+    assert distances(1.0).mean() > 1.5 * distances(0.0).mean()

@@ -27,6 +27,7 @@ from attend_infer_repeat.model import Canvas
 from attend_infer_repeat.spatial import window_boxes
 
 PURSUIT = replace(TINY, guide="pursuit")
+MEMORYLESS = replace(TINY, guide="memoryless")
 IMPROVED = replace(TINY, guide="improved")
 BASIC = replace(TINY, guide="basic")
 POSE_AND_CODE = ("z_where", "z_what")
@@ -50,7 +51,7 @@ def altered_step(state: GuideState) -> GuideState:
     )
 
 
-@pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC, COLOUR])
+@pytest.mark.parametrize("config", [TINY, MEMORYLESS, IMPROVED, BASIC, COLOUR])
 def test_guide_has_the_models_latent_sites_in_the_same_order_and_shapes(
     config: ModelConfig,
 ) -> None:
@@ -99,7 +100,7 @@ def test_without_masking_latents_after_the_last_object_are_charged(config: Model
         torch.testing.assert_close(full.nodes[site]["log_prob"], law.log_prob(value))
 
 
-@pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC, COLOUR])
+@pytest.mark.parametrize("config", [TINY, MEMORYLESS, IMPROVED, BASIC, COLOUR])
 @pytest.mark.parametrize("presence", possible_strings())
 def test_path_holds_the_laws_of_the_program(config: ModelConfig, presence: list[float]) -> None:
     air, images = make_air(config, gain=2), random_images(4, config)
@@ -172,7 +173,7 @@ def test_all_but_the_basic_guides_memory_takes_in_the_last_step(
         assert torch.equal(one, other) != remembers
 
 
-@pytest.mark.parametrize("config", [TINY, PURSUIT, IMPROVED, BASIC])
+@pytest.mark.parametrize("config", [TINY, PURSUIT, MEMORYLESS, IMPROVED, BASIC])
 def test_path_holds_what_is_left_after_every_object_and_its_likelihood(
     config: ModelConfig,
 ) -> None:
@@ -199,7 +200,8 @@ def test_present_objects_are_taken_away_from_the_residual() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "looks"), [(TINY, True), (PURSUIT, True), (IMPROVED, False), (BASIC, False)]
+    ("config", "looks"),
+    [(TINY, True), (PURSUIT, True), (MEMORYLESS, True), (IMPROVED, False), (BASIC, False)],
 )
 def test_only_the_residual_guide_looks_at_what_is_drawn(config: ModelConfig, looks: bool) -> None:
     guide, images = make_air(config).guide, random_images(4, config)
@@ -260,6 +262,17 @@ def test_pursuit_looks_where_most_is_left() -> None:
     torch.testing.assert_close(places[:, 0], torch.full((3,), 5.0))
 
 
+def test_all_that_the_memoryless_guide_knows_is_the_image_and_what_is_left_of_it() -> None:
+    guide, images = make_air(MEMORYLESS).guide, random_images(4)
+    gates, state = guide.start(images)
+    one, other = (guide.attend(gates, s) for s in (state, altered_step(state)))
+    assert torch.equal(one.z_pres_logits, other.z_pres_logits)
+    assert torch.equal(one.z_where_dist.loc, other.z_where_dist.loc)
+    elsewhere = guide.attend(gates, state._replace(image=1 - images))
+    assert not torch.allclose(one.z_pres_logits, elsewhere.z_pres_logits)
+    assert not any("rnn" in name or "_init" in name for name, _ in guide.named_parameters())
+
+
 def test_what_is_drawn_and_where_to_look_are_data() -> None:
     """No gradient flows through the glimpse: to what is drawn, or to the proposed place."""
     guide, images = make_air(gain=2).guide, random_images(4)
@@ -290,7 +303,7 @@ def test_the_places_error_moves_the_place_alone_towards_the_object() -> None:
     assert moved == {n for n in names if n.startswith("propose.")}
 
 
-@pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
+@pytest.mark.parametrize("config", [TINY, MEMORYLESS, IMPROVED, BASIC])
 def test_the_image_reaches_every_law_of_the_guide(config: ModelConfig) -> None:
     guide = make_air(config).guide
     images = random_images(2, config)
@@ -299,7 +312,7 @@ def test_the_image_reaches_every_law_of_the_guide(config: ModelConfig) -> None:
         assert (values[0] != values[1]).all()
 
 
-@pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
+@pytest.mark.parametrize("config", [TINY, MEMORYLESS, IMPROVED, BASIC])
 def test_every_parameter_of_the_guide_moves_some_law(config: ModelConfig) -> None:
     air = make_air(config)
     path = air.guide.path(random_images(20, config))

@@ -24,7 +24,10 @@ from attend_infer_repeat.illustrate import (
 from attend_infer_repeat.steps import read_steps
 
 CONFIGS = {
-    **{g: replace(TINY, guide=g) for g in ("pursuit", "residual", "improved", "basic")},
+    **{
+        g: replace(TINY, guide=g)
+        for g in ("memoryless", "pursuit", "residual", "improved", "basic")
+    },
     "one step": replace(TINY, model_steps=1),
     "colour, not square": replace(TINY, channels=3, canvas_size=(8, 12)),
 }

@@ -43,6 +43,7 @@ PURSUIT = replace(TINY, guide="pursuit")
 VARIANTS = {
     "residual": TINY,
     "pursuit": PURSUIT,
+    "memoryless": replace(TINY, guide="memoryless"),
     "improved": IMPROVED,
     "basic": BASIC,
     "raw prior": replace(TINY, z_pres_prior_raw=True),
@@ -293,7 +294,7 @@ def test_batch_of_one_gives_the_same_elbo_as_that_row_in_a_larger_batch(
     torch.testing.assert_close(count_terms(air, images.flip(0)).elbo, batch.flip(0))
 
 
-@pytest.mark.parametrize("guide", ["pursuit", "residual", "improved", "basic"])
+@pytest.mark.parametrize("guide", ["memoryless", "pursuit", "residual", "improved", "basic"])
 @pytest.mark.parametrize("gain", [1.0, 100.0])
 @pytest.mark.parametrize("filling", ["zeros", "ones", "noise"])
 def test_extreme_images_and_weights_give_finite_elbos_and_gradients(
@@ -329,7 +330,7 @@ def test_a_guide_that_is_certain_of_the_count_has_a_finite_elbo(count_probs: lis
 # Training by each objective
 
 
-@pytest.mark.parametrize("guide", ["pursuit", "residual", "improved", "basic"])
+@pytest.mark.parametrize("guide", ["memoryless", "pursuit", "residual", "improved", "basic"])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_few_steps_change_every_parameter(name: str, guide: str) -> None:
     model = replace(TINY, guide=guide, z_pres_prior=0.9)
@@ -359,7 +360,7 @@ def test_training_leaves_buffers_and_images_alone(name: str) -> None:
     assert all(torch.equal(b, buffers[n]) for n, b in air.named_buffers())
 
 
-@pytest.mark.parametrize("guide", ["pursuit", "residual", "improved", "basic"])
+@pytest.mark.parametrize("guide", ["memoryless", "pursuit", "residual", "improved", "basic"])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_training_raises_the_elbo(name: str, guide: str) -> None:
     model = replace(TINY, guide=guide)
@@ -403,7 +404,7 @@ def test_a_learning_rate_factor_of_zero_changes_nothing(name: str) -> None:
     assert all(torch.equal(before[n], p) for n, p in air.named_parameters())
 
 
-@pytest.mark.parametrize("guide", ["pursuit", "residual", "improved", "basic"])
+@pytest.mark.parametrize("guide", ["memoryless", "pursuit", "residual", "improved", "basic"])
 @pytest.mark.parametrize("changes", [{}, {"baselines": False}])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_restored_objective_goes_on_as_if_never_stopped(
@@ -490,7 +491,7 @@ def test_tracegraph_trains_without_masking() -> None:
 # Sizes by configuration alone
 
 
-@pytest.mark.parametrize("guide", ["pursuit", "residual", "improved", "basic"])
+@pytest.mark.parametrize("guide", ["memoryless", "pursuit", "residual", "improved", "basic"])
 @pytest.mark.parametrize(
     "sizes",
     [

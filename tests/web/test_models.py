@@ -16,7 +16,10 @@ from attend_infer_repeat.web.app import make_app
 from attend_infer_repeat.web.exhibits import NUM_COMPONENTS, directions, make_exhibits
 
 CONFIGS = {
-    **{guide: replace(TINY, guide=guide) for guide in ("pursuit", "improved", "basic")},
+    **{
+        guide: replace(TINY, guide=guide)
+        for guide in ("memoryless", "pursuit", "improved", "basic")
+    },
     "one step": replace(TINY, model_steps=1),
     "many steps, long codes": replace(TINY, model_steps=7, encoder_latent_size=9),
     "colour, not square": replace(TINY, channels=3, canvas_size=(8, 12)),
