@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from .arrays import as_images
 from .config import ModelConfig
 from .errors import ShapeError
-from .guide import Path, SceneGuide
+from .guide import SceneGuide
 from .model import SceneModel, intensity
 from .spatial import ink_boxes, window_boxes
+from .walk import Path
 
 
 @dataclass(frozen=True)

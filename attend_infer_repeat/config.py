@@ -256,6 +256,8 @@ class TrainConfig:
     """Make them of scenes with one object, or of objects cut out where they stand alone."""
     composite_scattered: float = 0.0
     """Probability with which an object of theirs goes anywhere, not close to the one before."""
+    composite_share: float = 0.5
+    """How many scenes are made at a time, as a share of the images of a mini-batch."""
     composite_rare: float = 0.1
     """Added to how often a count is found: scenes of every count weigh as often as it is found."""
     anneal_prior: Literal["none", "lin", "exp"] = "exp"
@@ -314,7 +316,7 @@ class TrainConfig:
         )
         _require_layers(self, "bl_predict_net")
         _require_finite(self, "composite_weight")
-        _require_positive(self, "composite_rare")
+        _require_positive(self, "composite_rare", "composite_share")
         for name in (
             *("eval_every", "save_every", "anneal_prior_begin", "seed"),
             *("composite_weight", "composite_begin"),

@@ -30,8 +30,6 @@ guide. The glimpse of the residual, proposed or pursued, is ours, as is the guid
 
 from __future__ import annotations
 
-import functools
-import logging
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,30 +38,20 @@ import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .background import background_size
 from .distributions import (
-    count_log_prob,
     gaussian,
-    mix_with_coin,
-    mix_with_uniform,
     positive,
     presence,
 )
 from .model import Canvas, SceneModel, intensity
 from .networks import MLP, Embedding, GaussianNetwork, ImageLSTM
 from .spatial import Seek, Shrink, image_to_object
+from .walk import Path, Remainder, Walk
 
 if TYPE_CHECKING:
     from .baseline import Baseline
-
-logger = logging.getLogger(__name__)
-
-# An image leaves an unbounded walk once the probability of one more object falls below these: by
-# chance (the weight of what the chance lets through makes up for the rest), or for certain.
-SMALL = 1e-2
-NEGLIGIBLE = 1e-4
 
 GLIMPSE = 2  # width of the glimpse in widths of the proposed window
 # The place is learned at a fifth of the pace of what is decided there (Adam's steps have one size).
@@ -89,79 +77,6 @@ class Attention(NamedTuple):
     z_pres_logits: Tensor  # (batch,)
     z_where_dist: dist.Normal  # (batch, 3)
     place: Tensor  # (batch, 3), the proposed pose p_t
-
-
-class Path(NamedTuple):
-    """The guide's walk along 'every object is present', all that q(z | x) needs for any count.
-
-    A bounded walk takes T steps with every image. An unbounded one takes as many as its images
-    need, and an image leaves it once hardly any probability is left for one more object: see
-    ``SceneGuide.path``. What it has no values for then is 0, with weight 0.
-    """
-
-    z_pres_logits: Tensor  # (batch, steps), log-odds of q(z_pres_t = 1 | z_pres_{t-1} = 1, path);
-    # (batch, steps + 1) of an unbounded walk, where the last choice is not to go on
-    z_where_dist: dist.Normal  # (batch, steps, 3)
-    z_what_dist: dist.Normal  # (batch, steps, what_dim)
-    z_where: Tensor  # (batch, steps, 3)
-    z_what: Tensor  # (batch, steps, what_dim)
-    places: Tensor  # (batch, steps, 3), the proposed poses p_t
-    residuals: tuple[Remainder, ...]  # steps + 1 of them, after n objects
-    log_likelihood: Tensor  # (batch, steps + 1), log p(x | the first n objects)
-    weights: Tensor | None = None  # (batch, steps + 1), of the terms of a sum over n; None: all 1
-    z_background_dist: dist.Normal | None = None  # (batch, latent_size), if there are backgrounds
-    z_background: Tensor | None = None  # (batch, latent_size)
-
-    @property
-    def num_steps(self) -> int:
-        """Steps that were taken with some image: T of a bounded walk."""
-        return self.z_where.shape[1]
-
-    def log_q(self, explore: float = 0.0) -> Tensor:
-        """Return log q(n | path), (batch, steps + 1).
-
-        Args:
-            explore: probability with which the count is explored instead: uniform on 0..T; or,
-                without a bound, with which each choice to go on is left to a fair coin.
-        """
-        if self.weights is None:
-            return mix_with_uniform(count_log_prob(self.z_pres_logits), explore)
-        return count_log_prob(mix_with_coin(self.z_pres_logits, explore))[:, : self.num_steps + 1]
-
-    def count_probs(self) -> Tensor:
-        """Return q(n | path), (batch, steps + 1), given that the image did not go on after it."""
-        probs = self.log_q().exp()
-        if self.weights is None:
-            return probs
-        probs = probs * (self.weights > 0)
-        return probs / probs.sum(dim=-1, keepdim=True)
-
-    def left(self, counts: Tensor) -> Tensor:
-        """Return what each image's first ``counts``, (batch,), objects leave of it: images."""
-        left = self.residuals[0].images
-        for n, (rows, images) in enumerate(self.residuals):
-            chosen = (counts if rows is None else counts[rows]) == n
-            if rows is None:
-                left = torch.where(chosen[:, None, None, None], images, left)
-            else:
-                left = left.index_copy(0, rows[chosen], images[chosen])
-        return left
-
-    def steps_of(self, row: int) -> int:
-        """Return how many steps were taken with one image."""
-        return self.num_steps if self.weights is None else int((self.weights[row] > 0).sum()) - 1
-
-    def left_of(self, row: int, counts: int) -> Tensor:
-        """Return what the first ``counts`` objects of one image leave of it."""
-        rows, images = self.residuals[counts]
-        return images[row if rows is None else int((rows == row).nonzero())]
-
-
-class Remainder(NamedTuple):
-    """What some number of objects leaves of the images that a walk has not yet parted with."""
-
-    rows: Tensor | None  # the images' places in the batch; None: all of them
-    images: Tensor  # (len(rows), channels, height, width), r_t
 
 
 class SceneGuide(nn.Module):
@@ -355,11 +270,8 @@ class SceneGuide(nn.Module):
     ) -> Path:
         """Walk as if every object were present: T steps, or without a bound as many as it takes.
 
-        Without a bound an image leaves the walk before step t where q(n >= t | path) is below
-        ``NEGLIGIBLE``. Sums over n would lack those terms; with ``roulette`` they have the right
-        mean: an image with a probability m below ``SMALL`` goes on with probability m / SMALL, and
-        its further terms weigh SMALL / m. What a step adds to the variance is bounded: no term
-        weighs more than SMALL.
+        Without a bound an image leaves the walk once hardly any probability is left for one more
+        object: see ``walk.py``.
 
         Args:
             images: (batch, channels, height, width), intensity.
@@ -369,8 +281,8 @@ class SceneGuide(nn.Module):
             counts: (batch,), the steps to take with an image whose count is known, -1 elsewhere;
                 without a bound only.
             explore: see ``Path.log_q``; it decides who goes on.
-            roulette: leave the walk by chance; it takes noise to do so.
-        Source of the roulette: Kahn 1956; see Lyne et al. 2015, "On Russian roulette estimates".
+            roulette: leave the walk by chance, so that sums over n keep their means; else for
+                certain. It needs ``sample``.
         """
         if sample and noise is None and not self.config.unbounded:
             noise = self.noise(len(images))
@@ -380,7 +292,7 @@ class SceneGuide(nn.Module):
             draws = self._noise_behind(images, noise) if sample else None
             z_background = _draw(behind, draws, slice(None))
         gates, state = self.start(images, z_background)
-        walk = _Walk(len(images), counts, explore, roulette)
+        walk = Walk(len(images), counts, explore, roulette)
         left, foreground = state.left, state.image
         residuals = [Remainder(None, left.x)]
         log_likelihood = [self.model.log_likelihood(left.x)]
@@ -500,93 +412,6 @@ class SceneGuide(nn.Module):
                 state = self.guide_step(t, gates, state, predict_rest(state))
                 states.append(state)
         return states
-
-
-class _Walk:
-    """Who is still on a walk, and what a term of theirs weighs in a sum over n.
-
-    Args:
-        num_images: that set out.
-        counts, explore, roulette: see ``SceneGuide.path``.
-    """
-
-    rows: Tensor | None = None  # of the images that are still on it; None: all
-    weight: Tensor | None = None  # (size,), of the term that comes next; None: 1
-
-    def __init__(
-        self, num_images: int, counts: Tensor | None, explore: float, roulette: bool
-    ) -> None:
-        self.num_images = self.size = num_images
-        self.counts, self.explore, self.roulette = counts, explore, roulette
-        self.log_reached: Tensor | float = 0.0  # (size,), log q(n >= t | path)
-        self._weights: list[Tensor] = []
-
-    def of_rows(self, values: Tensor) -> Tensor:
-        """Return the rows of those still on it, of values for all images."""
-        return values if self.rows is None else values[self.rows]
-
-    def spread(self, values: Tensor, fill: float = 0.0) -> Tensor:
-        """Return values for all images, of those for the ones still on it."""
-        if self.rows is None:
-            return values
-        whole = values.new_full((self.num_images, *values.shape[1:]), fill)
-        return whole.index_copy(0, self.rows, values)
-
-    def choose(self, t: int, logits: Tensor, draws: Tensor | None) -> Tensor | None:
-        """Let those leave who have hardly any probability of one more object.
-
-        Args:
-            t: the step, from 0, which is always taken if it is the first.
-            logits: (size,), log-odds of its object.
-            draws: (size, numbers), the step's noise.
-        Returns: the places, among those still on it, of those who stay; None if all do.
-        """
-        logits = logits.detach()
-        weight = torch.ones_like(logits) if self.weight is None else self.weight
-        if t == 0:
-            self._weights.append(weight)
-        log_reached = self.log_reached + F.logsigmoid(mix_with_coin(logits, self.explore))
-        probable = weight * log_reached.exp()
-        if self.roulette and draws is not None:
-            chance = (probable / SMALL).clamp(max=1)
-            stays = torch.special.ndtr(draws[:, -1]) < chance
-            weight = weight / chance
-        else:
-            stays = probable >= NEGLIGIBLE
-        if self.counts is not None:
-            counts = self.of_rows(self.counts)
-            stays = torch.where(counts < 0, stays, counts > t)
-            weight = torch.where(counts < 0, weight, 1.0)
-        if t == 0:
-            stays, weight = torch.ones_like(stays), torch.ones_like(weight)
-        going = None if stays.all() else stays.nonzero()[:, 0]
-        if going is not None:
-            weight, log_reached = weight[going], log_reached[going]
-            self.rows = going if self.rows is None else self.rows[going]
-            self.size = len(going)
-        self.log_reached, self.weight = log_reached, weight
-        if self.size:
-            self._weights.append(self.spread(weight))
-        return going
-
-    def cut_off(self, limit: int) -> None:
-        """Warn that the walk ended for those who are still on it."""
-        chance = float(torch.as_tensor(self.log_reached).exp().max())
-        _warn_of_limit(limit, f"{chance:.0%}")
-
-    def weights(self) -> Tensor:
-        """Return the weight of each image's term for n = 0..steps, 0 where there is none."""
-        return torch.stack(self._weights, dim=1)
-
-
-@functools.cache  # once for each limit
-def _warn_of_limit(limit: int, chance: str) -> None:
-    logger.warning(
-        "Ended a walk after %d steps with a probability of %s left for one more object; raise "
-        "--step-limit if the images show as many.",
-        limit,
-        chance,
-    )
 
 
 def _draw(law: dist.Normal, draws: Tensor | None, latents: slice) -> Tensor:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from .air import AIR
 from .errors import ShapeError
-from .guide import Path
+from .walk import Path
 
 
 def importance_log_weights(

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from .air import AIR, Scenes, presence_scores, reproducible
 from .arrays import as_images
-from .guide import GLIMPSE, Path
+from .guide import GLIMPSE
 from .model import intensity
 from .spatial import image_to_object, window_boxes
+from .walk import Path
 
 Array = NDArray[np.floating]
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from attend_infer_repeat import AIR, Scenes, load_dataset
@@ -69,10 +70,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             np.savez(name, images=data.images, counts=data.counts, boxes=data.boxes)
         sizes = "--rnn-hidden-size 8 --predict-net 8 --encoder-net 8 --decoder-net 8"
         steps = "-n 4 -b 32 --composite-begin 1 --composite-every 1 --progress-every 2"
-        train = f"train --data scenes.npz --preset fast {steps} {sizes} --quiet --out run"
-        assert main(train.split()) == 0
+        train = f"train --data scenes.npz --preset fast {steps} {sizes} --quiet --out"
+        assert main(f"{train} run".split()) == 0
+        behind = "--background-model constant --composite-weight 0"
+        assert main(f"{train} behind {behind}".split()) == 0
+        frames = [Image.fromarray(image) for image in data.images[data.counts > 0][:8]]
+        frames[0].save("video.gif", save_all=True, append_images=frames[1:])
         Path("broken.png").write_text("not a picture")
-        infer = "infer digits scenes_test.npz broken.png --samples 2 --quiet"
+        infer = "infer digits scenes_test.npz broken.png video.gif --samples 2 --quiet"
         assert main(f"{infer} --codes --reconstructions --out found".split()) == 0
         assert main(f"{infer} --format csv --no-annotate --out rows".split()) == 0
         assert main(f"{infer} --format coco --no-annotate --out coco".split()) == 0
@@ -101,7 +106,9 @@ def test_the_keys_of_config_json(folder: Path) -> None:
 
 
 def test_the_keys_of_metrics(folder: Path) -> None:
-    records = lines(folder / "run" / "metrics.jsonl")
+    records = [
+        record for run in ("run", "behind") for record in lines(folder / run / "metrics.jsonl")
+    ]
     of_training = in_order([key for record in records if "split" not in record for key in record])
     of_evaluation = in_order([key for record in records if "split" in record for key in record])
     assert documented("metrics.jsonl", "key", 0) == of_training
@@ -156,7 +163,7 @@ def test_the_files_of_infer(folder: Path) -> None:
     assert documented("The rest of `--out`", "key of `infer.json`")[: len(settings)] == [*settings]
     assert all(f"`{name}`" in section("The rest of `--out`") for name in settings["framing"])
     pictures = [path.name for path in found.glob("*.png")]
-    assert len(pictures) == len(list((found / "reconstructions").iterdir())) == 100
+    assert len(pictures) == len(list((found / "reconstructions").iterdir())) == 100 + 8
     others = {path.name for path in found.iterdir()} - {*pictures}
     assert others == {"infer.json", "scenes.jsonl", "reconstructions", "z_what.npy"}
     assert {"infer.json", "NAME.png", "reconstructions/NAME.png", "z_what.npy"} <= {*listed}

@@ -15,7 +15,7 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 from torch.nn import functional as F
 
-from attend_infer_repeat import guide as guides
+from attend_infer_repeat import walk as walks
 from attend_infer_repeat.air import AIR
 from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.distributions import (
@@ -26,9 +26,9 @@ from attend_infer_repeat.distributions import (
 )
 from attend_infer_repeat.errors import ConfigError
 from attend_infer_repeat.evaluation import elbo_per_image
-from attend_infer_repeat.guide import Path
 from attend_infer_repeat.importance import importance_log_weights
 from attend_infer_repeat.objectives import OBJECTIVES, count_terms
+from attend_infer_repeat.walk import Path
 
 LIMIT = 12
 UNBOUNDED = replace(TINY, unbounded=True, step_limit=LIMIT, z_pres_prior=0.4)
@@ -142,7 +142,7 @@ def test_a_walk_ends_where_hardly_any_probability_is_left(chances: tuple[float, 
     reached, steps = 1.0, 0
     for log_odds in chances:
         reached *= 1 / (1 + np.exp(-log_odds))
-        if reached < guides.NEGLIGIBLE:
+        if reached < walks.NEGLIGIBLE:
             break
         steps += 1
     assert path.num_steps == max(steps, 1)  # the first is always taken
@@ -177,12 +177,12 @@ def test_inference_differs_from_far_more_steps_by_less_than_what_is_negligible()
     probs = air.infer(images).count_probs
     all_probs = bounded(air, LIMIT).infer(images).count_probs
     difference = (F.pad(probs, (0, LIMIT + 1 - probs.shape[1])) - all_probs).abs()
-    assert difference.sum(dim=1).max() <= 2 * guides.NEGLIGIBLE + 1e-5
+    assert difference.sum(dim=1).max() <= 2 * walks.NEGLIGIBLE + 1e-5
 
 
 def test_a_limit_ends_the_walk_with_a_message(caplog: pytest.LogCaptureFixture) -> None:
     air = with_chances(make_air(replace(UNBOUNDED, step_limit=4)), 20.0)
-    guides._warn_of_limit.cache_clear()
+    walks._warned.clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             scenes = air.infer(random_images(2))
@@ -216,44 +216,55 @@ def value_and_gradient(air: AIR, images: Tensor, path: Path) -> tuple[Tensor, Te
     return elbo.detach(), gradient
 
 
-@pytest.mark.parametrize("guide", ["pursuit", "residual"])
+@pytest.mark.parametrize("small", [0.01, 0.6])
+@pytest.mark.parametrize("guide", GUIDES)
 def test_roulette_has_the_mean_and_gradient_of_far_more_steps(
-    guide: str, monkeypatch: pytest.MonkeyPatch
+    guide: str, small: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Along one and the same path; with a threshold at which much is left to chance."""
-    monkeypatch.setattr(guides, "SMALL", 0.6)
-    torch.set_default_dtype(torch.float64)
-    try:
-        config = replace(UNBOUNDED, guide=guide, likelihood_sd=1.0)
-        air = with_chances(make_air(config, gain=2.0), 1.0, 0.0, -0.5, -1.0)
-        images = random_images(4)
-        noise = air.guide.noise(4)
-        fixed = with_chances(bounded(air, LIMIT), 1.0, 0.0, -0.5, -1.0)
-        whole = fixed.guide.path(images, noise=noise[:, :, :-1])
-        value, gradient = value_and_gradient(fixed, images, whole)
+    """Along one path: the sum over all that chance can decide, each by its probability."""
+    config = replace(UNBOUNDED, guide=guide, background_model="constant", learn_z_pres_prior=True)
+    air = with_chances(make_air(config, gain=2.0), 1.0, 0.0, -0.5, -1.0)
+    images, noise = random_images(1), air.guide.noise(1)
+    monkeypatch.setattr(walks, "NEGLIGIBLE", 0.0)
+    whole = air.guide.path(images, noise=noise)
+    assert whole.num_steps == LIMIT
+    value, gradient = value_and_gradient(air, images, whole)
 
-        values, gradients, steps = [], [], set()
-        for _ in range(400):
-            noise[:, :, -1].normal_()
-            path = air.guide.path(images, noise=noise, roulette=True)
-            one, its_gradient = value_and_gradient(air, images, path)
-            values.append(one)
-            gradients.append(its_gradient)
-            steps.add(path.num_steps)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    assert len(steps) > 3
-    for expected, sampled in ((value, values), (gradient, gradients)):
-        sample = torch.stack(sampled)
-        error = sample.std(dim=0) / len(sample) ** 0.5
-        moves = error > 1e-9
-        assert moves.double().mean() > 0.5
-        z = (sample.mean(dim=0) - expected)[moves] / error[moves]
-        assert z.abs().max() < 5.5  # of some hundred parameters
-        assert z.square().mean() < 2.5
-        torch.testing.assert_close(
-            sample.mean(dim=0)[~moves], expected[~moves], rtol=1e-4, atol=1e-6
-        )
+    monkeypatch.setattr(walks, "SMALL", small)
+    mean, mean_gradient, left, outcomes = torch.zeros(1), torch.zeros_like(gradient), 1.0, 0
+    for steps in range(1, LIMIT + 1):
+        noise[:, :steps, -1] = -8.0  # goes on, however improbable that is
+        noise[:, steps:, -1] = 8.0  # goes on if that is certain, only
+        path = air.guide.path(images, noise=noise, roulette=True)
+        if path.num_steps > steps:
+            continue  # here it is certain
+        one, its_gradient = value_and_gradient(air, images, path)
+        # With this outcome the walk has come so far with the probability 1 / weight.
+        goes_on = 0.0
+        if steps < LIMIT:
+            noise[:, : steps + 1, -1] = -8.0
+            further = air.guide.path(images, noise=noise, roulette=True)
+            goes_on = 1 / float(further.weights[0, steps + 1])
+        probability, left, outcomes = left - goes_on, goes_on, outcomes + 1
+        mean, mean_gradient = mean + probability * one, mean_gradient + probability * its_gradient
+    assert outcomes > 4
+    assert left == 0.0
+    torch.testing.assert_close(mean, value, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(mean_gradient, gradient, rtol=1e-8, atol=1e-8)
+
+
+def test_no_improbable_step_weighs_more_than_what_counts_as_small() -> None:
+    air = with_chances(make_air(UNBOUNDED), 1.0, 0.0, -0.5, -1.0)
+    path = air.guide.path(random_images(20_000), roulette=True)
+    reached = torch.sigmoid(path.z_pres_logits[:, : path.num_steps]).cumprod(dim=1)
+    weights = path.weights[:, 1:]
+    improbable = (weights > 1) & (path.weights[:, :-1] * reached < walks.SMALL)
+    assert improbable.any()
+    torch.testing.assert_close(
+        (weights * reached)[improbable], torch.full_like(reached[improbable], walks.SMALL)
+    )
+    means = path.weights.mean(dim=0)
+    assert (means[:6] - 1).abs().max() < 0.05
 
 
 def test_without_the_roulette_a_sum_over_counts_loses_what_is_negligible_only() -> None:
@@ -263,10 +274,10 @@ def test_without_the_roulette_a_sum_over_counts_loses_what_is_negligible_only() 
     fixed = bounded(air, LIMIT)
     long = count_terms(fixed, images, path=fixed.guide.path(images, noise=noise[:, :, :-1]))
     left = 1 - short.mean(torch.ones_like(short.log_q))
-    assert (left < guides.NEGLIGIBLE + 1e-6).all()
+    assert (left < walks.NEGLIGIBLE + 1e-6).all()
     largest = (long.elbo - short.elbo).abs()
     terms = (long.log_likelihood - long.kl_where - long.kl_what).abs().amax(dim=1)
-    assert (largest <= guides.NEGLIGIBLE * (terms + 100)).all()
+    assert (largest <= walks.NEGLIGIBLE * (terms + 100)).all()
 
 
 def test_the_programs_find_any_number_of_objects_and_agree_on_their_sites() -> None:

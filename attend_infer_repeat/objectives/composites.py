@@ -104,8 +104,9 @@ def compose(
     num_portions: int = 1,
     scattered: float = 0.0,
     rare: float = 0.1,
+    share: float = 0.5,
 ) -> Composites:
-    """Make about half as many scenes as there are images.
+    """Make about ``share`` as many scenes as there are images.
 
     Of fixed shapes, so that nothing waits for the device.
 
@@ -116,9 +117,10 @@ def compose(
         num_portions: into how many equal portions the scenes will be divided.
         scattered: probability with which an object goes anywhere, not close to the one before.
         rare: added to how often a count is found, so that no count is unheard of.
+        share: of the number of images; no count has more scenes than there are images.
     """
     steps = count_probs.shape[1] - 1
-    num = max(len(objects) // (2 * steps * num_portions), 1) * num_portions
+    num = max(int(share * len(objects)) // (steps * num_portions), 1) * num_portions
     num = min(num, len(objects))
     # Usable ones first, in random order.
     chosen = (is_object + torch.rand_like(is_object)).topk(num).indices

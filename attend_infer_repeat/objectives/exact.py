@@ -31,10 +31,10 @@ from ..compilation import Compiled
 from ..config import TrainConfig
 from ..distributions import gaussian_kl
 from ..errors import ConfigError
-from ..guide import Path
 from ..model import intensity
 from ..processes import Processes
 from ..schedules import Anneal
+from ..walk import Path
 from .base import Objective, adam_states, adam_tensors, load_adam, mini_batch
 from .composites import Composites, compose, cut_out, single_objects
 
@@ -214,6 +214,7 @@ class Exact(Objective):
             self.config.composite_every,
             self.config.composite_scattered,
             self.config.composite_rare,
+            self.config.composite_share,
         )
 
     def _composes_after(self, step: int) -> bool:

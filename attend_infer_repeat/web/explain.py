@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ..air import AIR, Scenes, largest_batch, reproducible
 from ..errors import CheckpointError, ShapeError
-from ..guide import Path
 from ..importance import (
     effective_sample_size,
     importance_log_weights,
@@ -24,6 +23,7 @@ from ..model import intensity
 from ..records import rounded, scene_record
 from ..steps import Step, steps_of, walk
 from ..streaming import BLOCK, picture_noise
+from ..walk import Path
 from .pictures import Picture, data_uri, transparent
 from .schemas import (
     ObjectToDraw,
