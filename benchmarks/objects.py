@@ -9,6 +9,9 @@ gradient, Adam) and inference (means, boxes, the scene drawn again). Every point
 its own, whose peak memory counts. A straight line through the points (least squares) shows what an
 object costs, and how far the points lie from it.
 
+And what the bound is worth: a step of the preset fast on multi-mnist, trained for a while and with its
+scenes made from scenes, beside the same without a bound. Both are in one process and take turns.
+
 Result: ``benchmarks/results/objects.json``, on a GPU ``objects-cuda.json``.
 """
 
@@ -25,15 +28,16 @@ import torch
 import torch.multiprocessing as mp
 import tyro
 from runs import machine, read_result, result_path, write_result
-from throughput import peak_memory, timed
+from throughput import peak_memory, timed, trainer
 
-from attend_infer_repeat import AIR
-from attend_infer_repeat.config import for_images, get_preset
+from attend_infer_repeat import AIR, TrainConfig, load_dataset
+from attend_infer_repeat.config import FAST, for_images, get_preset
 from attend_infer_repeat.devices import find_device, tune_process
 from attend_infer_repeat.objectives import count_terms
 
 COUNTS = (1, 2, 4, 8, 12, 16, 20, 24)
 CANVAS, BATCH = 128, 64
+NUM_IMAGES, PAIRS = 10_000, 41
 SCALE = CANVAS / 19.2  # a window of the preset's size in pixels
 QUANTITIES = {
     "train_ms": "training, ms an image",
@@ -75,6 +79,7 @@ class Objects:
                 point[f"{kind}_mib"] = (memory - before) / BATCH
             print(point, flush=True)
             points.append(point)
+        unbounded = replace(FAST, model=replace(FAST.model, unbounded=True))
         return {
             "command": f"air benchmark objects --threads {self.threads} --device {device}",
             "machine": machine(self.threads),
@@ -82,7 +87,31 @@ class Objects:
             "canvas": CANVAS,
             "batch": BATCH,
             "points": points,
+            "bounded_and_unbounded": beside(FAST, unbounded, device, self),
         }
+
+
+def beside(
+    one: TrainConfig, other: TrainConfig, device_name: str, given: Objects
+) -> dict[str, Any]:
+    """Return the ms of a step of two configs that take turns, and the ratio of the second's."""
+    torch.set_num_threads(given.threads)
+    tune_process()
+    device = find_device(device_name)
+    images = load_dataset("multi-mnist").images[:NUM_IMAGES]
+    steps = [trainer(config, images, device)[0] for config in (one, other)]
+    pairs = []
+    for _ in range(PAIRS):
+        pairs.append([1e3 * timed(step, one.composite_every, device) for step in steps])
+    ratios = [second / first for first, second in pairs]
+    medians = [statistics.median(times) for times in zip(*pairs, strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    return {
+        "ms_per_step": medians,
+        "ratio": statistics.median(ratios),
+        "ratio_quartiles": [low, high],
+        "rounds": PAIRS,
+    }
 
 
 def in_new_process(kind: str, count: int, device: str, given: Objects) -> Any:
@@ -142,8 +171,13 @@ def print_table(result: dict[str, Any]) -> None:
     counts = [point["objects"] for point in points]
     lines = {name: straight_line(counts, [p[name] for p in points]) for name in QUANTITIES}
     print(f"| each object | {' | '.join(f'{slope:.3g}' for slope, _, _ in lines.values())} |")
+    pair = result["bounded_and_unbounded"]
     worst = max(distance for _, _, distance in lines.values())
     print(f"\nNo point lies further than {worst:.0%} of the largest from a straight line.")
+    (bounded, unbounded), (low, high) = pair["ms_per_step"], pair["ratio_quartiles"]
+    print("\n| fast, ms a step | fast, unbounded | ratio (quartiles) |")
+    print("| --- | --- | --- |")
+    print(f"| {bounded:.1f} | {unbounded:.1f} | {pair['ratio']:.2f} ({low:.2f}-{high:.2f}) |")
 
 
 def straight_line(counts: list[int], values: list[float]) -> tuple[float, float, float]:
