@@ -9,8 +9,8 @@ gradient, Adam) and inference (means, boxes, the scene drawn again). Every point
 its own, whose peak memory counts. A straight line through the points (least squares) shows what an
 object costs, and how far the points lie from it.
 
-And what the bound is worth: a step of the preset fast on multi-mnist, trained for a while and with its
-scenes made from scenes, beside the same without a bound. Both are in one process and take turns.
+And what the bound is worth: a step of the preset fast on multi-mnist, trained for a while and with
+its scenes made from scenes, beside the same without a bound. Both are in one process and take turns.
 
 Result: ``benchmarks/results/objects.json``, on a GPU ``objects-cuda.json``.
 """
