@@ -105,7 +105,7 @@ def _show_image_drawn(
     with reproducible(seed + 1):  # not the draws that made the objects
         x = air.model.x_dist(torch.from_numpy(canvas).to(air.device)).sample()[0].cpu()
     show_image(column[-1], x.numpy())
-    noise = f"noise of sd {float(air.model.likelihood_sd):.2g}"
+    noise = f"noise of sd {float(torch.as_tensor(air.model.likelihood_sd).detach()):.2g}"
     _title(column[-1], "image $x$", noise, GREY)
     for ax in column[:-1]:
         _hide(ax)

@@ -14,7 +14,7 @@ import torch
 from attend_infer_repeat.cli import BENCHMARKS, main
 
 ROOT = Path(__file__).parents[1]
-OPTIONS = {name: ["--device", "cpu"] for name in ("throughput", "scaling")}
+OPTIONS = {name: ["--device", "cpu"] for name in ("throughput", "scaling", "objects")}
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -31,6 +31,15 @@ def test_documented_figures_of_own_pictures_are_those_of_the_committed_results()
     command = [sys.executable, "benchmarks/pictures.py", "table"]
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     documented = (ROOT / "docs" / "pictures.md").read_text()
+    lines = printed.splitlines()
+    assert len(lines) > 6
+    assert [line for line in lines if line not in documented] == []
+
+
+def test_documented_figures_of_many_objects_are_those_of_the_committed_results() -> None:
+    command = [sys.executable, "benchmarks/many.py", "table"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    documented = (ROOT / "docs" / "many.md").read_text()
     lines = printed.splitlines()
     assert len(lines) > 6
     assert [line for line in lines if line not in documented] == []

@@ -209,7 +209,7 @@ MISTAKES = {
     "wrong type": ("train -t x", "'x'"),
     "unknown preset": ("train --preset fats", "'fast'"),
     "unknown data set": ("train --data digit", "'digits'"),
-    "option of another data set": ("train --data multi-mnist --canvas 64", "canvas"),
+    "option of another data set": ("train --data multi-mnist --channels 3", "channels"),
     "contradiction": ("train --baseline-scalar 2 --no-baselines", "baseline_scalar"),
     "exact without masks": ("train --no-masking", "no-masking"),
     "out of range": ("train --z-pres-prior 2", "z_pres_prior"),

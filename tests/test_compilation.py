@@ -87,8 +87,12 @@ def test_the_losses_are_one_graph() -> None:
     compiled = torch.compile(objective._losses, backend=backend, fullgraph=True)
     batch, noise = torch.rand(6, 1, *SMALL.canvas_size), air.guide.noise(6)
     with pyro.validation_enabled(False):  # as it is in a step
-        ours, theirs = (losses(batch, noise, 0.0, None) for losses in (compiled, objective._losses))
+        ours, theirs = (
+            losses(batch, noise, 0.0, None, False) for losses in (compiled, objective._losses)
+        )
+    (*ours, found), (*theirs, also_found) = ours, theirs
     torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(found.count_probs, also_found.count_probs)
     assert len(graphs) == 1
 
 

@@ -292,15 +292,17 @@ def test_the_programs_find_any_number_of_objects_and_agree_on_their_sites() -> N
         lengths.add(len(latent_sites(guide_trace)))
     assert len(lengths) > 1
     torch.manual_seed(0)
-    losses = [Trace_ELBO().loss(air.model.model, air.guide.guide, images) for _ in range(60)]
-    exact = [count_terms(air, images).elbo.sum().item() for _ in range(60)]
+    losses = [Trace_ELBO().loss(air.model.model, air.guide.guide, images) for _ in range(40)]
+    exact = [count_terms(air, images).elbo.sum().item() for _ in range(40)]
     errors = (np.var(losses) + np.var(exact)) / 60
     assert abs(np.mean(exact) + np.mean(losses)) < 4 * errors**0.5
     pyro.clear_param_store()
 
 
-@pytest.mark.parametrize("name", ["exact", "tracegraph"])
-@pytest.mark.parametrize("guide", ["pursuit", "residual"])
+@pytest.mark.parametrize(
+    ("name", "guide"),
+    [("exact", "memoryless"), ("exact", "residual"), ("tracegraph", "pursuit")],
+)
 def test_training_without_a_bound_raises_the_elbo(name: str, guide: str) -> None:
     model = replace(UNBOUNDED, guide=guide, learn_z_pres_prior=True)
     made = {"composite_weight": 1.0, "composite_begin": 2} if name == "exact" else {}
@@ -309,9 +311,9 @@ def test_training_without_a_bound_raises_the_elbo(name: str, guide: str) -> None
     air = make_air(model)
     images = (random_images(32) * 255).to(torch.uint8)
     objective = OBJECTIVES[name](air, images, config)
-    elbos = [objective.step(step, 1.0).item() for step in range(60)]
-    assert np.mean(elbos[-15:]) > np.mean(elbos[:15])
-    assert air.model.success_shift.abs() > 1e-3
+    elbos = [objective.step(step, 1.0).item() for step in range(40)]
+    assert np.mean(elbos[-10:]) > np.mean(elbos[:10])
+    assert air.model.success_shift.abs() > 1e-3  # the prior's parameter learns, too
 
 
 def test_a_learned_prior_comes_to_expect_as_many_objects_as_there_are() -> None:

@@ -149,11 +149,11 @@ def compose(
     num_usable = weight.sum(dim=1)
     often = (count_probs.mean(dim=0)[1:] + rare) * (num_usable > 0)
     often = often * (num_usable[1] > 0)  # single objects alone would teach it to see one everywhere
-    share = often / often.sum().clamp(min=rare)
+    of_count = often / often.sum().clamp(min=rare)
     return Composites(
         torch.cat(scenes),
         torch.arange(1, steps + 1, device=objects.device).repeat_interleave(num),
-        (weight * (share / num_usable.clamp(min=1))[:, None]).flatten(),
+        (weight * (of_count / num_usable.clamp(min=1))[:, None]).flatten(),
     )
 
 
