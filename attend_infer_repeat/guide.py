@@ -234,7 +234,7 @@ class SceneGuide(nn.Module):
         return image_to_object(z_where, images, self.window_size, reach).flatten(1)
 
     def noise(self, num_images: int) -> Tensor:
-        """Draw what a walk needs, at once: (num_images, *noise_shape), from N(0, 1)."""
+        """Draw what a walk needs, at once: (num_images,) + noise_shape, from N(0, 1)."""
         return self._draws(num_images, *self.noise_shape)
 
     @property

@@ -31,7 +31,7 @@ def importance_log_weights(
         air: the model and its guide.
         images: (batch, channels, height, width), intensity.
         num_samples: K, walks per image.
-        noise: (K, batch, *noise_shape), what ``SceneGuide.noise`` drew for each walk over
+        noise: (K, batch) + noise_shape, what ``SceneGuide.noise`` drew for each walk over
             these images; drawn now if None.
     Returns: (K, batch, T + 1), log w_n; -inf where an unbounded walk has left an image.
     Raises: ShapeError if the noise is not for K walks over these images.
@@ -42,7 +42,7 @@ def importance_log_weights(
         expected = (num_samples, len(images), *guide.noise_shape)
         if tuple(noise.shape) != expected:
             raise ShapeError(
-                f"noise: expected (num_samples, batch, *noise_shape) = {expected}, "
+                f"noise: expected (num_samples, batch) + noise_shape = {expected}, "
                 f"got {tuple(noise.shape)}; stack num_samples draws of air.guide.noise(batch)."
             )
     walks = [None] * num_samples if noise is None else noise

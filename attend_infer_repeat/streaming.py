@@ -138,7 +138,7 @@ def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> 
 
 
 def picture_noise(air: AIR, canvas: NDArray[np.uint8], samples: int, seed: int) -> Tensor:
-    """Draw what walks over one picture need, (samples, *noise_shape), from its own seed.
+    """Draw what walks over one picture need, (samples,) + noise_shape, from its own seed.
 
     The picture's pixels are part of the seed: what stands beside it changes nothing.
     """
