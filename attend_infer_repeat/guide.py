@@ -112,7 +112,7 @@ class SceneGuide(nn.Module):
             num_features += config.rnn_hidden_size
         else:
             num_features += window
-        if self.proposes or (self.residual and self.remembers):
+        if self.residual and self.remembers:
             self.shrink = Shrink(config.canvas_size, self.window_size)
         if self.proposes:
             self.propose = MLP([num_features, *config.propose_net, 3], activation)

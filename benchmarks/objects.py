@@ -25,10 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.multiprocessing as mp
 import tyro
 from runs import machine, read_result, result_path, write_result
-from throughput import peak_memory, timed, trainer
+from throughput import in_new_process, peak_memory, timed, trainer
 
 from attend_infer_repeat import AIR, TrainConfig, load_dataset
 from attend_infer_repeat.config import FAST, for_images, get_preset
@@ -74,7 +73,9 @@ class Objects:
         for count in COUNTS:
             point: dict[str, Any] = {"objects": count}
             for kind in ("train", "infer"):
-                seconds, memory, before = in_new_process(kind, count, device, self)
+                seconds, memory, before = in_new_process(
+                    measure_point, kind, count, device, self.threads, self.rounds
+                )
                 point[f"{kind}_ms"] = 1e3 * seconds / BATCH
                 point[f"{kind}_mib"] = (memory - before) / BATCH
             print(point, flush=True)
@@ -114,22 +115,10 @@ def beside(
     }
 
 
-def in_new_process(kind: str, count: int, device: str, given: Objects) -> Any:
-    """Return the seconds of a batch, and the peak memory of its process, in MiB, and before it."""
-    context = mp.get_context("spawn")
-    here, there = context.Pipe()
-    arguments = there, kind, count, device, given.threads, given.rounds
-    process = context.Process(target=measure_point, args=arguments)
-    process.start()
-    answer = here.recv()
-    process.join()
-    return answer
-
-
 def measure_point(
     there: Connection, kind: str, count: int, device_name: str, threads: int, rounds: int
 ) -> None:
-    """Send what ``in_new_process`` returns."""
+    """Send the seconds of a batch, and the peak memory of the process, in MiB, and before it."""
     torch.set_num_threads(threads)
     tune_process()
     device = find_device(device_name)

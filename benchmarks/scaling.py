@@ -21,10 +21,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.multiprocessing as mp
 import tyro
 from runs import machine, read_result, result_path, write_result
-from throughput import CONFIGS, peak_memory, timed, trainer
+from throughput import CONFIGS, in_new_process, peak_memory, timed, trainer
 
 from attend_infer_repeat import TrainConfig
 from attend_infer_repeat.config import for_images
@@ -65,7 +64,10 @@ class Scaling:
         for name in ("exact", "fast"):
             for size, values in SIZES.items():
                 for value in values:
-                    seconds, memory = in_new_process(name, size, value, device, self)
+                    config = at_size(CONFIGS[name], size, value)
+                    seconds, memory = in_new_process(
+                        measure_point, config, device, self.threads, self.rounds
+                    )
                     point = {"config": name, "size": size, "value": value}
                     point |= {"ms_per_step": 1e3 * seconds, "peak_memory_mib": memory}
                     print(point, flush=True)
@@ -76,18 +78,6 @@ class Scaling:
             "device": device,
             "points": points,
         }
-
-
-def in_new_process(name: str, size: str, value: int, device: str, given: Scaling) -> Any:
-    """Return the seconds of a step and the peak memory in MiB of a process that takes steps."""
-    context = mp.get_context("spawn")
-    here, there = context.Pipe()
-    arguments = there, at_size(CONFIGS[name], size, value), device, given.threads, given.rounds
-    process = context.Process(target=measure_point, args=arguments)
-    process.start()
-    answer = here.recv()
-    process.join()
-    return answer
 
 
 def at_size(config: TrainConfig, size: str, value: int) -> TrainConfig:

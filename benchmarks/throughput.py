@@ -255,6 +255,17 @@ def peak_memory(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
+def in_new_process(measure: Callable[..., None], *arguments: object) -> Any:
+    """Return what ``measure(connection, *arguments)`` sends from a process of its own."""
+    context = mp.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=measure, args=(there, *arguments))
+    process.start()
+    answer = here.recv()
+    process.join()
+    return answer
+
+
 class Products(TorchDispatchMode):
     """Notes the shapes of all matrix products."""
 

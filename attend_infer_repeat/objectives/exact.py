@@ -48,9 +48,7 @@ class CountTerms:
     log_q: Tensor  # (batch, T + 1), log q(n | path)
     kl_where: Tensor  # (batch, T + 1), sum_{t<=n} KL(q(z_where_t) || p(z_where))
     kl_what: Tensor  # (batch, T + 1), sum_{t<=n} KL(q(z_what_t) || p(z_what))
-    kl_background: Tensor | None = (
-        None  # (batch,), KL(q(z_bg) || p(z_bg)), if there is a background
-    )
+    kl_background: Tensor | None = None  # (batch,), KL(q(z_bg) || p(z_bg)); None: no background
     weights: Tensor | None = None  # (batch, T + 1), ``Path.weights``
 
     def mean(self, values: Tensor) -> Tensor:
