@@ -32,6 +32,8 @@ class Case(NamedTuple):
 
 
 MNIST = "--data multi-mnist"
+TWO = f"--preset many {MNIST} --composite-rare 0.3 -n 8000"
+THREE = {"3": "--counts 3 --importance-samples 5"}
 CASES = {
     "five": Case(
         f"--preset many {MNIST} --canvas 75 --max-digits 5 --scale-prior-mean 3.9",
@@ -41,10 +43,8 @@ CASES = {
         f"--preset many {MNIST} --canvas 100 --max-digits 9 --scale-prior-mean 5.2 -b 128 -n 2500",
         {},
     ),
-    "two": Case(f"--preset many {MNIST} --composite-rare 0.3", {"3": "--counts 3"}),
-    "two-bounded": Case(
-        f"--preset many {MNIST} --composite-rare 0.3 --no-unbounded", {"3": "--counts 3"}
-    ),
+    "two": Case(TWO, THREE),
+    "two-bounded": Case(f"{TWO} --no-unbounded", THREE),
     "fast-unbounded": Case(f"{MNIST} --unbounded", {"3": "--counts 3"}),
     "noisy": Case(
         f"{MNIST} --background noisy --background-model constant --learn-likelihood-sd "
@@ -104,26 +104,34 @@ class Table:
 def table(name: str, results: list[dict[str, Any]]) -> str:
     """Return a case's results, seed by seed, and their medians."""
     case = CASES[name]
-    others = [
-        f"{counts} objects: {what}" for counts in case.measures for what in ("right", "error")
-    ]
+    others = [f"{n} objects: {what}" for n, m in results[0]["measures"].items() for what in _of(m)]
     columns = ["seed", "count right", "mean count error", "box AP at 0.5", *others, "ELBO", "s"]
     lines = [f"`{case.options}`", "", f"| {' | '.join(columns)} |"]
     lines.append(f"| {' | '.join(['---'] * len(columns))} |")
-    rows = [_row(case, result) for result in results]
+    rows = [_row(result) for result in results]
     lines += [_line(str(result["seed"]), row) for result, row in zip(results, rows, strict=True)]
     columns_of = zip(*rows, strict=True)
     medians = [(statistics.median(v for v, _ in values), values[0][1]) for values in columns_of]
     return "\n".join([*lines, _line("median", medians), ""])
 
 
-def _row(case: Case, result: dict[str, Any]) -> list[tuple[float, str]]:
+def _row(result: dict[str, Any]) -> list[tuple[float, str]]:
     last = [e for e in result["evaluations"] if e["split"] == "test"][-1]
     row = [(last["count_accuracy"], ".2%"), (last["count_error"], ".3f"), (last["box_ap50"], ".3f")]
-    for counts in case.measures:
-        measured = result["measures"][counts]
-        row += [(measured["count_accuracy"], ".1%"), (measured["count_error"], ".3f")]
+    for measured in result["measures"].values():
+        row += _of(measured).values()
     return [*row, (last["elbo"], ".1f"), (last["seconds"], ".0f")]
+
+
+def _of(measured: dict[str, Any]) -> dict[str, tuple[float, str]]:
+    """Return what the table tells of scenes of other counts."""
+    told = {
+        "right": (measured["count_accuracy"], ".1%"),
+        "error": (measured["count_error"], ".3f"),
+    }
+    if measured["importance_count_accuracy"] is not None:
+        told["right by importance"] = (measured["importance_count_accuracy"], ".1%")
+    return told
 
 
 def _line(name: str, row: list[tuple[float, str]]) -> str:
