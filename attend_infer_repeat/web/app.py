@@ -161,6 +161,7 @@ class Service:
             canvas=Canvas(width=width, height=height),
             channels=config.channels,
             max_objects=config.max_steps,
+            unbounded=config.unbounded,
             window_size=config.window_size,
             what_dim=config.encoder_latent_size,
             guide=config.guide,

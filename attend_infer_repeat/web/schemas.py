@@ -278,12 +278,13 @@ class ModelAnswer(Answer):
     version: str
     canvas: Canvas
     channels: int
-    max_objects: Annotated[int, Field(description="T")]
+    max_objects: Annotated[int, Field(description="T, or the limit of an unbounded walk")]
+    unbounded: Annotated[bool, Field(description="whether the prior has every number of objects")]
     window_size: int
     what_dim: int
     guide: str
     invert: Invert
-    prior: Annotated[list[float], Field(description="p(n) for n = 0..T")]
+    prior: Annotated[list[float], Field(description="p(n) for n = 0..max_objects")]
     z_where: PosePrior
     limits: Limits
     code: Directions

@@ -21,6 +21,7 @@ CONFIGS = {
         for guide in ("memoryless", "pursuit", "improved", "basic")
     },
     "one step": replace(TINY, model_steps=1),
+    "no bound": replace(TINY, unbounded=True, step_limit=5),
     "many steps, long codes": replace(TINY, model_steps=7, encoder_latent_size=9),
     "colour, not square": replace(TINY, channels=3, canvas_size=(8, 12)),
     "boxes of ink": replace(TINY, boxes="ink", decoder_output_use_sigmoid=False),
@@ -54,6 +55,8 @@ def test_every_model_is_served(config: ModelConfig, tmp_path: Path) -> None:
     with serving(make_app(air, tmp_path), air) as page:
         told = page.get("/api/model").json()
         assert finite(told)
+        assert told["unbounded"] == config.unbounded
+        assert len(told["prior"]) == told["max_objects"] + 1
         assert told["code"]["source"] == "scenes drawn from the prior"
         assert len(told["code"]["components"]) == min(config.encoder_latent_size, NUM_COMPONENTS)
         assert len(told["examples"]) == 8

@@ -122,9 +122,9 @@ class Page {
   }
 
   showModel() {
-    const { name, canvas, max_objects, examples } = this.model;
-    byId('model-line').textContent =
-      `${name}: ${canvas.width} × ${canvas.height} pixels, up to ${someObjects(max_objects)}`;
+    const { name, canvas, max_objects, unbounded, examples } = this.model;
+    const most = unbounded ? 'any number of objects' : `up to ${someObjects(max_objects)}`;
+    byId('model-line').textContent = `${name}: ${canvas.width} × ${canvas.height} pixels, ${most}`;
     byId('examples').replaceChildren(
       ...examples.map((example) => {
         const image = el('img', { src: example.image, alt: '' });

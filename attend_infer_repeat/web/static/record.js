@@ -15,11 +15,11 @@ export class SceneError extends Error {}
  * size of the canvas.
  * @param {SceneObject[]} objects
  * @param {import('./geometry.js').Box[]} boxes canvas pixels
- * @param {{canvas: Size, max_objects: number}} model
+ * @param {{canvas: Size, max_objects: number, unbounded: boolean}} model
  */
-export function certainRecord(objects, boxes, { canvas, max_objects }) {
+export function certainRecord(objects, boxes, { canvas, max_objects, unbounded }) {
   const count = objects.length;
-  const possible = Math.max(max_objects, count);
+  const possible = unbounded ? count : Math.max(max_objects, count);
   return {
     file: 'scene.png',
     width: canvas.width,

@@ -88,7 +88,7 @@ function describe({ step, present }, shown, most) {
 const codeLimit = (steps) => Math.max(1e-6, ...steps.flatMap((s) => s.z_what.map(Math.abs)));
 
 function makePanels({ guide }) {
-  const looksAtRest = guide === 'residual' || guide === 'pursuit';
+  const looksAtRest = ['residual', 'pursuit', 'memoryless'].includes(guide);
   const seen = picture();
   const presence = presenceBar();
   const crop = picture();
