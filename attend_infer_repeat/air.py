@@ -46,6 +46,9 @@ class Scenes:
     """(N, T, what_dim) float32, codes; of no meaning where absent."""
     reconstruction: Any
     """The scene drawn again, float32, with the axes of the images."""
+    z_background: Any
+    """(N, latent_size) float32, the code of what is behind the objects; (N, 0) where the model has
+    no background."""
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -56,16 +59,15 @@ class Scenes:
 
     def filled_up(self, steps: int) -> Scenes:
         """Return the same scenes, of tensors, with room for ``steps`` objects, at least as many."""
-        fields = {}
-        for field in dataclasses.fields(self):
-            values = getattr(self, field.name)
-            columns = steps + (field.name == "count_probs")
-            if field.name not in ("counts", "reconstruction") and values.shape[1] < columns:
-                fill = torch.nan if field.name == "boxes" else 0
-                size = len(values), columns - values.shape[1], *values.shape[2:]
-                values = torch.cat((values, values.new_full(size, fill)), dim=1)
-            fields[field.name] = values
-        return Scenes(**fields)
+        filled = {}
+        for name in ("count_probs", "boxes", "z_pres", "z_where", "z_what"):
+            values = getattr(self, name)
+            missing = steps + (name == "count_probs") - values.shape[1]
+            if missing > 0:
+                size = len(values), missing, *values.shape[2:]
+                fill = values.new_full(size, torch.nan if name == "boxes" else 0)
+                filled[name] = torch.cat((values, fill), dim=1)
+        return dataclasses.replace(self, **filled)
 
     def numpy(self) -> Scenes:
         """Return the same scenes as NumPy arrays."""
@@ -185,7 +187,8 @@ class AIR(nn.Module):
         else:
             counts = count_probs.argmax(dim=-1)
         drawn = images - path.left(counts)
-        return self._scenes(counts, count_probs, path.z_where, path.z_what, drawn)
+        z_where, z_what = path.z_where, path.z_what
+        return self._scenes(counts, count_probs, z_where, z_what, drawn, path.z_background)
 
     @torch.no_grad()
     def sample(
@@ -211,13 +214,16 @@ class AIR(nn.Module):
             present = torch.arange(steps) < torch.tensor(counts)[:, None]  # (num_scenes, steps)
             given = {f"z_pres_{t}": present[:, t].to(self.model.z_where_loc) for t in range(steps)}
         with reproducible(seed):
-            states = poutine.condition(self.model.prior, data=given)(num_scenes)[1:]
+            first, *states = poutine.condition(self.model.prior, data=given)(num_scenes)
         z_pres, z_where, z_what = (
             torch.stack(values, dim=1)
             for values in zip(*((s.z_pres, s.z_where, s.z_what) for s in states), strict=True)
         )
         prior = self.model.count_prior.log_prob().exp()[: len(states) + 1].expand(num_scenes, -1)
-        scenes = self._scenes(z_pres.sum(dim=1).long(), prior, z_where, z_what, drawn=states[-1].x)
+        counts_drawn = z_pres.sum(dim=1).long()
+        scenes = self._scenes(
+            counts_drawn, prior, z_where, z_what, states[-1].x, first.z_background
+        )
         return Scenes(*(tensor.cpu() for tensor in scenes)).numpy()
 
     def _scenes(
@@ -227,8 +233,11 @@ class AIR(nn.Module):
         z_where: Tensor,
         z_what: Tensor,
         drawn: Tensor,
+        z_background: Tensor | None,
     ) -> tuple[Tensor, ...]:
         """Return the fields of ``Scenes`` for given counts, in their order."""
+        if z_background is None:
+            z_background = z_where.new_empty(len(counts), 0)
         z_pres = torch.arange(z_where.shape[1], device=counts.device) < counts[:, None]
         boxes = self.object_boxes(z_where, z_what)
         return (
@@ -239,6 +248,7 @@ class AIR(nn.Module):
             z_where.float(),
             z_what.float(),
             drawn.float(),
+            z_background.float(),
         )
 
     def object_boxes(self, z_where: Tensor, z_what: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from .air import AIR, Scenes
 from .errors import ConfigError
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Scenes))
-"""The outputs' names, in their order: the fields of ``Scenes``."""
+"""The outputs' names, in their order: the fields of ``Scenes``; the last only of a background."""
 
 
 class Reader(nn.Module):
@@ -33,9 +33,13 @@ class Reader(nn.Module):
 
         Args:
             images: (batch, channels, height, width), intensity.
-        Returns: the fields of ``Scenes`` by name; ``reconstruction`` has the axes of the images.
+        Returns: the fields of ``Scenes`` by name, ``z_background`` only if the model has a
+            background; ``reconstruction`` has the axes of the images.
         """
-        return dict(zip(FIELDS, self.air.infer_batch(images), strict=True))
+        outputs = dict(zip(FIELDS, self.air.infer_batch(images), strict=True))
+        if self.air.config.background_model == "none":
+            del outputs["z_background"]  # which is empty
+        return outputs
 
 
 def export_program(air: AIR) -> ExportedProgram:

@@ -53,7 +53,9 @@ def generation_figure(air: AIR, count: int | None = None, seed: int = 0) -> Figu
     scene = air.sample(1, counts=[count], seed=seed)
     figure, axes = _grid(count + 1, 4, heights=(0.55, 1, 1, 1))
     if count:
-        _show_objects(axes[:, :count], air, scene.z_where[0, :count], scene.z_what[0, :count])
+        behind = scene.z_background[0] if air.config.background_model != "none" else None
+        objects = scene.z_where[0, :count], scene.z_what[0, :count]
+        _show_objects(axes[:, :count], air, *objects, behind)
         labels = (
             f"code\n${symbol('what')}$",
             "decoded\nwindow",
@@ -71,7 +73,13 @@ def generation_figure(air: AIR, count: int | None = None, seed: int = 0) -> Figu
     return figure
 
 
-def _show_objects(axes: NDArray[np.object_], air: AIR, z_where: Array, z_what: Array) -> None:
+def _show_objects(
+    axes: NDArray[np.object_],
+    air: AIR,
+    z_where: Array,
+    z_what: Array,
+    z_background: Array | None,
+) -> None:
     """Fill a column for each object: code, window, the object on its canvas, the sum so far.
 
     Args:
@@ -79,11 +87,13 @@ def _show_objects(axes: NDArray[np.object_], air: AIR, z_where: Array, z_what: A
         air: the model.
         z_where: (n, 3).
         z_what: (n, what_dim).
+        z_background: (latent_size,), of what is behind them; None: black.
     """
     where, what = (torch.from_numpy(z).to(air.model.z_where_loc) for z in (z_where, z_what))
+    behind = None if z_background is None else torch.from_numpy(z_background).to(where)
     with torch.no_grad():
         windows, objects = air.model.decoder(what), air.model.draw(where, what)
-        sums = air.model.pictures(where, what)[1:]
+        sums = air.model.pictures(where, what, behind)[1:]
     boxes = window_boxes(where, air.config.canvas_size)
     for t, column in enumerate(axes.T):
         color = readable_color(t)

@@ -73,6 +73,7 @@ class SceneState(NamedTuple):
     z_pres: Tensor  # (batch,), 0 or 1
     z_where: Tensor | None = None  # (batch, 3)
     z_what: Tensor | None = None  # (batch, what_dim)
+    z_background: Tensor | None = None  # (batch, latent_size), of the first state
 
     @property
     def x(self) -> Tensor:
@@ -202,17 +203,24 @@ class SceneModel(nn.Module):
         seen = canvas.seen * (1 - sign * opacity)
         return Canvas(canvas.x + canvas.seen * change, seen, canvas.background)
 
-    def pictures(self, z_where: Tensor, z_what: Tensor) -> Tensor:
-        """Paint objects on black, one after the other.
+    def pictures(
+        self, z_where: Tensor, z_what: Tensor, z_background: Tensor | None = None
+    ) -> Tensor:
+        """Paint objects one after the other.
 
         Args:
             z_where: (..., T, 3), rows (s, x, y).
             z_what: (..., T, what_dim).
+            z_background: (..., latent_size), of what is behind them; None: black.
         Returns: the canvases after n = 0..T objects, (..., T + 1, channels, height, width).
         """
         layers = self.layers(z_where, z_what)
-        size = *z_where.shape[:-2], self.config.channels, *self.config.canvas_size
-        canvases = [self.empty(layers.new_zeros(size))]
+        if z_background is None:
+            size = *z_where.shape[:-2], self.config.channels, *self.config.canvas_size
+            canvases = [self.empty(layers.new_zeros(size))]
+        else:
+            b = self.background(z_background)
+            canvases = [self.empty(b, b)]
         for layer in layers.unbind(dim=-4):
             canvases.append(self.paint(canvases[-1], layer))
         return torch.stack([canvas.x for canvas in canvases], dim=-4)
@@ -254,14 +262,16 @@ class SceneModel(nn.Module):
         Without a bound, after each until all scenes are complete.
         """
         size = (num_scenes, self.config.channels, *self.config.canvas_size)
-        empty = self.empty(self.z_where_loc.new_zeros(size))
+        z_background, b = None, self.z_where_loc.new_zeros(size)
         if self.config.background_model != "none":
             law = self.z_background_dist().expand(
                 torch.Size([num_scenes, self.background.latent_size])
             )
-            b = self.background(pyro.sample("z_background", law.to_event(1)))
-            empty = self.empty(b, b)
-        states = [SceneState(empty, z_pres=self.z_where_loc.new_ones(num_scenes))]
+            z_background = pyro.sample("z_background", law.to_event(1))
+            b = self.background(z_background)
+        present = self.z_where_loc.new_ones(num_scenes)
+        empty = self.empty(b, None if z_background is None else b)
+        states = [SceneState(empty, present, z_background=z_background)]
         continue_logits = self.count_prior.continue_logits().to(self.z_where_loc)
         for t in range(self.config.max_steps):
             if self.config.unbounded and not states[-1].z_pres.any():

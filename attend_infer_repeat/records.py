@@ -47,6 +47,9 @@ def scene_record(
         count_probs = np.trim_zeros(count_probs, "b")
     scores = presence_scores(scenes.count_probs[index : index + 1])[0]
     boxes = frame.to_picture(scenes.boxes[index])
+    behind = {}
+    if scenes.z_background.shape[1]:
+        behind["z_background"] = rounded(scenes.z_background[index])
     return {
         "file": name,
         "width": frame.size[0],
@@ -63,6 +66,7 @@ def scene_record(
             }
             for t in range(count)
         ],
+        **behind,
     }
 
 

@@ -41,7 +41,7 @@ class Reader:
         boxes = self.boxes[rows]
         z_pres = ~np.isnan(boxes[..., 0])
         z_where = np.tile(np.float32([2, 0, 0]), (*z_pres.shape, 1))
-        return Scenes(z_pres.sum(1), None, boxes, z_pres, z_where, self.codes[rows], None)
+        return Scenes(z_pres.sum(1), None, boxes, z_pres, z_where, self.codes[rows], None, None)
 
 
 def number(images: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 
 from .. import __version__
 from ..air import AIR
+from ..background import background_size
 from ..checkpoints import shipped
 from ..errors import AirError
 from ..records import rounded
@@ -164,6 +165,8 @@ class Service:
             unbounded=config.unbounded,
             window_size=config.window_size,
             what_dim=config.encoder_latent_size,
+            background_size=background_size(config),
+            composition=config.composition,
             guide=config.guide,
             invert=config.invert,
             prior=model.count_prior.log_prob().exp().tolist(),
@@ -184,7 +187,7 @@ class Service:
         def answer(reading: Reading, row: int) -> str:
             wanted = ask.samples > 0
             return InferAnswer(
-                scene=explain.scene_of(reading, row, ask.name, picture),
+                scene=explain.scene_of(self.air, reading, row, ask.name, picture),
                 canvas=data_uri(picture.canvas),
                 reconstruction=data_uri(reading.scenes.reconstruction[row]),
                 steps=explain.steps_to(self.air, reading, row),
@@ -192,7 +195,7 @@ class Service:
                 if wanted
                 else None,
                 milliseconds=round(1e3 * (time.perf_counter() - began), 3),
-            ).model_dump_json()
+            ).model_dump_json(exclude_unset=True)  # a record has no more than it was given
 
         return await self.worker.read(picture.canvas, answer)
 

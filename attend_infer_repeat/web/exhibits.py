@@ -63,15 +63,13 @@ def make_exhibits(air: AIR, model: str, compute: Compute) -> Exhibits:
 
 def _generated(air: AIR, model: str) -> Scenes | None:
     """Return test scenes of the set that is like the model's data, if there is one that fits."""
+    height, width = air.config.canvas_size
     try:
         config = read_checkpoint(model).train_config
         name = None if config is None else ALIKE.get(config.data)
-        if name is None:
+        if config is None or name is None:
             return None
-        height, width = air.config.canvas_size
-        options = {"canvas_size": height}
-        if name == "sprites":
-            options["channels"] = air.config.channels
+        options = config.data_options() | {"canvas_size": height}
         data = load_dataset(name, "test", **options)[:NUM_SCENES]
     except AirError:
         return None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..air import AIR, Scenes, largest_batch, reproducible
+from ..background import background_size
 from ..errors import CheckpointError, ShapeError
 from ..importance import (
     effective_sample_size,
@@ -72,9 +73,10 @@ def check(air: AIR) -> None:
 # One picture, read
 
 
-def scene_of(reading: Reading, row: int, name: str, picture: Picture) -> Scene:
+def scene_of(air: AIR, reading: Reading, row: int, name: str, picture: Picture) -> Scene:
     """Return the record of `air infer`."""
-    return Scene.model_validate(scene_record(name, picture.frame, reading.scenes, row))
+    unbounded = air.config.unbounded
+    return Scene.model_validate(scene_record(name, picture.frame, reading.scenes, row, unbounded))
 
 
 def steps_to(air: AIR, reading: Reading, row: int) -> list[StepAnswer]:
@@ -132,8 +134,9 @@ def render(air: AIR, ask: RenderRequest) -> RenderAnswer:
     Raises: ShapeError if a code is not as long as the model's.
     """
     z_where, z_what = _latents(air, ask.objects)
-    objects = air.model.draw(z_where, z_what)
-    canvas = air.model.pictures(z_where, z_what)[-1]
+    z_background = _background_latent(air, ask.z_background)
+    objects = air.model.layers(z_where, z_what).cpu().numpy()
+    canvas = air.model.pictures(z_where, z_what, z_background)[-1]
     if ask.noise:
         with reproducible(0):
             canvas = air.model.x_dist(canvas).sample()
@@ -141,7 +144,10 @@ def render(air: AIR, ask: RenderRequest) -> RenderAnswer:
     return RenderAnswer(
         image=data_uri(canvas.cpu().numpy()),
         boxes=[rounded(box, 3) for box in boxes],
-        objects=[data_uri(transparent(image)) for image in objects.cpu().numpy()],
+        objects=[data_uri(transparent(image, air.model.hides)) for image in objects],
+        background=None
+        if z_background is None
+        else data_uri(air.model.background(z_background).cpu().numpy()),
     )
 
 
@@ -156,6 +162,16 @@ def _latents(air: AIR, objects: Sequence[ObjectToDraw]) -> tuple[Tensor, Tensor]
     z_where = like.new_tensor([thing.z_where for thing in objects]).reshape(-1, 3)
     z_what = like.new_tensor([thing.z_what for thing in objects]).reshape(-1, what_dim)
     return z_where, z_what
+
+
+def _background_latent(air: AIR, values: Sequence[float] | None) -> Tensor | None:
+    """Return (latent_size,), or None where there is none."""
+    if values is None:
+        return None
+    size = background_size(air.config)
+    if len(values) != size:
+        raise ShapeError(f"z_background: expected {size} numbers, got {len(values)}.")
+    return air.model.z_where_loc.new_tensor(values)
 
 
 # Scenes, sampled
@@ -176,6 +192,7 @@ def sample_prior(air: AIR, ask: SampleRequest) -> SampleAnswer:
                 objects=_sampled_objects(
                     scenes.z_where[i], scenes.z_what[i], scenes.boxes[i], int(scenes.counts[i])
                 ),
+                z_background=rounded(scenes.z_background[i]) or None,
                 image=data_uri(scenes.reconstruction[i]),
                 weight=None,
                 log_weight=None,
@@ -224,6 +241,9 @@ def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) ->
                 objects=_sampled_objects(
                     path.z_where[i].cpu().numpy(), path.z_what[i].cpu().numpy(), boxes[i], count
                 ),
+                z_background=None
+                if path.z_background is None
+                else rounded(path.z_background[i].cpu().numpy()),
                 image=data_uri(sum_drawn.cpu().numpy()),
                 weight=round(float(weights[i]), 6),
                 log_weight=round(float(log_totals[i]), 3),

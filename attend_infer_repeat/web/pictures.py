@@ -98,12 +98,13 @@ def data_uri(image: NDArray[np.floating] | NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def transparent(image: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return an object, (channels, height, width), as colours and opacity: (4, height, width).
+def transparent(layers: NDArray[np.floating], hides: bool) -> NDArray[np.floating]:
+    """Return an object, of ``SceneModel.layers``, as colours and opacity: (4, height, width).
 
-    Opacity is the intensity, the brightest channel's; laid on black it looks as the image does.
+    Opacity is its own where objects hide one another, else the intensity, the brightest channel's;
+    laid on black it looks as the object does.
     """
-    image = image.clip(0, 1)
-    opacity = image.max(axis=0)
+    layers = layers.clip(0, 1)
+    image, opacity = (layers[:-1], layers[-1]) if hides else (layers, layers.max(axis=0))
     colours = np.divide(image, opacity, out=np.ones_like(image), where=opacity > 0)
     return np.concatenate((np.broadcast_to(colours, (3, *opacity.shape)), opacity[None]))

@@ -110,6 +110,9 @@ class RenderRequest(Request):
     """A scene to draw."""
 
     objects: Annotated[list[ObjectToDraw], Field(max_length=MAX_OBJECTS)]
+    z_background: Annotated[
+        Code | None, Field(description="what is behind the objects; black where it is null")
+    ] = None
     noise: Annotated[bool, Field(description="add the model's pixel noise, always the same")] = (
         False
     )
@@ -151,6 +154,9 @@ class Scene(Answer):
     count: int
     count_probs: Annotated[list[float], Field(description="q(n | x) for n = 0..T")]
     objects: list[FoundObject]
+    z_background: Annotated[
+        list[float] | None, Field(description="only where the model has a background")
+    ] = None
 
 
 class StepAnswer(Answer):
@@ -196,7 +202,11 @@ class RenderAnswer(Answer):
 
     image: Image
     boxes: Annotated[list[Box], Field(description="canvas pixels")]
-    objects: Annotated[list[Image], Field(description="each alone, transparent where dark")]
+    objects: Annotated[
+        list[Image],
+        Field(description="each alone; transparent where dark, or by its opacity if it has one"),
+    ]
+    background: Annotated[Image | None, Field(description="what is behind them")]
 
 
 class SampledObject(Answer):
@@ -212,6 +222,7 @@ class SampledScene(Answer):
 
     count: int
     objects: list[SampledObject]
+    z_background: list[float] | None
     image: Image
     weight: Annotated[float | None, Field(description="its share of the sum of all weights")]
     log_weight: Annotated[float | None, Field(description="log p(x, z) / q(z | x), nats")]
@@ -282,6 +293,10 @@ class ModelAnswer(Answer):
     unbounded: Annotated[bool, Field(description="whether the prior has every number of objects")]
     window_size: int
     what_dim: int
+    background_size: Annotated[int, Field(description="of z_background; 0 where there is none")]
+    composition: Annotated[
+        Literal["sum", "over"], Field(description="objects add up, or the first is in front")
+    ]
     guide: str
     invert: Invert
     prior: Annotated[list[float], Field(description="p(n) for n = 0..max_objects")]

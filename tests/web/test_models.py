@@ -25,6 +25,10 @@ CONFIGS = {
     "many steps, long codes": replace(TINY, model_steps=7, encoder_latent_size=9),
     "colour, not square": replace(TINY, channels=3, canvas_size=(8, 12)),
     "boxes of ink": replace(TINY, boxes="ink", decoder_output_use_sigmoid=False),
+    "background": replace(TINY, background_model="learned"),
+    "objects in front of one another": replace(
+        TINY, channels=3, background_model="smooth", composition="over"
+    ),
     "zoomed pictures": replace(TINY, resize="crop", zoom=0.5, invert="no"),
 }
 
@@ -38,6 +42,7 @@ def finite(value: object) -> bool:
     """Tell whether all numbers of an answer are finite, and none is missing but where it may be."""
     if isinstance(value, dict):
         may_miss = {"window", "glimpse", "weight", "log_weight", "posterior"}
+        may_miss |= {"z_background", "background"}
         return all(finite(v) for k, v in value.items() if v is not None or k not in may_miss)
     if isinstance(value, list):
         return all(map(finite, value))
@@ -76,8 +81,14 @@ def test_every_model_is_served(config: ModelConfig, tmp_path: Path) -> None:
         assert finite(drawn)
         things = drawn["scenes"][0]["objects"]
         objects = [{name: thing[name] for name in ("z_where", "z_what")} for thing in things]
-        rendered = page.ask("/api/render", {"objects": objects})
+        behind = drawn["scenes"][0]["z_background"]
+        assert told["background_size"] == (0 if behind is None else len(behind))
+        if behind is not None:
+            read = air.infer(np.rint(255 * pixels[None]).astype(np.uint8)).z_background[0]
+            np.testing.assert_allclose(found["scene"]["z_background"], read, atol=1e-5)
+        rendered = page.ask("/api/render", {"objects": objects, "z_background": behind})
         assert finite(rendered)
+        assert (rendered["background"] is None) == (behind is None)
         np.testing.assert_allclose(rendered["boxes"], [thing["box"] for thing in things], atol=1e-2)
         shown = pixels_of(rendered["image"]).astype(int) - pixels_of(drawn["scenes"][0]["image"])
         assert np.abs(shown).max() <= 1

@@ -856,32 +856,36 @@ def test_a_look_is_turned_along_its_direction_alone(tab: Tab) -> None:
 
 MODEL = (
     "const model = { name: 'm', canvas: { width: 50, height: 40 }, channels: 1, what_dim: 3,"
-    " max_objects: 3, limits: { max_objects_render: 50, max_number: 100 } };"
+    " max_objects: 3, background_size: 2, limits: { max_objects_render: 50, max_number: 100 } };"
 )
 
 
 def test_links_hold_scenes_and_refuse_what_they_cannot_hold(tab: Tab) -> None:
     objects = [{"z_where": [2.5, -0.1, 1 / 3], "z_what": [1.5, -2.25, 0]}] * 3
-    restored, empty, none, *reasons = tab.evaluate(
+    restored, empty, in_front, none, *reasons = tab.evaluate(
         "share",
         MODEL
         + """const reason = (text, of = model) => {
           try { m.fromFragment(text, of); return 'taken'; } catch (e) { return e.message; }
         };
-        const link = m.toFragment(a, model);
+        const bare = { background: null }, behind = { objects: a, background: [0.5, -0.25] };
+        const link = m.toFragment({ ...bare, objects: a }, model);
         const other = link.slice(0, 20) + (link[20] === 'A' ? 'B' : 'A') + link.slice(21);
-        return [m.fromFragment(link, model), m.fromFragment(m.toFragment([], model), model),
-          m.fromFragment('#watch', model),
+        const empty = m.toFragment({ ...bare, objects: [] }, model);
+        return [m.fromFragment(link, model), m.fromFragment(empty, model),
+          m.fromFragment(m.toFragment(behind, model), model), m.fromFragment('#watch', model),
           reason(other), reason(link.slice(0, -2)), reason('#air1.'), reason('#air1.%%%'),
           reason('#air9.' + link.slice(6)), reason(link, { ...model, name: 'n' }),
-          reason(m.toFragment([{ z_where: [NaN, 0, 0], z_what: [0, 0, 0] }], model))];""",
+          reason(m.toFragment({ ...bare, objects: [{ z_where: [NaN, 0, 0], z_what: [0, 0, 0] }] },
+            model))];""",
         objects,
     )
-    for ours, theirs in zip(objects, restored, strict=True):
+    for ours, theirs in zip(objects, restored["objects"], strict=True):
         np.testing.assert_allclose(theirs["z_where"], ours["z_where"], rtol=1e-6)
         np.testing.assert_allclose(theirs["z_what"], ours["z_what"], atol=1e-4)
-    assert empty == []
-    assert none is None
+    assert empty == {"objects": [], "background": None}
+    assert in_front == {"objects": restored["objects"], "background": [0.5, -0.25]}
+    assert restored["background"] is none is None
     assert all("damaged" in reason for reason in reasons[:4])
     assert "another version" in reasons[4]
     assert "another model, not of n" in reasons[5]
@@ -896,7 +900,8 @@ def test_files_that_are_no_scenes_are_refused_with_the_reason(tab: Tab) -> None:
         return ['no json', '7', '{}', { objects: [z, 5] }, { objects: [{ ...z, z_where: [1] }] },
           { objects: [{ ...z, z_what: [1, 2] }] }, { objects: [{ ...z, z_what: [0, 0, 'x'] }] },
           { objects: Array(51).fill(z) }, { objects: [{ ...z, z_where: [1, 0, 101] }] },
-          { objects: [z] },
+          { objects: [z], z_background: [1] },
+          { objects: [z], z_background: [1, 2] },
           JSON.stringify({ objects: [z] }) + '\\n{}'
         ].map((file) => {
           try {
@@ -916,6 +921,7 @@ def test_files_that_are_no_scenes_are_refused_with_the_reason(tab: Tab) -> None:
         "3 numbers",
         "51",
         "larger than 100",
+        "z_background: expected 2 numbers, got 1. Was it made by another model?",
     ]
     for reason, part in zip(reasons, parts, strict=False):
         assert part in reason

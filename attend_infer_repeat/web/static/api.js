@@ -73,8 +73,11 @@ function reason(answer) {
 
 export const getModel = () => ask('api/model');
 export const infer = (body) => ask('api/infer', body);
-export const render = (objects) =>
-  ask('api/render', { objects: objects.map(({ z_where, z_what }) => ({ z_where, z_what })) });
+export const render = ({ objects, background }) =>
+  ask('api/render', {
+    objects: objects.map(({ z_where, z_what }) => ({ z_where, z_what })),
+    z_background: background,
+  });
 export const sample = (body) => ask('api/sample', body);
 
 /**

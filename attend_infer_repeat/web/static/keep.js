@@ -8,36 +8,36 @@ const ZOOM = 8; // of the enlarged PNG and the SVG
 
 /**
  * @param {any} model
- * @param {() => {objects: any[], record: object | null}} present
- * @param {(objects: any[]) => Promise<any>} render null if the server is gone
+ * @param {() => import('./scene.js').Moment} present
+ * @param {(scene: import('./scene.js').Moment) => Promise<any>} render null if the server is gone
  * @param {(file: File) => void} onScene
  */
 export function createKeep(model, present, render, onScene) {
   const { canvas } = model;
   const rendered = async (use) => {
-    const { objects, record } = present();
-    const answer = await render(objects);
-    if (answer) await use(answer, objects, record);
+    const scene = present();
+    const answer = await render(scene);
+    if (answer) await use(answer, scene);
   };
   const onClick = (id, action) => byId(id).addEventListener('click', action);
 
   onClick('save-json', () =>
-    rendered(({ boxes }, objects, record) => {
-      const text = JSON.stringify(record ?? certainRecord(objects, boxes, model));
+    rendered(({ boxes }, scene) => {
+      const text = JSON.stringify(scene.record ?? certainRecord(scene, boxes, model));
       download('scene.json', new Blob([`${text}\n`], { type: 'application/json' }));
     }),
   );
   onClick('save-png', () => rendered(async ({ image }) => savePng(await loaded(image), 1)));
   onClick('save-large', () => rendered(async ({ image }) => savePng(await loaded(image), ZOOM)));
   onClick('save-svg', () =>
-    rendered(({ image, boxes }, objects) => {
+    rendered(({ image, boxes }, { objects }) => {
       const marks = objects.map(({ step }, i) => ({ step, box: boxes[i] }));
       const text = sceneSvg(image, marks, canvas, ZOOM);
       download('scene.svg', new Blob([text], { type: 'image/svg+xml' }));
     }),
   );
   onClick('copy-link', async () => {
-    history.replaceState(null, '', toFragment(present().objects, model));
+    history.replaceState(null, '', toFragment(present(), model));
     const copied = await copy(location.href);
     const words = copied ? 'The link is copied.' : 'The link is in the address bar.';
     byId('copy-link').textContent = copied ? 'Copied' : 'In the address bar';

@@ -7,16 +7,18 @@ import { between, carried, windowBox } from './geometry.js';
 /**
  * @typedef {import('./scene.js').SceneObject} SceneObject
  * @typedef {import('./geometry.js').Box} Box
+ * @typedef {{objects: SceneObject[], background: number[] | null}} Scene
  * @typedef {{pose: import('./geometry.js').Pose, box: Box, image: CanvasImageSource}} Part
  */
 
 export class Layers {
   /**
    * @param {HTMLCanvasElement} element
-   * @param {{width: number, height: number}} canvas
+   * @param {{canvas: {width: number, height: number}, composition: 'sum' | 'over'}} model
    */
-  constructor(element, canvas) {
+  constructor(element, { canvas, composition }) {
     this.canvas = canvas;
+    this.composition = composition;
     Object.assign(element, canvas);
     this.context = element.getContext('2d');
     // Objects and codes are never changed, so what was drawn of them stays true. An object that
@@ -25,20 +27,32 @@ export class Layers {
     this.exact = new WeakMap();
     /** @type {WeakMap<number[], Part>} */
     this.alike = new WeakMap();
+    /** @type {WeakMap<number[], CanvasImageSource>} */
+    this.backgrounds = new WeakMap();
   }
 
   /**
    * Learn what the server drew.
-   * @param {SceneObject[]} objects
-   * @param {CanvasImageSource[]} images each object alone, transparent where dark
+   * @param {Scene} scene
+   * @param {CanvasImageSource[]} images each object alone, transparent where there is none of it
+   * @param {CanvasImageSource | null} behind them
    * @param {Box[]} boxes
    */
-  learn(objects, images, boxes) {
+  learn({ objects, background }, images, behind, boxes) {
+    if (background && behind) this.backgrounds.set(background, behind);
     objects.forEach((object, i) => {
       const part = { pose: object.z_where, box: boxes[i], image: images[i] };
       this.exact.set(object, part);
       this.alike.set(object.z_what, part);
     });
+  }
+
+  /**
+   * Whether all of a scene has been drawn by the server.
+   * @param {Scene} scene
+   */
+  knows({ objects, background }) {
+    return objects.every((o) => this.exact.has(o)) && (!background || this.backgrounds.has(background));
   }
 
   /** @param {SceneObject} object */
@@ -56,12 +70,16 @@ export class Layers {
     return carried(part.box, part.pose, object.z_where, this.canvas);
   }
 
-  /** @param {SceneObject[]} objects */
-  draw(objects) {
+  /** @param {Scene} scene */
+  draw({ objects, background }) {
     this.clear();
     const { context } = this;
-    context.globalCompositeOperation = 'lighter'; // intensities add up, as the model's do
-    for (const object of objects) {
+    const behind = background && this.backgrounds.get(background);
+    if (behind) context.drawImage(behind, 0, 0);
+    // As the model's: intensities add up, or the first object is in front of the others.
+    const hides = this.composition === 'over';
+    context.globalCompositeOperation = hides ? 'source-over' : 'lighter';
+    for (const object of hides ? objects.toReversed() : objects) {
       const part = this.part(object);
       if (!part) continue;
       const { scale, dx, dy } = between(part.pose, object.z_where, this.canvas);

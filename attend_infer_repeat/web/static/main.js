@@ -11,7 +11,7 @@ import { createWatch } from './watch.js';
 import { matched, windowBox } from './geometry.js';
 import { Layers } from './layers.js';
 import { receivePictures, toDataUri } from './picture.js';
-import { checkedObjects, isComplete, readRecord, SceneError } from './record.js';
+import { checkedBackground, checkedObjects, isComplete, readRecord, SceneError } from './record.js';
 import * as states from './scene.js';
 import { fromFragment } from './share.js';
 import { showBoxes } from './overlay.js';
@@ -22,6 +22,7 @@ import { showBoxes } from './overlay.js';
  */
 
 const GONE = 'The server does not answer. Is air serve still running? Trying again.';
+const EMPTY = { objects: [], background: null, record: null };
 const QUIET = 700; // milliseconds after which keys begin a new step of undo, and are told
 
 start();
@@ -67,10 +68,10 @@ class Page {
     this.inferring = new api.Newest((body) => this.timed(body));
     this.rendering = new api.Newest(api.render);
     this.sizeStages();
-    this.layers = new Layers(byId('scene'), model.canvas);
+    this.layers = new Layers(byId('scene'), model);
     this.draw = createDraw(model, (d, stroke) => this.onDrawing(d, stroke), () => this.onStrokeEnd());
     const drawing = this.draw.read();
-    this.history = states.begin({ drawing, objects: [], record: null, pending: true });
+    this.history = states.begin({ drawing, ...EMPTY, pending: true });
     this.edit = createEdit(model, this.layers, {
       change: (objects, key, words) => this.onEdit(objects, key, words),
       seal: () => this.seal(),
@@ -91,7 +92,7 @@ class Page {
     createKeep(
       model,
       () => this.present,
-      (objects) => this.calmly(() => api.render(objects)),
+      (scene) => this.calmly(() => api.render(scene)),
       (file) => this.onSceneFile(file),
     );
     receivePictures((file) => this.onPicture(file), (file) => this.onSceneFile(file));
@@ -156,8 +157,7 @@ class Page {
   onDrawing(drawing, stroke) {
     this.reread = null;
     notice.hide();
-    const { objects } = this.present;
-    this.commit({ drawing, objects, record: null, pending: true }, stroke);
+    this.commit({ ...this.present, drawing, record: null, pending: true }, stroke);
     this.reading = this.read(drawing, { quietly: true });
   }
 
@@ -171,7 +171,7 @@ class Page {
   async onExample({ image }) {
     this.reread = null;
     const drawing = this.draw.fromImage(await loaded(image));
-    this.commit({ drawing, objects: this.present.objects, record: null, pending: true });
+    this.commit({ ...this.present, drawing, record: null, pending: true });
     await this.read(drawing);
   }
 
@@ -184,7 +184,7 @@ class Page {
     this.reread = null;
     const drawing = this.draw.fromImage(await loaded(answer.canvas));
     this.answers.set(drawing, answer);
-    this.commit({ drawing, objects: [], record: null, pending: true });
+    this.commit({ drawing, ...EMPTY, pending: true });
     this.showAnswer(drawing);
     this.tellAnswer();
   }
@@ -229,9 +229,10 @@ class Page {
     showAnswer(answer, this.model);
     this.watch.show(answer);
     if (!present.pending) return; // an edited scene stays what it is
-    const { objects } = answer.scene;
+    const { objects, z_background } = answer.scene;
     this.history = states.amend(this.history, {
       objects: checkedObjects(objects, this.model),
+      background: checkedBackground(z_background, this.model),
       record: answer.scene,
       pending: !isPresent,
     });
@@ -245,11 +246,11 @@ class Page {
 
   // What is edited
 
-  onEdit(objects, key, words) {
+  onEdit(objects, key, words, background = this.present.background) {
     const { drawing } = this.present;
     this.reread = null;
     notice.hide();
-    this.commit({ drawing, objects, record: null, pending: false }, key);
+    this.commit({ drawing, objects, background, record: null, pending: false }, key);
     clearTimeout(this.telling);
     this.telling = setTimeout(() => {
       this.seal();
@@ -302,11 +303,11 @@ class Page {
 
   /** Make the scene's picture what is read, and see whether the model finds the scene in it. */
   async inferAgain() {
-    const { objects, record } = this.present;
-    const drawn = await this.calmly(() => api.render(objects));
+    const scene = this.present;
+    const drawn = await this.calmly(() => api.render(scene));
     if (!drawn) return;
     const drawing = this.draw.fromImage(await loaded(drawn.image));
-    this.commit({ drawing, objects, record, pending: false });
+    this.commit({ ...scene, drawing, pending: false });
     await this.read(drawing);
     this.compare(drawing);
   }
@@ -326,16 +327,17 @@ class Page {
   // Scenes from elsewhere
 
   /** A sampled scene. One from the prior comes with its own picture. */
-  onPick({ objects }, posterior) {
-    const scene = checkedObjects(objects, this.model);
-    if (!posterior) return this.openScene(scene, null);
-    this.onEdit(scene, null, `${someObjects(scene.length)}, to be edited`);
+  onPick(picked, posterior) {
+    const objects = checkedObjects(picked.objects, this.model);
+    const background = checkedBackground(picked.z_background, this.model);
+    if (!posterior) return this.openScene({ objects, background, record: null });
+    this.onEdit(objects, null, `${someObjects(objects.length)}, to be edited`, background);
     return undefined;
   }
 
-  async openScene(objects, record) {
-    this.commit({ drawing: this.present.drawing, objects, record, pending: false });
-    const drawn = await this.calmly(() => api.render(objects));
+  async openScene(scene) {
+    this.commit({ ...scene, drawing: this.present.drawing, pending: false });
+    const drawn = await this.calmly(() => api.render(scene));
     if (!drawn) return;
     const drawing = this.draw.fromImage(await loaded(drawn.image));
     this.history = states.amend(this.history, { drawing });
@@ -346,17 +348,17 @@ class Page {
 
   async onSceneFile(file) {
     await this.calmly(async () => {
-      const { record, objects } = readRecord(await file.text(), this.model);
-      await this.openScene(objects, isComplete(record) ? record : null);
+      const { record, ...scene } = readRecord(await file.text(), this.model);
+      await this.openScene({ ...scene, record: isComplete(record) ? record : null });
     });
   }
 
   /** @returns {Promise<boolean>} whether there was a scene in the link */
   async openLink() {
     const { hash } = location;
-    const objects = await this.calmly(async () => fromFragment(hash, this.model));
-    if (!objects) return false;
-    await this.openScene(objects, null);
+    const scene = await this.calmly(async () => fromFragment(hash, this.model));
+    if (!scene) return false;
+    await this.openScene({ ...scene, record: null });
     history.replaceState(null, '', hash); // so that the page can be loaded again
     return true;
   }
@@ -377,7 +379,7 @@ class Page {
     // While a picture is being drawn, the answer's own drawing of the scene is shown: one request
     // at a time. When it is done, the objects are drawn one by one, to be taken hold of.
     if (pending) this.preview(answer);
-    else this.drawObjects(objects);
+    else this.drawScene(this.present);
   }
 
   async preview(answer) {
@@ -386,17 +388,19 @@ class Page {
     if (this.present.pending) this.layers.show(image);
   }
 
-  async drawObjects(objects) {
-    this.layers.draw(objects);
-    if (objects === this.asked || objects.every((o) => this.layers.exact.has(o))) return;
+  async drawScene(scene) {
+    const { objects } = scene;
+    this.layers.draw(scene);
+    if (objects === this.asked || this.layers.knows(scene)) return;
     this.asked = objects;
-    const drawn = await this.calmly(() => this.rendering.submit(objects));
+    const drawn = await this.calmly(() => this.rendering.submit(scene));
     if (this.asked === objects) this.asked = null;
     if (!drawn) return;
     const images = await Promise.all(drawn.objects.map(loaded));
-    this.layers.learn(objects, images, drawn.boxes);
+    const behind = drawn.background && (await loaded(drawn.background));
+    this.layers.learn(scene, images, behind, drawn.boxes);
     if (this.present.pending) return;
-    this.layers.draw(this.present.objects);
+    this.layers.draw(this.present);
     this.edit.arrange();
   }
 

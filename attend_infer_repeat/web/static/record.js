@@ -13,11 +13,11 @@ export class SceneError extends Error {}
 /**
  * What `air infer` would say of a scene that somebody made: it is certain, and its picture has the
  * size of the canvas.
- * @param {SceneObject[]} objects
+ * @param {{objects: SceneObject[], background: number[] | null}} scene
  * @param {import('./geometry.js').Box[]} boxes canvas pixels
  * @param {{canvas: Size, max_objects: number, unbounded: boolean}} model
  */
-export function certainRecord(objects, boxes, { canvas, max_objects, unbounded }) {
+export function certainRecord({ objects, background }, boxes, { canvas, max_objects, unbounded }) {
   const count = objects.length;
   const possible = unbounded ? count : Math.max(max_objects, count);
   return {
@@ -33,6 +33,7 @@ export function certainRecord(objects, boxes, { canvas, max_objects, unbounded }
       z_where: z_where.map((v) => rounded(v)),
       z_what: z_what.map((v) => rounded(v)),
     })),
+    ...(background && { z_background: background.map((v) => rounded(v)) }),
   };
 }
 
@@ -48,8 +49,8 @@ export function rounded(value, digits = 6) {
 /**
  * Read a scene from the text of a file: one record, or the first line of several.
  * @param {string} text
- * @param {{what_dim: number, limits: Limits}} model
- * @returns {{record: object, objects: SceneObject[]}}
+ * @param {{what_dim: number, background_size: number, limits: Limits}} model
+ * @returns {{record: object, objects: SceneObject[], background: number[] | null}}
  */
 export function readRecord(text, model) {
   const record = parsed(text);
@@ -57,7 +58,8 @@ export function readRecord(text, model) {
   if (!is(record, (r) => Array.isArray(r.objects))) {
     throw new SceneError('This JSON is no scene: it has no list of objects.');
   }
-  return { record, objects: checkedObjects(record.objects, model) };
+  const background = checkedBackground(record.z_background, model);
+  return { record, objects: checkedObjects(record.objects, model), background };
 }
 
 /** @param {string} text */
@@ -93,6 +95,16 @@ export function checkedObjects(objects, { what_dim, limits }) {
       object?.z_what, what_dim, limits.max_number, `z_what of object ${i + 1}`, ANOTHER,
     ),
   }));
+}
+
+/**
+ * @param {any} values of z_background; there may be none
+ * @param {{background_size: number, limits: Limits}} model
+ * @returns {number[] | null}
+ */
+export function checkedBackground(values, { background_size, limits }) {
+  if (values === undefined || values === null) return null;
+  return numbers(values, background_size, limits.max_number, 'z_background', ANOTHER);
 }
 
 const ANOTHER = ' Was it made by another model?';

@@ -17,6 +17,7 @@
  * @typedef {object} Moment
  * @property {Drawing} drawing
  * @property {SceneObject[]} objects
+ * @property {number[] | null} background z_background, what is behind them; null: black
  * @property {object | null} record what `air infer` says of the objects; null once they are edited
  * @property {boolean} pending whether the objects are still those of an earlier drawing
  *

@@ -6,29 +6,33 @@
  * air1 is the version. The bytes, little-endian: a checksum (4), a mark of the model's name and
  * sizes (4), the number of objects (1); then for each object z_where (3 x float32), the largest
  * size of its code (float32), and z_what as shares of it (what_dim x int16): within 2e-5 of it.
+ * At the end, if there is something behind the objects, z_background (background_size x float32).
  *
  * @typedef {import('./scene.js').SceneObject} SceneObject
  */
-import { checkedObjects, SceneError } from './record.js';
+import { checkedBackground, checkedObjects, SceneError } from './record.js';
 
 const VERSION = 'air1';
 const HEAD = 9;
 const STEPS = 32767; // of an int16, on either side of 0
 
 /** @typedef {{name: string, canvas: {width: number, height: number}, channels: number,
- *   what_dim: number, limits: import('./record.js').Limits}} Model */
+ *   what_dim: number, background_size: number, limits: import('./record.js').Limits}} Model */
+/** @typedef {{objects: SceneObject[], background: number[] | null}} Scene */
 
 /**
- * @param {SceneObject[]} objects
+ * @param {Scene} scene
  * @param {Model} model
  * @returns {string} the fragment, with its '#'
  */
-export function toFragment(objects, model) {
+export function toFragment({ objects, background }, model) {
   const each = objectBytes(model);
-  const view = new DataView(new ArrayBuffer(HEAD + each * objects.length));
+  const end = HEAD + each * objects.length;
+  const view = new DataView(new ArrayBuffer(end + 4 * (background?.length ?? 0)));
   view.setUint32(4, mark(model), true);
   view.setUint8(8, objects.length);
   objects.forEach((object, i) => writeObject(view, HEAD + each * i, object));
+  background?.forEach((v, i) => view.setFloat32(end + 4 * i, v, true));
   const bytes = new Uint8Array(view.buffer);
   view.setUint32(0, hash(bytes.subarray(4)), true);
   return `#${VERSION}.${base64url(bytes)}`;
@@ -37,7 +41,7 @@ export function toFragment(objects, model) {
 /**
  * @param {string} fragment
  * @param {Model} model
- * @returns {SceneObject[] | null} null if the fragment is no scene at all
+ * @returns {Scene | null} null if the fragment is no scene at all
  * @throws {SceneError} if it is one that cannot be read
  */
 export function fromFragment(fragment, model) {
@@ -51,11 +55,17 @@ export function fromFragment(fragment, model) {
     throw new SceneError(`This link shows a scene of another model, not of ${model.name}.`);
   }
   const [count, each] = [view.getUint8(8), objectBytes(model)];
-  if (view.byteLength !== HEAD + each * count) throw damaged();
+  const end = HEAD + each * count;
+  const behind = view.byteLength === end ? 0 : model.background_size;
+  if (view.byteLength !== end + 4 * behind) throw damaged();
   const objects = Array.from({ length: count }, (_, i) =>
     readObject(view, HEAD + each * i, model.what_dim),
   );
-  return checkedObjects(objects, model);
+  const background = Array.from({ length: behind }, (_, i) => view.getFloat32(end + 4 * i, true));
+  return {
+    objects: checkedObjects(objects, model),
+    background: checkedBackground(behind ? background : null, model),
+  };
 }
 
 /** @param {Model} model */
