@@ -20,7 +20,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from serving import Page, png, serving
+from serving import Page, pixels_of, png, serving
 
 from attend_infer_repeat import AIR, load_dataset
 from attend_infer_repeat.colors import READABLE_COLORS
@@ -771,6 +771,37 @@ def test_colours_and_a_canvas_that_is_not_square(browser: Any, page: Page) -> No
         tab.page.click("#add")
         assert tab.settled_pixels().max() > 0
         assert tab.page.evaluate("document.documentElement.scrollWidth") == 400
+        tab.close()
+
+
+@pytest.mark.parametrize("composition", ["sum", "over"])
+def test_objects_are_edited_in_front_of_their_background(
+    composition: Any, browser: Any, page: Page
+) -> None:
+    torch.manual_seed(0)
+    settings = {"canvas_size": (30, 30), "model_steps": 2, "background_model": "smooth"}
+    air = AIR(ModelConfig(**settings, composition=composition, decoder_output_bias=1.0))
+    with torch.no_grad():
+        air.model.background.mean[:, 0] = 0.3  # of a scene: dark grey, with brighter parts
+    with serving(make_app(air, "grey"), air) as grey:
+        tab = Tab(browser, grey.url).open()
+        for _ in range(2):
+            tab.page.click("#add")
+            tab.page.keyboard.press("Shift+ArrowRight")
+        shown, scene = tab.settled_pixels(), tab.saved_scene()
+        things = [{name: t[name] for name in ("z_where", "z_what")} for t in scene["objects"]]
+        behind = scene["z_background"]
+        drawn = grey.ask("/api/render", {"objects": things, "z_background": behind})
+        np.testing.assert_allclose(shown[..., 0].astype(int), pixels_of(drawn["image"]), atol=3)
+        bare = grey.ask("/api/render", {"objects": [], "z_background": behind})
+        assert np.abs(pixels_of(bare["image"]).astype(int) - shown[..., 0]).max() > 30
+        assert pixels_of(bare["image"]).mean() > 30
+
+        tab.page.click("#copy-link")
+        other = Tab(browser, grey.url).open(tab.page.evaluate("location.hash"))
+        other.wait_objects(len(things))
+        np.testing.assert_allclose(other.settled_pixels().astype(int), shown, atol=3)
+        other.close()
         tab.close()
 
 
