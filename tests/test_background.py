@@ -130,8 +130,6 @@ def test_a_learned_noise_goes_to_the_images_own() -> None:
     [
         ("sum", "constant", False),
         ("sum", "smooth", True),
-        ("sum", "learned", False),
-        ("over", "constant", True),
         ("over", "learned", False),
     ],
 )

@@ -311,8 +311,8 @@ def test_training_without_a_bound_raises_the_elbo(name: str, guide: str) -> None
     air = make_air(model)
     images = (random_images(32) * 255).to(torch.uint8)
     objective = OBJECTIVES[name](air, images, config)
-    elbos = [objective.step(step, 1.0).item() for step in range(40)]
-    assert np.mean(elbos[-10:]) > np.mean(elbos[:10])
+    elbos = [objective.step(step, 1.0).item() for step in range(24)]
+    assert np.mean(elbos[-8:]) > np.mean(elbos[:8])
     assert air.model.success_shift.abs() > 1e-3  # the prior's parameter learns, too
 
 
