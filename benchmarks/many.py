@@ -33,6 +33,11 @@ class Case(NamedTuple):
 
 MNIST = "--data multi-mnist"
 TWO = f"--preset many {MNIST} --composite-rare 0.3 -n 8000"
+NOISY = (
+    f"{MNIST} --background noisy --guide memoryless --focus 2 --z-pres-prior 1e-10 "
+    "--composite-weight 0 -n 2000 --lr-schedule cosine"
+)
+GRID = f"{MNIST} --background grid --composition over --composite-weight 0 -n 1000"
 THREE = {"3": "--counts 3 --importance-samples 5"}
 CASES = {
     "five": Case(
@@ -46,18 +51,10 @@ CASES = {
     "two": Case(TWO, THREE),
     "two-bounded": Case(f"{TWO} --no-unbounded", THREE),
     "fast-unbounded": Case(f"{MNIST} --unbounded", {"3": "--counts 3"}),
-    "noisy": Case(
-        f"{MNIST} --background noisy --background-model constant --learn-likelihood-sd "
-        "--composite-weight 0 -n 2000 --lr-schedule cosine",
-        {},
-    ),
-    "noisy-without": Case(f"{MNIST} --background noisy -n 2000 --lr-schedule cosine", {}),
-    "grid": Case(
-        f"{MNIST} --background grid --background-model learned --composition over "
-        "--composite-weight 0 -n 1000",
-        {},
-    ),
-    "grid-without": Case(f"{MNIST} --background grid -n 1000", {}),
+    "noisy": Case(f"{NOISY} --background-model constant --learn-likelihood-sd", {}),
+    "noisy-without": Case(NOISY, {}),
+    "grid": Case(f"{GRID} --background-model learned", {}),
+    "grid-without": Case(GRID, {}),
 }
 
 
