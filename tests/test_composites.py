@@ -238,7 +238,8 @@ def cut(image: Tensor, boxes: list[tuple[int, int, int, int]], error: float = 0.
     images = image.expand(num, -1, -1, -1)
     z_where = torch.tensor([pose_of(*box) for box in boxes] + [[3.0, 0.0, 0.0]])
     count_probs = sure_of([len(boxes)] * num, steps)
-    objects, usable = cut_out(images, error * images, count_probs, z_where.expand(num, -1, -1))
+    poses, uniform = z_where.expand(num, -1, -1), torch.rand(num)
+    objects, usable = cut_out(images, error * images, count_probs, poses, uniform)
     return objects[usable > 0]
 
 
@@ -277,7 +278,7 @@ def test_scenes_without_objects_and_unsure_ones_are_left() -> None:
     images = scene_with(*APART).expand(3, -1, -1, -1)
     count_probs = torch.tensor([[1.0, 0, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 0.999, 0.001]])
     z_where = torch.tensor([pose_of(*box) for box in APART] + [[3.0, 0, 0]]).expand(3, -1, -1)
-    _, usable = cut_out(images, torch.zeros_like(images), count_probs, z_where)
+    _, usable = cut_out(images, 0 * images, count_probs, z_where, torch.rand(len(images)))
     assert usable.tolist() == [0, 0, 1]
 
 

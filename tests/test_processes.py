@@ -70,6 +70,8 @@ def settings(data: Path) -> TrainConfig:
         learning_rate=1e-2,
         explore_steps=6,
         composite_begin=2,
+        composite_of="objects",
+        composite_scattered=0.5,
         eval_every=4,
         save_every=0,
         progress_every=2,

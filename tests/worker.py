@@ -30,7 +30,8 @@ from attend_infer_repeat.training import train
 def main(settings: dict[str, object]) -> None:
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
-    composites.SURE = 1e-9  # an untrained guide is sure of nothing: every image holds one object
+    # An untrained guide is sure of nothing, and draws badly: take what it finds all the same.
+    composites.SURE, composites.LARGEST_ERROR = 1e-9, 1e9
     plots = types.ModuleType("attend_infer_repeat.plots")
     plots.plot_run = lambda run, data=None: [run]  # type: ignore[attr-defined]
     sys.modules["attend_infer_repeat.plots"] = plots

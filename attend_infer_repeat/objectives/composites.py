@@ -62,7 +62,7 @@ def single_objects(images: Tensor, count_probs: Tensor) -> tuple[Tensor, Tensor]
 
 
 def cut_out(
-    images: Tensor, left: Tensor, count_probs: Tensor, z_where: Tensor
+    images: Tensor, left: Tensor, count_probs: Tensor, z_where: Tensor, uniform: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Cut one object out of each image: one that stands alone, in a scene that is well explained.
 
@@ -71,10 +71,11 @@ def cut_out(
         left: likewise, what the most probable number of objects leaves of them.
         count_probs: (batch, T + 1), q(n | x) of each.
         z_where: (batch, T, 3), the objects' poses.
+        uniform: (batch,), draws from [0, 1), which choose the object.
     Returns: the objects, like the images, and which of them can be used, (batch,), 0 or 1.
     """
     probability, counts = count_probs.max(dim=1)
-    chosen = (torch.rand_like(probability) * counts).long()
+    chosen = (uniform * counts).long()
     size = images.shape[-2], images.shape[-1]
     rows = torch.arange(len(images), device=images.device)
     boxes = window_boxes(z_where / MARGIN, size)  # (batch, T, 4)

@@ -182,7 +182,10 @@ class Exact(Objective):
         return elbo.detach().clone()  # what a CUDA graph returned, its next run overwrites
 
     def _noise(self, num: int, num_made: int) -> Tensor | None:
-        """Draw what this process's walks need; None if they draw for themselves, as they go."""
+        """Draw what this process's walks need; None if they draw for themselves, as they go.
+
+        Without a bound that is less, but other numbers than those of several processes.
+        """
         if self.config.model.unbounded and self.processes.size == 1:
             return None
         draws = [self.processes.share(self.air.guide.noise(n)) for n in (num, num_made) if n]
@@ -198,7 +201,9 @@ class Exact(Objective):
         if found.left is None:
             objects, usable = single_objects(batch, probs)
         else:
-            objects, usable = cut_out(batch, found.left, probs, found.z_where)
+            uniform = torch.rand(self.batch_size, dtype=batch.dtype, device=batch.device)
+            uniform = self.processes.share(uniform)
+            objects, usable = cut_out(batch, found.left, probs, found.z_where, uniform)
         if self.config.model.unbounded:  # as many columns in every process
             probs = F.pad(probs, (0, self.config.model.step_limit + 1 - probs.shape[1]))
         probs = gather(probs)
