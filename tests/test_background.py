@@ -172,6 +172,25 @@ def test_a_walks_weights_charge_the_background(kind: str) -> None:
     assert float(one) == pytest.approx(float(other), abs=0.05)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("composition", ["sum", "over"])
+@pytest.mark.parametrize("kind", ["none", *KINDS])
+def test_scenes_hold_all_that_draws_them_again(kind: str, composition: str) -> None:
+    torch.set_default_dtype(torch.float32)
+    config = replace(COLOUR, background_model=kind, composition=composition)
+    air = make_air(config, gain=3.0)
+    for scenes in (
+        air.infer(random_images(6, config).numpy()),
+        air.sample(6, counts=[0, 1, 2] * 2),
+    ):
+        assert scenes.z_background.shape == (6, background_size(config))
+        for i, count in enumerate(scenes.counts):
+            where, what = (torch.tensor(z[i, :count]) for z in (scenes.z_where, scenes.z_what))
+            behind = None if kind == "none" else torch.tensor(scenes.z_background[i])
+            drawn = air.model.pictures(where, what, behind)[-1]
+            np.testing.assert_allclose(scenes.reconstruction[i], drawn, atol=1e-5)
+
+
 def test_the_elbo_names_what_the_background_costs() -> None:
     air = make_air(replace(TINY, background_model="constant"))
     terms = count_terms(air, random_images(3))
