@@ -32,7 +32,7 @@ demo: $(READY)  ## train on scenes of handwritten digits, offline; writes runs/d
 	$(BIN)/air train --data digits -n 500 --out runs/demo
 
 test: $(READY)  ## run the tests, a process on each core; TESTS="..." passes arguments to pytest
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(READY)  ## check style, format and types
 	$(BIN)/python -m ruff check .
