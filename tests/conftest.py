@@ -9,7 +9,6 @@ import pyro
 import pytest
 import torch
 
-
 LONGEST = ("test_docs.py", "test_page.py")
 
 
