@@ -58,6 +58,7 @@ def test_scenes_have_the_shapes_and_types_of_the_contract(
         "z_pres": ((20, 3), np.bool_),
         "z_where": ((20, 3, 3), np.float32),
         "z_what": ((20, 3, 3), np.float32),
+        "z_background": ((20, 0), np.float32),
         "reconstruction": (images.shape, np.float32),
     }
     assert set(expected) == set(FIELDS)
