@@ -15,6 +15,15 @@ from attend_infer_repeat.air import largest_batch
 from attend_infer_repeat.spatial import window_boxes
 
 COLOUR = replace(TINY, canvas_size=(9, 7), channels=3)
+ANY_NUMBER = replace(
+    TINY,
+    guide="memoryless",
+    unbounded=True,
+    step_limit=12,
+    z_pres_prior=0.4,
+    background_model="learned",
+    composition="over",
+)
 FIELDS = [field.name for field in dataclasses.fields(Scenes)]
 
 
@@ -213,8 +222,9 @@ def test_a_sampled_scene_is_the_one_whose_latents_it_shows() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_finds_what_a_cpu_finds() -> None:
-    air, images = mixed_air(), pictures(20)
+@pytest.mark.parametrize("config", [TINY, ANY_NUMBER], ids=["bounded", "unbounded"])
+def test_a_gpu_finds_what_a_cpu_finds(config: ModelConfig) -> None:
+    air, images = mixed_air(config), pictures(20)
     on_cpu = air.infer(images)
     assert_close(air.to("cuda").infer(images), on_cpu)
 
