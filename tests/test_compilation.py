@@ -133,6 +133,7 @@ def test_a_step_neither_reads_from_the_device_nor_copies_numbers_to_it() -> None
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_steps_on_a_gpu_never_wait_for_it(compiled: bool) -> None:
     torch.set_default_dtype(torch.float32)
@@ -141,8 +142,8 @@ def test_steps_on_a_gpu_never_wait_for_it(compiled: bool) -> None:
     objective = OBJECTIVES["exact"](air, images, train_config(), compiled=compiled)
     for step in range(8):
         objective.step(step, 1.0)
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         for step in range(8, 12):
             objective.step(step, 1.0)
     finally:
