@@ -138,6 +138,9 @@ class ModelConfig:
     focus: float = 1.0
     """How much narrower than a window the tent is by which pursuit and memoryless seek: it finds
     one of two close objects where a wider one finds their middle."""
+    foresight: bool = False
+    """Decide on z_pres by what one more object would be worth, log p(x) gained less the KL, and not
+    by a network: it takes objects that touch for one. The guide must look at what is left."""
     rnn_hidden_size: int = 64
     """Size of the guide's LSTM state (and of the baseline's)."""
     embed_net: tuple[int, ...] | None = None
@@ -152,6 +155,11 @@ class ModelConfig:
     """Activation of every hidden layer, by its name in torch.nn."""
     masking: bool = True
     """Leave the costs of unused steps out of the objective."""
+
+    @property
+    def looks_at_rest(self) -> bool:
+        """Whether the guide looks at what is not yet drawn before it decides."""
+        return self.guide in ("residual", "pursuit", "memoryless")
 
     @property
     def max_steps(self) -> int:
@@ -190,6 +198,11 @@ class ModelConfig:
             f"canvas_size: expected (height, width) above 0, got {self.canvas_size}.",
         )
         _require_success("z_pres_prior", self.z_pres_prior, self.has_probability)
+        _require(
+            self.looks_at_rest or not self.foresight,
+            f"foresight: the guide '{self.guide}' does not look at what is left; leave --foresight "
+            "out, or use --guide residual, pursuit or memoryless.",
+        )
         _require(
             self.non_linearity in NON_LINEARITIES,
             f"non_linearity: unknown '{self.non_linearity}', known are "

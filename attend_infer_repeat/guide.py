@@ -20,6 +20,18 @@ goes on where there are more than it ever saw. The improved guide looks nowhere 
 a_t = predict(h_t), and p_t is the prior's mean. The basic guide moreover
 reads z_what_t from h_t, not from w_t, and its LSTM sees only x.
 
+With foresight, a guide that looks at r_t leaves z_pres_t to what an object would be worth there:
+
+        z_pres_t ~ Bernoulli(sigmoid(offset + slope worth_t))
+        worth_t  = log p(x | y_1, .., y_{t-1}, y') - log p(x | y_1, .., y_{t-1})
+                   - KL(q(z_where_t) || p(z_where)) - KL(q(z_what_t) || p(z_what)),
+
+y' being the object at the means of z_where_t and z_what_t. Of the last object, the ELBO is largest
+at the log-odds E[worth_t] + the prior's: what is learned is how far to trust one value of it. A
+network decides before it has seen the object, and takes two digits that touch for one, where the
+second would be worth a hundred nats. worth_t is of x and of earlier latents, so that q(z | x) is a
+guide as before, and it is data: no gradient passes through it.
+
 A proposed place p_t is learned apart from the ELBO: it is data to all that follows, and is moved to
 where the object was then found, the mean of z_where_t. Were it moved by the ELBO, or the LSTM
 through it, windows would drift off their objects.
@@ -42,6 +54,7 @@ from torch import Tensor, nn
 from .background import background_size
 from .distributions import (
     gaussian,
+    gaussian_kl,
     positive,
     presence,
 )
@@ -57,6 +70,7 @@ GLIMPSE = 2  # width of the glimpse in widths of the proposed window
 # The place is learned at a fifth of the pace of what is decided there (Adam's steps have one size).
 # Each is relative to the other: at one pace the place chases the decision's errors, without end.
 PACE = 0.2
+WORTH_UNIT = 10.0  # nats; a slope in these is as quickly learned as the other parameters
 
 
 class GuideState(NamedTuple):
@@ -98,7 +112,7 @@ class SceneGuide(nn.Module):
         self.config = config = model.config
         self.basic = config.guide == "basic"
         self.remembers = config.guide != "memoryless"
-        self.residual = config.guide in ("residual", "pursuit", "memoryless")
+        self.residual = config.looks_at_rest
         self.proposes = config.guide == "residual"
         self.window_size = (config.window_size, config.window_size)
         self.what_dim, activation = config.encoder_latent_size, config.non_linearity
@@ -118,7 +132,11 @@ class SceneGuide(nn.Module):
             self.propose = MLP([num_features, *config.propose_net, 3], activation)
         elif self.residual:
             self.seek = Seek(config.canvas_size, config.scale_prior_mean, config.focus)
-        self.predict = MLP([num_features, *config.predict_net, 1 + 2 * 3], activation)
+        if config.foresight:
+            self.worth_offset = nn.Parameter(torch.zeros(()))
+            self.worth_slope = nn.Parameter(torch.ones(()))
+        self.num_logits = 0 if config.foresight else 1
+        self.predict = MLP([num_features, *config.predict_net, self.num_logits + 2 * 3], activation)
         self.encode = GaussianNetwork(
             config.rnn_hidden_size if self.basic else window,
             config.encoder_net,
@@ -191,9 +209,33 @@ class SceneGuide(nn.Module):
             place, glimpse = self._look(previous.left.x.detach(), memory[0])
             beside = memory[0] if self.remembers else self._glimpse(place, previous.image)
             seen = torch.cat((glimpse, beside), dim=-1)
-        logits, loc, scale = self.predict(seen).split((1, 3, 3), dim=-1)
+        logits, loc, scale = self.predict(seen).split((self.num_logits, 3, 3), dim=-1)
         z_where_dist = gaussian(place.detach() + loc, self.z_where_scale * positive(scale))
-        return Attention(memory, logits[:, 0], z_where_dist, place)
+        if self.config.foresight:
+            worth = self.worth(previous, z_where_dist, memory)
+            z_pres_logits = self.worth_offset + self.worth_slope * worth / WORTH_UNIT
+        else:
+            z_pres_logits = logits[:, 0]
+        return Attention(memory, z_pres_logits, z_where_dist, place)
+
+    @torch.no_grad()
+    def worth(
+        self, previous: GuideState, z_where_dist: dist.Normal, memory: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Return what one more object would add to the ELBO but for p(n): worth_t, (batch,), nats.
+
+        Args:
+            previous: what is found so far.
+            z_where_dist: (batch, 3), q(z_where_t); the object is put at its mean.
+            memory: the LSTM's.
+        """
+        z_what_dist = self.read(previous.image, z_where_dist.loc, memory)
+        layers = self.model.layers(z_where_dist.loc, z_what_dist.loc, -1)
+        left = self.model.paint(previous.left, layers, -1)
+        before, after = (self.model.log_likelihood(c.x) for c in (previous.left, left))
+        kl_where = gaussian_kl(z_where_dist, self.model.z_where_dist()).sum(dim=-1)
+        kl_what = gaussian_kl(z_what_dist, self.model.z_what_dist()).sum(dim=-1)
+        return after - before - kl_where - kl_what
 
     def _look(self, residual: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Find a place, (batch, 3), and take a glimpse there, (batch, channels * window**2)."""

@@ -119,6 +119,9 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     for setting in ({"explore": 0.5}, {"composite_weight": 1.0}):
         with pytest.raises(ConfigError, match=next(iter(setting))):
             TrainConfig(**(plain | setting))
+    for guide in ("basic", "improved"):
+        with pytest.raises(ConfigError, match="--guide residual, pursuit or memoryless"):
+            ModelConfig(guide=guide, foresight=True)
 
 
 def test_configs_are_frozen() -> None:
@@ -147,7 +150,8 @@ def test_settings_far_from_the_defaults_survive_json() -> None:
         decoder_net=(5, 6),
         decoder_output_bias=None,
         scale_prior_mean=2,
-        guide="basic",
+        guide="pursuit",
+        foresight=True,
     )
     config = TrainConfig(model=model, canvas=30, baseline_scalar=2.5, bl_predict_net=(7,))
     assert from_dict(TrainConfig, json.loads(json.dumps(to_dict(config)))) == config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pyro.poutine as poutine
@@ -24,12 +25,14 @@ from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.distributions import count_log_prob
 from attend_infer_repeat.guide import PACE, GuideState
 from attend_infer_repeat.model import Canvas
+from attend_infer_repeat.objectives import count_terms
 from attend_infer_repeat.spatial import window_boxes
 
 PURSUIT = replace(TINY, guide="pursuit")
 MEMORYLESS = replace(TINY, guide="memoryless")
 IMPROVED = replace(TINY, guide="improved")
 BASIC = replace(TINY, guide="basic")
+FORESIGHT = replace(MEMORYLESS, foresight=True)
 POSE_AND_CODE = ("z_where", "z_what")
 COLOUR = replace(TINY, canvas_size=(9, 7), channels=3)
 
@@ -51,7 +54,7 @@ def altered_step(state: GuideState) -> GuideState:
     )
 
 
-@pytest.mark.parametrize("config", [TINY, MEMORYLESS, IMPROVED, BASIC, COLOUR])
+@pytest.mark.parametrize("config", [TINY, MEMORYLESS, FORESIGHT, IMPROVED, BASIC, COLOUR])
 def test_guide_has_the_models_latent_sites_in_the_same_order_and_shapes(
     config: ModelConfig,
 ) -> None:
@@ -100,7 +103,7 @@ def test_without_masking_latents_after_the_last_object_are_charged(config: Model
         torch.testing.assert_close(full.nodes[site]["log_prob"], law.log_prob(value))
 
 
-@pytest.mark.parametrize("config", [TINY, MEMORYLESS, IMPROVED, BASIC, COLOUR])
+@pytest.mark.parametrize("config", [TINY, MEMORYLESS, FORESIGHT, IMPROVED, BASIC, COLOUR])
 @pytest.mark.parametrize("presence", possible_strings())
 def test_path_holds_the_laws_of_the_program(config: ModelConfig, presence: list[float]) -> None:
     air, images = make_air(config, gain=2), random_images(4, config)
@@ -273,6 +276,39 @@ def test_all_that_the_memoryless_guide_knows_is_the_image_and_what_is_left_of_it
     assert not any("rnn" in name or "_init" in name for name, _ in guide.named_parameters())
 
 
+@pytest.mark.parametrize("config", [FORESIGHT, replace(TINY, foresight=True)])
+def test_foresight_decides_by_what_an_object_adds_to_the_elbo(config: ModelConfig) -> None:
+    air, images = make_air(config, gain=2), random_images(30, config)
+    with torch.no_grad():
+        air.guide.worth_offset.fill_(-0.7)
+        air.guide.worth_slope.fill_(1.3)
+    path = air.guide.path(images * torch.linspace(0, 1, 30)[:, None, None, None], sample=False)
+    terms = count_terms(air, images, path=path)
+    worth = (terms.log_likelihood - terms.kl_where - terms.kl_what).diff(dim=-1)
+    assert worth.min() < -5 < 10 < worth.max()
+    torch.testing.assert_close(path.z_pres_logits, -0.7 + 1.3 * worth / 10)
+
+
+def test_worth_and_the_priors_log_odds_are_the_best_decision_on_the_last_object() -> None:
+    config = replace(FORESIGHT, model_steps=1, z_pres_prior=0.2, z_pres_prior_raw=True)
+    air, images = make_air(config), random_images(5)
+    path = air.guide.path(images, sample=False)
+    worth = 10 * path.z_pres_logits[:, 0].detach()  # the slope is 1 at first, the offset 0
+    logits = (worth + math.log(0.2 / 0.8)).requires_grad_()
+    elbo = count_terms(air, images, path=path._replace(z_pres_logits=logits[:, None])).elbo
+    (gradient,) = torch.autograd.grad(elbo.sum(), logits)
+    torch.testing.assert_close(gradient, torch.zeros(5), rtol=0, atol=1e-12)
+
+
+def test_worth_is_data() -> None:
+    air, images = make_air(FORESIGHT), random_images(4)
+    logits = air.guide.path(images, sample=False).z_pres_logits
+    names, parameters = zip(*air.named_parameters(), strict=True)
+    gradients = torch.autograd.grad(logits.sum(), parameters, allow_unused=True)
+    moved = {n for n, g in zip(names, gradients, strict=True) if g is not None}
+    assert moved == {"guide.worth_offset", "guide.worth_slope"}
+
+
 def test_what_is_drawn_and_where_to_look_are_data() -> None:
     """No gradient flows through the glimpse: to what is drawn, or to the proposed place."""
     guide, images = make_air(gain=2).guide, random_images(4)
@@ -303,7 +339,7 @@ def test_the_places_error_moves_the_place_alone_towards_the_object() -> None:
     assert moved == {n for n in names if n.startswith("propose.")}
 
 
-@pytest.mark.parametrize("config", [TINY, MEMORYLESS, IMPROVED, BASIC])
+@pytest.mark.parametrize("config", [TINY, MEMORYLESS, FORESIGHT, IMPROVED, BASIC])
 def test_the_image_reaches_every_law_of_the_guide(config: ModelConfig) -> None:
     guide = make_air(config).guide
     images = random_images(2, config)
@@ -312,7 +348,7 @@ def test_the_image_reaches_every_law_of_the_guide(config: ModelConfig) -> None:
         assert (values[0] != values[1]).all()
 
 
-@pytest.mark.parametrize("config", [TINY, MEMORYLESS, IMPROVED, BASIC])
+@pytest.mark.parametrize("config", [TINY, MEMORYLESS, FORESIGHT, IMPROVED, BASIC])
 def test_every_parameter_of_the_guide_moves_some_law(config: ModelConfig) -> None:
     air = make_air(config)
     path = air.guide.path(random_images(20, config))

@@ -44,6 +44,7 @@ VARIANTS = {
     "residual": TINY,
     "pursuit": PURSUIT,
     "memoryless": replace(TINY, guide="memoryless"),
+    "foresight": replace(TINY, foresight=True),
     "improved": IMPROVED,
     "basic": BASIC,
     "raw prior": replace(TINY, z_pres_prior_raw=True),
@@ -58,6 +59,9 @@ VARIANTS = {
     ),
     "over": replace(TINY, composition="over"),
     "over, improved": replace(IMPROVED, composition="over", canvas_size=(9, 7), channels=2),
+    "foresight over a background": replace(
+        PURSUIT, foresight=True, composition="over", background_model="constant"
+    ),
     "over a background": replace(PURSUIT, composition="over", background_model="constant"),
 }
 

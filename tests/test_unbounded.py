@@ -32,14 +32,18 @@ from attend_infer_repeat.walk import Path
 
 LIMIT = 12
 UNBOUNDED = replace(TINY, unbounded=True, step_limit=LIMIT, z_pres_prior=0.4)
-GUIDES = ("memoryless", "pursuit", "residual", "improved", "basic")
+GUIDES = [{"guide": guide} for guide in ("memoryless", "pursuit", "residual", "improved", "basic")]
+GUIDES += [{"guide": "memoryless", "foresight": True}]
 
 
 def with_chances(air: AIR, *log_odds: float) -> AIR:
     """Let the guide's log-odds of one more object be these, step by step, and then the last."""
     last = air.guide.predict[-1]
     with torch.no_grad():
-        last.weight[0], last.bias[0] = 0.0, 0.0
+        if air.config.foresight:
+            air.guide.worth_slope.fill_(0.0)
+        else:
+            last.weight[0], last.bias[0] = 0.0, 0.0
     attend = air.guide.attend
     steps = []
 
@@ -110,8 +114,8 @@ def test_scenes_of_any_count_can_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize("guide", GUIDES)
-def test_a_walk_without_a_bound_takes_the_steps_of_a_bounded_one(guide: str) -> None:
-    air = make_air(replace(UNBOUNDED, guide=guide), gain=3.0)
+def test_a_walk_without_a_bound_takes_the_steps_of_a_bounded_one(guide: dict[str, object]) -> None:
+    air = make_air(replace(UNBOUNDED, **guide), gain=3.0)
     images = random_images(6)
     noise = air.guide.noise(6)
     path = air.guide.path(images, noise=noise)
@@ -219,10 +223,10 @@ def value_and_gradient(air: AIR, images: Tensor, path: Path) -> tuple[Tensor, Te
 @pytest.mark.parametrize("small", [0.01, 0.6])
 @pytest.mark.parametrize("guide", GUIDES)
 def test_roulette_has_the_mean_and_gradient_of_far_more_steps(
-    guide: str, small: float, monkeypatch: pytest.MonkeyPatch
+    guide: dict[str, object], small: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Along one path: the sum over all that chance can decide, each by its probability."""
-    config = replace(UNBOUNDED, guide=guide, background_model="constant", learn_z_pres_prior=True)
+    config = replace(UNBOUNDED, **guide, background_model="constant", learn_z_pres_prior=True)
     air = with_chances(make_air(config, gain=2.0), 1.0, 0.0, -0.5, -1.0)
     images, noise = random_images(1), air.guide.noise(1)
     monkeypatch.setattr(walks, "NEGLIGIBLE", 0.0)
