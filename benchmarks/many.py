@@ -33,7 +33,6 @@ class Case(NamedTuple):
 
 MNIST = "--data multi-mnist"
 TWO = f"--preset many {MNIST} --composite-rare 0.3 -n 8000"
-FORESEEN = f"{TWO} --foresight"
 NOISY = (
     f"{MNIST} --background noisy --guide memoryless --focus 2 --z-pres-prior 1e-10 "
     "--composite-weight 0 -n 2000 --lr-schedule cosine"
@@ -49,10 +48,9 @@ CASES = {
         f"--preset many {MNIST} --canvas 100 --max-digits 9 --scale-prior-mean 5.2 -b 128 -n 2500",
         {},
     ),
-    "two": Case(FORESEEN, THREE),
-    "two-bounded": Case(f"{FORESEEN} --no-unbounded", THREE),
+    "two": Case(f"{TWO} --foresight", THREE),
     "two-without": Case(TWO, THREE),
-    "two-bounded-without": Case(f"{TWO} --no-unbounded", THREE),
+    "two-bounded": Case(f"{TWO} --no-unbounded", THREE),
     "fast-unbounded": Case(f"{MNIST} --unbounded", {"3": "--counts 3"}),
     "noisy": Case(f"{NOISY} --background-model constant --learn-likelihood-sd", {}),
     "noisy-without": Case(NOISY, {}),

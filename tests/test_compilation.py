@@ -72,10 +72,11 @@ def test_compiled_training_is_training_to_rounding(monkeypatch: pytest.MonkeyPat
     assert_equal(trained(6, compiled=True), trained(6, compiled=False))
 
 
-def test_the_losses_are_one_graph() -> None:
+@pytest.mark.parametrize("foresight", [False, True])
+def test_the_losses_are_one_graph(foresight: bool) -> None:
     """A graph break would leave the small operations as slow as they are."""
     torch.manual_seed(0)
-    air = AIR(SMALL)
+    air = AIR(replace(SMALL, foresight=foresight))
     images = torch.randint(0, 256, (48, 1, *SMALL.canvas_size), dtype=torch.uint8)
     objective = OBJECTIVES["exact"](air, images, train_config(composite_weight=0.0))
     graphs = []

@@ -36,7 +36,9 @@ def make(**changes: object) -> AIR:
         for parameter in model.guide.predict.parameters():
             parameter.mul_(20)
         logits = model.guide.path(draw(64, model), sample=False).z_pres_logits
-        model.guide.predict[-1].bias[0] -= logits[:, 0].quantile(0.5)  # between the two middle ones
+        foresight = model.config.foresight
+        offset = model.guide.worth_offset if foresight else model.guide.predict[-1].bias[0]
+        offset -= logits[:, 0].quantile(0.5)  # between the two middle ones
     return model
 
 
@@ -107,6 +109,12 @@ def test_it_is_public() -> None:
 
 
 @pytest.mark.filterwarnings("default")  # of the exporter and its libraries
+def test_an_exported_program_with_foresight_equals_infer() -> None:
+    model = make(guide="pursuit", foresight=True)
+    assert len(model.infer(draw(64, model)).counts.unique()) > 1
+    assert_reads_as(model, loaded(model), 64)
+
+
 @pytest.mark.parametrize("guide", GUIDES)
 def test_onnx_runtime_reads_as_infer_does_to_rounding(guide: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="no dependency of the package")
