@@ -22,15 +22,15 @@ reads z_what_t from h_t, not from w_t, and its LSTM sees only x.
 
 With foresight, a guide that looks at r_t leaves z_pres_t to what an object would be worth there:
 
-        z_pres_t ~ Bernoulli(sigmoid(offset + slope worth_t))
+        z_pres_t ~ Bernoulli(sigmoid((worth_t + log p(n + 1) / p(n)) / 5))
         worth_t  = log p(x | y_1, .., y_{t-1}, y') - log p(x | y_1, .., y_{t-1})
                    - KL(q(z_where_t) || p(z_where)) - KL(q(z_what_t) || p(z_what)),
 
 y' being the object at the means of z_where_t and z_what_t. Of the last object, the ELBO is largest
-at the log-odds E[worth_t] + the prior's: what is learned is how far to trust one value of it. A
-network decides before it has seen the object, and takes two digits that touch for one, where the
-second would be worth a hundred nats. worth_t is of x and of earlier latents, so that q(z | x) is a
-guide as before, and it is data: no gradient passes through it.
+at E[worth_t] + log p(n + 1) / p(n); the 5 is how far to trust one value of worth_t, and nothing is
+learned. A network decides before it has seen the object, and takes two digits that touch for one,
+where the second would be worth a hundred nats. worth_t is of x and of earlier latents, so that
+q(z | x) is a guide as before; gradients take it for data, as they do r_t.
 
 A proposed place p_t is learned apart from the ELBO: it is data to all that follows, and is moved to
 where the object was then found, the mean of z_where_t. Were it moved by the ELBO, or the LSTM
@@ -70,7 +70,7 @@ GLIMPSE = 2  # width of the glimpse in widths of the proposed window
 # The place is learned at a fifth of the pace of what is decided there (Adam's steps have one size).
 # Each is relative to the other: at one pace the place chases the decision's errors, without end.
 PACE = 0.2
-WORTH_UNIT = 10.0  # nats; a slope in these is as quickly learned as the other parameters
+DOUBT = 5.0  # nats: what one value of worth_t is worth, that of the means and of the object alone
 
 
 class GuideState(NamedTuple):
@@ -132,9 +132,6 @@ class SceneGuide(nn.Module):
             self.propose = MLP([num_features, *config.propose_net, 3], activation)
         elif self.residual:
             self.seek = Seek(config.canvas_size, config.scale_prior_mean, config.focus)
-        if config.foresight:
-            self.worth_offset = nn.Parameter(torch.zeros(()))
-            self.worth_slope = nn.Parameter(torch.ones(()))
         self.num_logits = 0 if config.foresight else 1
         self.predict = MLP([num_features, *config.predict_net, self.num_logits + 2 * 3], activation)
         self.encode = GaussianNetwork(
@@ -212,8 +209,9 @@ class SceneGuide(nn.Module):
         logits, loc, scale = self.predict(seen).split((self.num_logits, 3, 3), dim=-1)
         z_where_dist = gaussian(place.detach() + loc, self.z_where_scale * positive(scale))
         if self.config.foresight:
+            price = self.model.count_prior.success.detach().log()  # log p(n + 1) / p(n)
             worth = self.worth(previous, z_where_dist, memory)
-            z_pres_logits = self.worth_offset + self.worth_slope * worth / WORTH_UNIT
+            z_pres_logits = (worth + price.to(worth)) / DOUBT
         else:
             z_pres_logits = logits[:, 0]
         return Attention(memory, z_pres_logits, z_where_dist, place)

@@ -13,6 +13,7 @@ import torch
 import attend_infer_repeat as air
 from attend_infer_repeat import AIR, ModelConfig
 from attend_infer_repeat.export import FIELDS, Reader, export_program
+from attend_infer_repeat.guide import DOUBT
 
 GUIDES = get_args(get_type_hints(ModelConfig)["guide"])
 SIZES = {
@@ -34,11 +35,13 @@ def make(**changes: object) -> AIR:
     model = AIR(ModelConfig(**(SIZES | changes)))  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in model.guide.predict.parameters():
-            parameter.mul_(20)
+            parameter.mul_(1 if model.config.foresight else 20)
         logits = model.guide.path(draw(64, model), sample=False).z_pres_logits
-        foresight = model.config.foresight
-        offset = model.guide.worth_offset if foresight else model.guide.predict[-1].bias[0]
-        offset -= logits[:, 0].quantile(0.5)  # between the two middle ones
+        middle = logits[:, 0].quantile(0.5)  # between the two middle ones
+        if model.config.foresight:
+            model.model.success *= (-DOUBT * middle).exp()
+        else:
+            model.guide.predict[-1].bias[0] -= middle
     return model
 
 

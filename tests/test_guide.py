@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pyro.poutine as poutine
@@ -23,7 +22,7 @@ from exact import (
 from attend_infer_repeat.baseline import Baseline
 from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.distributions import count_log_prob
-from attend_infer_repeat.guide import PACE, GuideState
+from attend_infer_repeat.guide import DOUBT, PACE, GuideState
 from attend_infer_repeat.model import Canvas
 from attend_infer_repeat.objectives import count_terms
 from attend_infer_repeat.spatial import window_boxes
@@ -279,34 +278,28 @@ def test_all_that_the_memoryless_guide_knows_is_the_image_and_what_is_left_of_it
 @pytest.mark.parametrize("config", [FORESIGHT, replace(TINY, foresight=True)])
 def test_foresight_decides_by_what_an_object_adds_to_the_elbo(config: ModelConfig) -> None:
     air, images = make_air(config, gain=2), random_images(30, config)
-    with torch.no_grad():
-        air.guide.worth_offset.fill_(-0.7)
-        air.guide.worth_slope.fill_(1.3)
     path = air.guide.path(images * torch.linspace(0, 1, 30)[:, None, None, None], sample=False)
     terms = count_terms(air, images, path=path)
-    worth = (terms.log_likelihood - terms.kl_where - terms.kl_what).diff(dim=-1)
-    assert worth.min() < -5 < 10 < worth.max()
-    torch.testing.assert_close(path.z_pres_logits, -0.7 + 1.3 * worth / 10)
+    gain = (terms.log_likelihood - terms.kl_where - terms.kl_what).diff(dim=-1)
+    gain += air.model.count_prior.log_prob().diff()
+    assert gain.min() < -5 < 5 < gain.max()
+    torch.testing.assert_close(path.z_pres_logits, gain / DOUBT)
 
 
-def test_worth_and_the_priors_log_odds_are_the_best_decision_on_the_last_object() -> None:
-    config = replace(FORESIGHT, model_steps=1, z_pres_prior=0.2, z_pres_prior_raw=True)
-    air, images = make_air(config), random_images(5)
+def test_what_foresight_sees_is_the_best_decision_on_the_last_object() -> None:
+    air, images = make_air(replace(FORESIGHT, model_steps=1)), random_images(5)
     path = air.guide.path(images, sample=False)
-    worth = 10 * path.z_pres_logits[:, 0].detach()  # the slope is 1 at first, the offset 0
-    logits = (worth + math.log(0.2 / 0.8)).requires_grad_()
-    elbo = count_terms(air, images, path=path._replace(z_pres_logits=logits[:, None])).elbo
+    logits = (DOUBT * path.z_pres_logits).requires_grad_()
+    elbo = count_terms(air, images, path=path._replace(z_pres_logits=logits)).elbo
     (gradient,) = torch.autograd.grad(elbo.sum(), logits)
-    torch.testing.assert_close(gradient, torch.zeros(5), rtol=0, atol=1e-12)
+    torch.testing.assert_close(gradient, torch.zeros(5, 1), rtol=0, atol=1e-12)
 
 
-def test_worth_is_data() -> None:
-    air, images = make_air(FORESIGHT), random_images(4)
-    logits = air.guide.path(images, sample=False).z_pres_logits
-    names, parameters = zip(*air.named_parameters(), strict=True)
-    gradients = torch.autograd.grad(logits.sum(), parameters, allow_unused=True)
-    moved = {n for n, g in zip(names, gradients, strict=True) if g is not None}
-    assert moved == {"guide.worth_offset", "guide.worth_slope"}
+def test_foresight_learns_nothing_of_its_own() -> None:
+    air = make_air(replace(FORESIGHT, learn_z_pres_prior=True))
+    path = air.guide.path(random_images(4), sample=False)
+    assert not path.z_pres_logits.requires_grad
+    assert path.z_where.requires_grad
 
 
 def test_what_is_drawn_and_where_to_look_are_data() -> None:

@@ -40,9 +40,7 @@ def with_chances(air: AIR, *log_odds: float) -> AIR:
     """Let the guide's log-odds of one more object be these, step by step, and then the last."""
     last = air.guide.predict[-1]
     with torch.no_grad():
-        if air.config.foresight:
-            air.guide.worth_slope.fill_(0.0)
-        else:
+        if not air.config.foresight:
             last.weight[0], last.bias[0] = 0.0, 0.0
     attend = air.guide.attend
     steps = []
@@ -55,7 +53,8 @@ def with_chances(air: AIR, *log_odds: float) -> AIR:
         steps.append(None)
         attention = attend(gates, previous)
         log_odd = log_odds[min(len(steps), len(log_odds)) - 1]
-        return attention._replace(z_pres_logits=attention.z_pres_logits + log_odd)
+        own = 0 * attention.z_pres_logits if air.config.foresight else attention.z_pres_logits
+        return attention._replace(z_pres_logits=own + log_odd)
 
     air.guide.start, air.guide.attend = start, attend_with_chance  # type: ignore[method-assign]
     return air
