@@ -260,7 +260,8 @@ class TrainConfig:
     explore_steps: int = 150
     """Steps over which that probability falls to 0."""
     composite_weight: float = 20.0
-    """Weight of the loss on scenes made from scenes (exact objective, T > 1); 0 makes none."""
+    """Weight of the loss on scenes made from scenes (exact objective, T > 1); 0 makes none. They
+    teach how to count: with foresight that is not learned, and none are made."""
     composite_begin: int = 50
     """Steps before the first scenes are made."""
     composite_every: int = 4

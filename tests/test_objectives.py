@@ -460,6 +460,23 @@ def test_exploring_reaches_its_end_and_then_changes_nothing() -> None:
     assert same == [False, False, False, True, True, True]
 
 
+@pytest.mark.parametrize("of", ["scenes", "objects"])
+def test_with_foresight_made_scenes_have_nothing_to_teach_and_none_are_made(of: str) -> None:
+    def trained(foresight: bool, weight: float) -> Tensor:
+        model = replace(PURSUIT, foresight=foresight)
+        made = {"composite_begin": 0, "composite_every": 1, "composite_of": of}
+        config = train_config("exact", model, composite_weight=weight, **made)
+        air, images = make_air(model), uint8_images(40, model)
+        objective = OBJECTIVES["exact"](air, images, config)
+        torch.manual_seed(0)
+        for step in range(4):
+            objective.step(step, 1.0)
+        return torch.cat([p.detach().flatten() for p in air.guide.parameters()])
+
+    assert torch.equal(trained(foresight=True, weight=20.0), trained(foresight=True, weight=0.0))
+    assert not torch.equal(trained(foresight=False, weight=20.0), trained(False, 0.0))
+
+
 def test_the_baseline_has_a_learning_rate_of_its_own() -> None:
     air = make_air()
     config = train_config("tracegraph", learning_rate=1e-30, baseline_learning_rate=1e-2)

@@ -149,7 +149,9 @@ class Exact(Objective):
         self.walk = self.processes.wrap(air)
         self.compiled = Compiled(self._losses, air.device) if compiled else None
         self.explore = Anneal("lin", config.explore, 0.0, 0, config.explore_steps)
-        self.composes = config.composite_weight > 0 and config.model.max_steps > 1
+        # Made scenes teach the guide to count; a guide with foresight has nothing to learn there.
+        counts_by_network = config.model.max_steps > 1 and not config.model.foresight
+        self.composes = counts_by_network and config.composite_weight > 0
         self.made: Composites | None = None
         self.optimizer = torch.optim.Adam(air.parameters(), lr=config.learning_rate, fused=True)
 
