@@ -27,7 +27,7 @@ import numpy as np
 import torch
 import tyro
 from runs import machine, read_result, result_path, write_result
-from throughput import in_new_process, peak_memory, timed, trainer
+from throughput import device_type, in_new_process, peak_memory, timed, trainer
 
 from attend_infer_repeat import AIR, TrainConfig, load_dataset
 from attend_infer_repeat.config import FAST, for_images, get_preset
@@ -61,7 +61,7 @@ class Objects:
 
     def run(self) -> None:
         """Run the command."""
-        device = find_device(self.device).type
+        device = device_type(self.device, self.table)
         path = result_path("objects", device)
         if not self.table:
             write_result(path, self.measure(device))

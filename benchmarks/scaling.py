@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import tyro
 from runs import machine, read_result, result_path, write_result
-from throughput import CONFIGS, in_new_process, peak_memory, timed, trainer
+from throughput import CONFIGS, device_type, in_new_process, peak_memory, timed, trainer
 
 from attend_infer_repeat import TrainConfig
 from attend_infer_repeat.config import for_images
@@ -52,7 +52,7 @@ class Scaling:
 
     def run(self) -> None:
         """Run the command."""
-        device = find_device(self.device).type
+        device = device_type(self.device, self.table)
         path = result_path("scaling", device)
         if not self.table:
             write_result(path, self.measure(device))

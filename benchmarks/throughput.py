@@ -98,7 +98,7 @@ class Throughput:
 
     def run(self) -> None:
         """Run the command."""
-        device = find_device(self.device).type
+        device = device_type(self.device, self.table)
         path = result_path("throughput", device)
         if not self.table:
             write_result(path, self.measure(device))
@@ -246,6 +246,11 @@ def timed(call: Callable[[], object], steps: int, device: torch.device) -> float
     if device.type == "cuda":
         torch.cuda.synchronize()
     return (time.perf_counter() - began) / steps
+
+
+def device_type(name: str, table: bool) -> str:
+    """Return ``cpu`` or ``cuda``; the table of a GPU's result is printed without one, too."""
+    return "cuda" if table and name.startswith("cuda") else find_device(name).type
 
 
 def peak_memory(device: torch.device) -> float:
