@@ -32,7 +32,8 @@ class Case(NamedTuple):
 
 
 MNIST = "--data multi-mnist"
-TWO = f"--preset many {MNIST} --composite-rare 0.3 -n 8000"
+TWO = f"--preset many {MNIST} -n 8000"
+WITHOUT = f"{TWO} --composite-rare 0.3"
 NOISY = (
     f"{MNIST} --background noisy --guide memoryless --focus 2 --z-pres-prior 1e-10 "
     "--composite-weight 0 -n 2000 --lr-schedule cosine"
@@ -48,9 +49,9 @@ CASES = {
         f"--preset many {MNIST} --canvas 100 --max-digits 9 --scale-prior-mean 5.2 -b 128 -n 2500",
         {},
     ),
-    "two": Case(f"{TWO} --foresight", THREE),
-    "two-without": Case(TWO, THREE),
-    "two-bounded": Case(f"{TWO} --no-unbounded", THREE),
+    "two": Case(f"{TWO} --foresight --z-pres-prior 1e-8", THREE),
+    "two-without": Case(WITHOUT, THREE),
+    "two-bounded": Case(f"{WITHOUT} --no-unbounded", THREE),
     "fast-unbounded": Case(f"{MNIST} --unbounded", {"3": "--counts 3"}),
     "noisy": Case(f"{NOISY} --background-model constant --learn-likelihood-sd", {}),
     "noisy-without": Case(NOISY, {}),
