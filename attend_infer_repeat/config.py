@@ -140,7 +140,8 @@ class ModelConfig:
     one of two close objects where a wider one finds their middle."""
     foresight: bool = False
     """Decide on z_pres by what one more object would be worth, log p(x) gained less the KL, and not
-    by a network: it takes objects that touch for one. The guide must look at what is left."""
+    by a network: it takes objects that touch for one. The guide must look at what is left, and
+    objects should be dear: --z-pres-prior 1e-8."""
     rnn_hidden_size: int = 64
     """Size of the guide's LSTM state (and of the baseline's)."""
     embed_net: tuple[int, ...] | None = None
