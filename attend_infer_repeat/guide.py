@@ -70,7 +70,7 @@ GLIMPSE = 2  # width of the glimpse in widths of the proposed window
 # The place is learned at a fifth of the pace of what is decided there (Adam's steps have one size).
 # Each is relative to the other: at one pace the place chases the decision's errors, without end.
 PACE = 0.2
-DOUBT = 5.0  # nats: what one value of worth_t is worth, that of the means and of the object alone
+DOUBT = 5.0  # nats; worth_t is of the means and of one object: about so far it is not to be trusted
 
 
 class GuideState(NamedTuple):
@@ -209,7 +209,8 @@ class SceneGuide(nn.Module):
         logits, loc, scale = self.predict(seen).split((self.num_logits, 3, 3), dim=-1)
         z_where_dist = gaussian(place.detach() + loc, self.z_where_scale * positive(scale))
         if self.config.foresight:
-            price = self.model.count_prior.success.detach().log()  # log p(n + 1) / p(n)
+            # log p(n + 1) / p(n); at the bound of the raw prior that is -log(1 - p) more.
+            price = self.model.count_prior.success.detach().log()
             worth = self.worth(previous, z_where_dist, memory)
             z_pres_logits = (worth + price.to(worth)) / DOUBT
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pyro.poutine as poutine
@@ -280,16 +281,20 @@ def test_foresight_decides_by_what_an_object_adds_to_the_elbo(config: ModelConfi
     air, images = make_air(config, gain=2), random_images(30, config)
     path = air.guide.path(images * torch.linspace(0, 1, 30)[:, None, None, None], sample=False)
     terms = count_terms(air, images, path=path)
-    gain = (terms.log_likelihood - terms.kl_where - terms.kl_what).diff(dim=-1)
-    gain += air.model.count_prior.log_prob().diff()
-    assert gain.min() < -5 < 5 < gain.max()
-    torch.testing.assert_close(path.z_pres_logits, gain / DOUBT)
+    worth = (terms.log_likelihood - terms.kl_where - terms.kl_what).diff(dim=-1)
+    assert worth.min() < -5 < 10 < worth.max()
+    price = air.model.count_prior.log_prob().diff()
+    torch.testing.assert_close(path.z_pres_logits, (worth + price) / DOUBT)
 
 
-def test_what_foresight_sees_is_the_best_decision_on_the_last_object() -> None:
-    air, images = make_air(replace(FORESIGHT, model_steps=1)), random_images(5)
+@pytest.mark.parametrize("raw", [False, True])
+def test_what_foresight_sees_is_the_best_decision_on_the_last_object(raw: bool) -> None:
+    config = replace(FORESIGHT, model_steps=1, z_pres_prior=0.2, z_pres_prior_raw=raw)
+    air, images = make_air(config), random_images(5)
     path = air.guide.path(images, sample=False)
-    logits = (DOUBT * path.z_pres_logits).requires_grad_()
+    # The raw prior's last step has the odds p / (1 - p), and every step is taken at p.
+    last = -math.log(0.8) if raw else 0.0
+    logits = (DOUBT * path.z_pres_logits + last).requires_grad_()
     elbo = count_terms(air, images, path=path._replace(z_pres_logits=logits)).elbo
     (gradient,) = torch.autograd.grad(elbo.sum(), logits)
     torch.testing.assert_close(gradient, torch.zeros(5, 1), rtol=0, atol=1e-12)
