@@ -168,6 +168,11 @@ class ModelConfig:
         return self.step_limit if self.unbounded else self.model_steps
 
     @property
+    def shown_steps(self) -> int:
+        """The most objects in scenes drawn to be looked at: T, also for want of a bound."""
+        return min(self.model_steps, self.max_steps)
+
+    @property
     def has_probability(self) -> bool:
         """Whether the count prior's parameter is the probability of each further object."""
         return self.z_pres_prior_raw or self.unbounded or self.learn_z_pres_prior

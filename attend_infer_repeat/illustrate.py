@@ -49,7 +49,7 @@ def generation_figure(air: AIR, count: int | None = None, seed: int = 0) -> Figu
         seed: of the draws.
     Raises: ShapeError if ``count`` does not fit.
     """
-    count = air.config.model_steps if count is None else count
+    count = air.config.shown_steps if count is None else count
     scene = air.sample(1, counts=[count], seed=seed)
     figure, axes = _grid(count + 1, 4, heights=(0.55, 1, 1, 1))
     if count:

@@ -26,8 +26,10 @@ from attend_infer_repeat.distributions import (
 )
 from attend_infer_repeat.errors import ConfigError
 from attend_infer_repeat.evaluation import elbo_per_image
+from attend_infer_repeat.illustrate import generation_figure
 from attend_infer_repeat.importance import importance_log_weights
 from attend_infer_repeat.objectives import OBJECTIVES, count_terms
+from attend_infer_repeat.plots import samples_figure
 from attend_infer_repeat.walk import Path
 
 LIMIT = 12
@@ -66,6 +68,14 @@ def bounded(air: AIR, steps: int) -> AIR:
     other = AIR(config)
     other.load_state_dict(air.state_dict())
     return other
+
+
+@pytest.mark.parametrize("limit", [1, 2, 9])
+def test_scenes_to_look_at_are_drawn_whatever_the_limit(limit: int) -> None:
+    air = make_air(replace(UNBOUNDED, step_limit=limit))
+    most = min(limit, 3)  # T of the bounded model
+    assert f"1 to {most} objects" in samples_figure(air, 8).get_suptitle()
+    assert len(generation_figure(air).axes) == 4 * (most + 1)
 
 
 # The law.

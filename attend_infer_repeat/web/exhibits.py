@@ -81,7 +81,7 @@ def _generated(air: AIR, model: str) -> Scenes | None:
 
 def _from_prior(air: AIR, compute: Compute) -> Scenes:
     """Return scenes that the model draws, of 1 to T objects in equal shares."""
-    steps, size = air.config.model_steps, largest_batch(air.config)
+    steps, size = air.config.shown_steps, largest_batch(air.config)
     counts = np.arange(NUM_SCENES) % steps + 1
 
     def draw(start: int) -> NDArray[np.floating]:
