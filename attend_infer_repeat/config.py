@@ -278,6 +278,9 @@ class TrainConfig:
     """Probability with which an object of theirs goes anywhere, not close to the one before."""
     composite_share: float = 0.5
     """How many scenes are made at a time, as a share of the images of a mini-batch."""
+    composite_most: int | None = None
+    """Most objects in a made scene: T if not given, or without a bound one more than the guide
+    finds in any image of the mini-batch. Give the most in the images, to train on no more."""
     composite_rare: float = 0.1
     """Added to how often a count is found: scenes of every count weigh as often as it is found."""
     anneal_prior: Literal["none", "lin", "exp"] = "exp"
@@ -324,6 +327,11 @@ class TrainConfig:
         _require_choices(self)
         _require_finite(self, "baseline_scalar")
         given = [n for n in ("canvas", "channels", "max_count") if getattr(self, n) is not None]
+        _require(
+            self.composite_most is None or self.composite_most >= 2,
+            f"composite_most: expected at least 2 objects, got {self.composite_most}; "
+            "--composite-weight 0 makes no scenes.",
+        )
         _require(
             self.counts is None or (any(self.counts) and min(self.counts) >= 0),
             f"counts: expected numbers of objects, one at least above 0, got {self.counts}.",

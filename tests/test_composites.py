@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from exact import TINY, make_air
@@ -9,6 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from attend_infer_repeat.air import AIR
+from attend_infer_repeat.config import TrainConfig
 from attend_infer_repeat.objectives.composites import (
     Composites,
     compose,
@@ -16,6 +19,7 @@ from attend_infer_repeat.objectives.composites import (
     place,
     single_objects,
 )
+from attend_infer_repeat.objectives.exact import Exact, Found
 
 CANVAS = (30, 40)
 
@@ -174,6 +178,18 @@ def test_as_many_objects_are_used_as_the_canvas_holds() -> None:
     usable = scenes.weights > 0
     assert 2 <= scenes.counts[usable].max() <= 3
     torch.testing.assert_close(scenes.weights.sum(), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("unbounded", [True, False])
+@pytest.mark.parametrize("most", [2, 3, None])
+def test_no_scene_has_more_objects_than_is_allowed(unbounded: bool, most: int | None) -> None:
+    """What a model is said never to have seen, it has not seen in made scenes either."""
+    config = replace(TINY, unbounded=unbounded, model_steps=4)
+    train = TrainConfig(model=config, batch_size=30, composite_most=most)
+    exact = Exact(AIR(config), (255 * blocks(30)[..., :8, :8]).byte(), train)
+    found = Found(sure_of([1, 3] * 15, steps=4), torch.zeros(30, 4, 3), None)
+    made = exact._compose(blocks(30), found)
+    assert made.counts.max() == (most or 4)  # without a bound one more than the 3 that are found
 
 
 def test_only_images_that_surely_hold_one_object_are_used() -> None:

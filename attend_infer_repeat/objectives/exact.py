@@ -197,7 +197,9 @@ class Exact(Objective):
     def _compose(self, batch: Tensor, found: Found) -> Composites:
         """Make scenes of the objects of a mini-batch.
 
-        Without a bound, they have up to one object more than any image of the batch seems to.
+        They have up to T objects, or without a bound one more than any image of the batch seems
+        to, so that the guide also learns counts that the images may not have; but no more than
+        ``TrainConfig.composite_most``.
         """
         gather, probs = self.processes.gather, found.count_probs
         if found.left is None:
@@ -212,6 +214,8 @@ class Exact(Objective):
         if self.config.model.unbounded:
             most = int(probs.argmax(dim=-1).max()) + 1
             probs = probs[:, : max(most, 2) + 1]
+        if self.config.composite_most is not None:
+            probs = probs[:, : self.config.composite_most + 1]
         return compose(
             gather(objects),
             gather(usable),
