@@ -26,6 +26,10 @@ class CheckpointError(AirError, ValueError):
     """A run or checkpoint that is missing, damaged, or belongs to another configuration."""
 
 
+class BusyError(AirError, RuntimeError):
+    """A folder that another process is writing to."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the known name closest to ``name``, or ``""``."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

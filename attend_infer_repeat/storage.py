@@ -1,0 +1,115 @@
+"""How files are written, and how a folder has one writer at a time.
+
+A file is written beside its place under a temporary name, and moved there once all of it is on the
+disk: readers find the old content or the new, also after a crash, a kill or a full disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock, Timeout
+
+from .errors import BusyError
+
+TEMPORARY = ".tmp"
+LOCK_FILE = ".lock"
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+    """Open a file to write, which replaces ``path`` when the ``with`` block ends.
+
+    Nothing changes at ``path`` if the block raises.
+
+    Args:
+        path: the file; its folder must exist.
+        mode: ``wb``, or ``w`` for text.
+        **options: of ``open``, such as ``newline``; text is UTF-8.
+    Raises: OSError if it cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}{TEMPORARY}")
+    if "b" not in mode:
+        options = {"encoding": "utf-8"} | options
+    try:
+        with temporary.open(mode, **options) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Replace a file in one go; see ``replacing``."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a folder's entries on the disk: without it, a power cut can undo a move."""
+    with contextlib.suppress(OSError):  # systems that cannot open or sync folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Be the only process that writes to a folder, for the length of a ``with`` block.
+
+    The lock goes with its process, however that ends. The file beside it names the owner.
+
+    Args:
+        folder: made if need be.
+    Raises: BusyError if another process owns it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK_FILE
+    lock = FileLock(path, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BusyError(
+            f"{folder}: {_owner(path)} is writing to it; wait for its end, or use another folder."
+        ) from None
+    try:
+        path.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}) + "\n")
+        yield
+    finally:
+        # Before the release: whoever opened this file meanwhile finds it unlinked, and tries anew.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        lock.release()
+
+
+def _owner(path: Path) -> str:
+    """Name the process that holds a lock."""
+    try:
+        owner = json.loads(path.read_bytes())
+        return f"process {int(owner['process'])} on {owner['host']}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "another process"
+
+
+def is_empty(folder: Path) -> bool:
+    """Tell whether a folder holds nothing but a lock and what an interrupted write left."""
+    return all(
+        path.name == LOCK_FILE or (path.name.startswith(".") and path.name.endswith(TEMPORARY))
+        for path in folder.iterdir()
+    )
