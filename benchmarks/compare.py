@@ -27,7 +27,7 @@ PUBLISHED = (
     "--decoder-output-use-sigmoid --decoder-output-bias -2 --seed 287710"
 )
 TUTORIAL = Task(
-    options=f"--preset tutorial -n 20000 {PUBLISHED} --eval-every 500",
+    options=f"--preset tutorial -n 20000 {PUBLISHED} --seed 287710 --eval-every 500",
     run=Path("runs/compare/tutorial"),
     result=FOLDER / "tutorial.json",
     labels={"preset": "tutorial"},
