@@ -62,7 +62,7 @@ class Run:
         """Run the command."""
         for sizes in self.sizes:
             for rate in RATES:
-                self._train(sizes, {objective: rate for objective in OBJECTIVES}, FIRST_SEED)
+                self._train(sizes, dict.fromkeys(OBJECTIVES, rate), FIRST_SEED)
             best = {objective: best_rate(sizes, objective) for objective in OBJECTIVES}
             for seed in parse_seeds(self.seeds):
                 self._train(sizes, best, seed)
