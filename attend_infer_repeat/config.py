@@ -266,7 +266,7 @@ class TrainConfig:
     explore_steps: int = 150
     """Steps over which that probability falls to 0."""
     composite_weight: float = 20.0
-    """Weight of the loss on scenes made from scenes (exact objective, T > 1); 0 makes none. They
+    """Weight of the loss on copy-paste composites (exact objective, T > 1); 0 makes none. They
     teach how to count: with foresight that is not learned, and none are made."""
     composite_begin: int = 50
     """Steps before the first scenes are made."""
@@ -279,7 +279,7 @@ class TrainConfig:
     composite_share: float = 0.5
     """How many scenes are made at a time, as a share of the images of a mini-batch."""
     composite_most: int | None = None
-    """Most objects in a made scene: T if not given, or without a bound one more than the guide
+    """Most objects in a composite: T if not given, or without a bound one more than the guide
     finds in any image of the mini-batch. Give the most in the images, to train on no more."""
     composite_rare: float = 0.1
     """Added to how often a count is found: scenes of every count weigh as often as it is found."""

@@ -57,7 +57,7 @@ CONFIGS = {
     "fast": FAST,
 }
 REFERENCE_BATCH = 64
-SETTLED = 1_000  # a step of the preset's second half: no exploration, scenes made from scenes
+SETTLED = 1_000  # a step of the preset's second half: no exploration, copy-paste composites
 LEARNED = 300  # steps after which the preset is sure of single objects, as it is most of the time
 WARM_UP = 6  # calls; the losses are compiled in the first of them
 INFERRED = 4096  # images in a call of infer
