@@ -195,7 +195,7 @@ class AIR(nn.Module):
         batch_size = largest_batch(self.config) if batch_size is None else batch_size
         if batch_size < 1:
             raise ShapeError(f"batch_size: expected at least 1, got {batch_size}.")
-        with reproducible(seed):
+        with reproducible(seed, self.device):
             batches = [
                 Scenes(*self.infer_batch(batch, sample)) for batch in checked.split(batch_size)
             ]
@@ -257,7 +257,7 @@ class AIR(nn.Module):
                 )
             present = torch.arange(steps) < torch.tensor(counts)[:, None]  # (num_scenes, steps)
             given = {f"z_pres_{t}": present[:, t].to(self.model.z_where_loc) for t in range(steps)}
-        with reproducible(seed):
+        with reproducible(seed, self.device):
             first, *states = poutine.condition(self.model.prior, data=given)(num_scenes)
         z_pres, z_where, z_what = (
             torch.stack(values, dim=1)
@@ -333,9 +333,17 @@ def presence_scores(count_probs: Any) -> Any:
 
 
 @contextmanager
-def reproducible(seed: int) -> Iterator[None]:
-    """Draw from a seed of one's own and leave torch's global generators as they were."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices), pyro.validation_enabled(False):
-        torch.manual_seed(seed)
+def reproducible(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from a seed of one's own and leave torch's global generators as they were.
+
+    Args:
+        seed: of the draws.
+        device: where they are drawn, beside the CPU. Other GPUs' generators are not touched.
+    """
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(gpus), pyro.validation_enabled(False):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reset every GPU's
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
         yield

@@ -309,7 +309,7 @@ def _count_probs(
     if num_samples == 0:
         return kinds, None
     probs, sizes = [], []
-    with reproducible(0):
+    with reproducible(0, air.device):
         for batch in as_images(data.images, air.config).split(largest_batch(air.config)):
             log_weights = importance_log_weights(air, intensity(batch.to(air.device)), num_samples)
             probs.append(importance_weighted_count_probs(log_weights))
