@@ -54,6 +54,8 @@ MOST_NUMBERS = 2**32
 WEIGHTS = Path(__file__).parent / "weights"
 """Where the trained models that come with the package are, a checkpoint's folder each."""
 
+PROJECT = "attend-infer-repeat"
+
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -126,7 +128,8 @@ class Checkpoint:
             name = min(n for n in {**shapes, **expected} if shapes.get(n) != expected.get(n))
             raise ValueError(
                 f"the weights do not fit the config in {STATE_FILE}: {name} is "
-                f"{shapes.get(name, 'absent')}, expected {expected.get(name, 'nothing')}"
+                f"{shapes.get(name, 'absent')}, expected {expected.get(name, 'nothing')}; "
+                "if another version of the package wrote them, use that one, or train again"
             )
         canvases = (config.max_steps + 1) * config.channels * math.prod(config.canvas_size)
         numbers = canvases + sum(buffer.numel() for buffer in air.buffers())
@@ -388,17 +391,39 @@ def versions() -> dict[str, str | None]:
         "torch": torch.__version__,
         "pyro": pyro.__version__,
         "python": platform.python_version(),
-        "commit": _commit(),
+        "commit": commit_of(Path(__file__).parent),
     }
 
 
-def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+def commit_of(package: Path) -> str | None:
+    """Return the commit of the checkout of this project that a package's folder is part of.
+
+    None if it is part of none: installed, it may lie in a repository of the user's, whose commit
+    says nothing about the package.
+    """
+    # Where git itself called, as from a hook, its variables would name another repository.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+
+    def git(*command: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(package), *command],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+            env=environment,
+        ).stdout.strip()
+
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
+        project = Path(git("rev-parse", "--show-toplevel"))
+        if not (project / package.name).samefile(package):
+            return None
+        if f'name = "{PROJECT}"' not in (project / "pyproject.toml").read_text(encoding="utf-8"):
+            return None
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return git("describe", "--always", "--dirty") or None
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return result.stdout.strip() or None
 
 
 def _file_name(part: str, sha256: str) -> str:

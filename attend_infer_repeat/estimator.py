@@ -122,7 +122,8 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         images = self._images(X, reset=True)
         self.config_ = self._settings()
         self.classes_ = np.arange(self.config_.model.max_steps + 1)
-        with TemporaryDirectory(prefix="air-") as folder, reproducible(self.config_.seed):
+        device = find_device(self.device)
+        with TemporaryDirectory(prefix="air-") as folder, reproducible(self.config_.seed, device):
             data = Path(folder) / "images.npz"
             np.savez(data, images=images)
             run = train(

@@ -120,7 +120,7 @@ def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> 
     """Return the importance-weighted count posterior of each picture of a block."""
     images = intensity(torch.as_tensor(block).to(air.device))
     noise = torch.stack([picture_noise(air, canvas, samples, seed) for canvas in block], dim=1)
-    with reproducible(seed):
+    with reproducible(seed, air.device):
         log_weights = importance_log_weights(air, images, samples, noise=noise)
     probs = importance_weighted_count_probs(log_weights).cpu().numpy()
     sizes = effective_sample_size(log_weights).cpu().numpy()
