@@ -307,6 +307,8 @@ class TrainConfig:
 
     chosen: Suppress[tuple[str, ...]] = ()
     """What the preset auto has chosen, and why."""
+    fingerprints: Suppress[tuple[str, ...] | None] = None
+    """What the user's own images were when the run began: number and SHA-256 of each split."""
 
     model: ModelConfig = ModelConfig()
     """The model and its guide."""
