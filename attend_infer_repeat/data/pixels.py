@@ -67,10 +67,12 @@ def check_type(name: str, known: bool) -> None:
     """
     if known:
         return
-    advice = "convert it to one of them."
+    advice = "; convert it to one of them."
     if "int" in name or name[1:2] in ("i", "u"):  # such as int64, or >i8
-        advice = "which does not tell what white is; convert with images.astype('uint8') if 255 is."
-    raise ShapeError(f"images: expected {TYPES}, got {name}, {advice}")
+        advice = (
+            ", which does not tell what white is; convert with images.astype('uint8') if 255 is."
+        )
+    raise ShapeError(f"images: expected {TYPES}, got {name}{advice}")
 
 
 def check_range(index: int, low: float, high: float) -> None:
