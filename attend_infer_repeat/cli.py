@@ -272,7 +272,7 @@ class Sample:
 
     def run(self) -> None:
         """Run the command."""
-        from .plots import samples_figure
+        from .plots import samples_figure, save_figure
 
         _require_at_least(1, num_scenes=self.num_scenes)
         if self.out.suffix.lower() != ".png":
@@ -280,7 +280,7 @@ class Sample:
         air = load_model(self.model, self.device)
         figure = samples_figure(air, self.num_scenes, self.seed, self.from_prior)
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(self.out, dpi=120)
+        save_figure(figure, self.out)
         print(f"Open {self.out}")
 
 
@@ -569,12 +569,9 @@ def _base_config(arguments: Sequence[str]) -> TrainConfig:
         except SystemExit:  # an option without its value: the full parser says so
             return get_preset("fast")
     if given.resume is not None:
-        from .checkpoints import read_checkpoint
+        from .runs import resumable
 
-        config = read_checkpoint(given.resume).train_config
-        if config is None:
-            raise ConfigError(f"resume: {given.resume} is a model without a run.")
-        return config
+        return resumable(Path(given.resume))[0]
     if given.preset is None:
         from .data import is_path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from .air import AIR
-from .checkpoints import read_checkpoint
+from .checkpoints import load_checkpoint
 from .colors import GREY, INK, step_color
 from .data import Dataset
 from .errors import CheckpointError
 from .runs import read_metrics
+from .storage import write_atomically
 
 LINE_COLORS = {"train": "0.65", "validation": "C0", "test": "C3"}
 
@@ -33,10 +35,9 @@ def plot_run(run: Path, data: Dataset | None = None) -> list[Path]:
     """
     from .training import load_held_out
 
-    checkpoint = read_checkpoint(run)
+    checkpoint, air = load_checkpoint(run)
     if checkpoint.train_config is None:
         raise CheckpointError(f"{run}: a model without a run; there are no curves to plot.")
-    air = AIR.load(run)
     data = load_held_out(checkpoint.train_config) if data is None else data
     records = read_metrics(run)
     figures = {
@@ -52,8 +53,15 @@ def plot_run(run: Path, data: Dataset | None = None) -> list[Path]:
     for name, figure in figures.items():
         if figure is not None:
             paths.append(folder / f"{name}.png")
-            figure.savefig(paths[-1], dpi=120)
+            save_figure(figure, paths[-1])
     return paths
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG, which is there whole or not at all."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    write_atomically(path, content.getvalue())
 
 
 def reconstructions_figure(air: AIR, data: Dataset) -> Figure:

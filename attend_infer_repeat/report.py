@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .air import AIR
-from .checkpoints import Checkpoint, read_checkpoint, versions
+from .checkpoints import Checkpoint, load_checkpoint, versions
 from .config import TrainConfig, flat, get_preset
 from .data import Dataset
 from .devices import find_device
@@ -33,6 +33,7 @@ from .report_images import (
     quality_numbers,
 )
 from .runs import read_metrics, read_provenance
+from .storage import write_atomically
 from .training import load_held_out, load_training_data
 
 
@@ -64,8 +65,8 @@ def write_report(
     folder = Path(run)
     target = folder / "report.html" if out is None else Path(out)
     _check_options(target, num_samples)
-    checkpoint, config = _read_run(folder)
-    air = AIR.load(folder).to(find_device(device))
+    checkpoint, config, air = _read_run(folder)
+    air = air.to(find_device(device))
     if data is not None:  # whose options may differ
         config = replace(config, canvas=None, channels=None, max_count=None, fingerprints=())
         config = replace(config, data=data)
@@ -77,9 +78,10 @@ def write_report(
     else:
         page |= image_sections(air, held_out, config, num_samples, checkpoint.step)
     page["headline"].append(_training_time(checkpoint))
+    html = render_page("report.html", page)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(render_page("report.html", page), encoding="utf-8", errors="replace")
+        write_atomically(target, html.encode(errors="replace"))
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written: {error.strerror}.") from error
     return target
@@ -92,13 +94,13 @@ def _check_options(target: Path, num_samples: int) -> None:
         raise ConfigError(f"out: expected a file that ends in .html, got {target}.")
 
 
-def _read_run(folder: Path) -> tuple[Checkpoint, TrainConfig]:
-    checkpoint = read_checkpoint(folder)
+def _read_run(folder: Path) -> tuple[Checkpoint, TrainConfig, AIR]:
+    checkpoint, air = load_checkpoint(folder)
     if checkpoint.train_config is None:
         raise CheckpointError(f"{folder}: a model without a run; there is nothing to report.")
     if checkpoint.folder == folder:
         raise CheckpointError(f"{folder}: a checkpoint; give the run's folder, which holds it.")
-    return checkpoint, checkpoint.train_config
+    return checkpoint, checkpoint.train_config, air
 
 
 def _load(

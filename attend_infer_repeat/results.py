@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .annotate import annotated, as_image
-from .checkpoints import write_atomically
 from .data.parallel import in_parallel
 from .errors import ConfigError
 from .records import Record, read_records
 from .sources import Source
+from .storage import write_atomically
 from .streaming import Placed, Row
 
 SCENES_FILE = "scenes.jsonl"

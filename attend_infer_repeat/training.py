@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from .air import AIR
 from .arrays import as_images
 from .auto import choose
 from .averaging import RunningMean
-from .checkpoints import Checkpoint, part_of, prefixed, read_checkpoint, save_checkpoint
+from .checkpoints import Checkpoint, not_finite, part_of, prefixed, save_checkpoint
 from .config import PRESETS, ModelConfig, TrainConfig, differences, for_images
 from .data import (
     Dataset,
@@ -33,22 +33,30 @@ from .data import (
     load_dataset,
 )
 from .devices import tune_process
-from .errors import AirError, CheckpointError, ConfigError, DataError
+from .errors import ConfigError, DataError, TrainingError
 from .evaluation import Evaluation, evaluate
 from .objectives import OBJECTIVES, Objective
 from .processes import Processes, join
 from .progress import Progress
-from .runs import Metrics, check_new, metrics_log, new_run, write_config
+from .runs import (
+    Metrics,
+    check_new,
+    is_finished,
+    mark_finished,
+    metrics_log,
+    new_run,
+    read_metrics,
+    resumable,
+    resumed_run,
+    write_config,
+    writing,
+)
 from .schedules import Anneal, cosine_decay
 
 logger = logging.getLogger(__name__)
 
 # What a resumed run may change: it moves the end or the reports, not what was learned so far.
 RESUMABLE = ("num_steps", "eval_every", "eval_split", "save_every", "progress_every")
-
-
-class TrainingError(AirError):
-    """Training cannot go on."""
 
 
 def train(
@@ -71,7 +79,8 @@ def train(
             A path in ``data`` is kept as an absolute one.
             Of the preset ``auto``, what is as the preset has it is chosen from the pictures.
         out: the run's folder, new or empty; by default one below ``runs/``.
-        resume: go on with the run in this folder instead, from its last checkpoint.
+        resume: go on with the run in this folder instead, from its last checkpoint; from the
+            beginning if it was cut before the first.
         device: ``cpu``, ``cuda``, ``cuda:1``, ..., or ``auto`` for a GPU where there is one.
         compiled: run the exact objective compiled, where a compiler is present.
         quiet: show no progress.
@@ -79,12 +88,16 @@ def train(
         validate: hold images out and evaluate on them; without it, all are trained on, and there is
             nothing to evaluate, or to draw, unless the data has a test split.
     Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt.
-    Raises: ConfigError, DataError or CheckpointError for what cannot be used; TrainingError if
-        the ELBO stops being a finite number.
+    Raises: ConfigError, DataError or CheckpointError for what cannot be used; BusyError if another
+        process writes to the folder; TrainingError if the ELBO stops being a finite number, or the
+        disk refuses to be written to.
     """
     tune_process()
     processes = join(device)
-    run, finished = _run(config, out, resume, processes, compiled, quiet, figures, validate)
+    with ExitStack() as owner:
+        run, finished = _run(
+            config, out, resume, processes, owner, compiled, quiet, figures, validate
+        )
     processes.leave()
     if not finished:
         raise KeyboardInterrupt
@@ -96,35 +109,47 @@ def _run(
     out: str | Path | None,
     resume: str | Path | None,
     processes: Processes,
+    owner: ExitStack,
     compiled: bool,
     quiet: bool,
     figures: bool,
     validate: bool,
 ) -> tuple[Path, bool]:
-    """Do what ``train`` does; return the run's folder, and whether it was trained to the end."""
-    checkpoint = None if resume is None else read_checkpoint(resume)
-    if config.preset == "auto" and not config.chosen and checkpoint is None:
+    """Do what ``train`` does; return the run's folder, and whether it was trained to the end.
+
+    What ``owner`` holds is the folder: the first process writes to it, and no other.
+    """
+    checkpoint = None
+    given = None if out is None else Path(out)
+    if resume is not None:
+        run = Path(resume)
+        if given is not None:
+            raise ConfigError(
+                "out: a resumed run stays in its folder; leave --out or --resume out."
+            )
+        going_on = resumed_run(run)
+        settings, checkpoint = (
+            owner.enter_context(going_on) if processes.is_first else resumable(run)
+        )
+        sizes = settings.model
+        config = for_images(config, sizes.canvas_size, sizes.channels)
+        config = _check_resumable(run, settings, config, 0 if checkpoint is None else checkpoint.step)
+    elif given is not None:
+        check_new(given)
+    if config.preset == "auto" and not config.chosen and resume is None:
         own = (change.split(":")[0] for change in differences(PRESETS["auto"], config))
         config = choose(config, given=tuple(own))
-    given = None if out is None else Path(out)
     config = _findable(config)
-    if checkpoint is None:
-        check_new(given)
-    else:
-        sizes = checkpoint.model_config
-        config = for_images(config, sizes.canvas_size, sizes.channels)
-        config = _check_resumable(Path(resume), checkpoint, config, out)  # type: ignore[arg-type]
     with processes.first_goes_first():  # generated and downloaded data are kept
         data = _load(config, "train", fitted=checkpoint is not None)
         config = for_images(config, data.canvas_size, data.channels)
-        config = _with_fingerprints(config, data, resumed=checkpoint is not None)
+        config = _with_fingerprints(config, data, resumed=resume is not None)
         held_out: Dataset | None = None
         if validate:
             data, held_out = hold_out(data)
-    if checkpoint is None:
-        run = processes.from_first(new_run(config, given) if processes.is_first else Path())
-    else:
-        run = Path(resume)  # type: ignore[arg-type]
+    if resume is None:
+        made = owner.enter_context(new_run(config, given)) if processes.is_first else Path()
+        run = processes.from_first(made)
     state = _start(config, data, processes, checkpoint, compiled)
     if processes.is_first:
         write_config(run, config)
@@ -262,40 +287,31 @@ class TrainingState:
 
 
 def _check_resumable(
-    run: Path, checkpoint: Checkpoint, config: TrainConfig, out: Path | str | None
+    run: Path, settings: TrainConfig, config: TrainConfig, step: int
 ) -> TrainConfig:
-    """Refuse what a resumed run cannot change.
+    """Refuse to go on after ``step`` with settings that contradict the run's, or without need.
 
     The place of the user's own images may be another one: their fingerprints tell whether they are
     the same.
 
-    Returns: the settings, with the fingerprints that the run's have.
+    Returns: the settings to go on with, which have the fingerprints of the run's.
     """
-    if out is not None:
-        raise ConfigError("out: a resumed run stays in its folder; leave --out or --resume out.")
-    before = checkpoint.train_config
-    if before is None:
-        raise CheckpointError(f"{checkpoint.folder}: a model without a run; nothing to resume.")
-    config = replace(config, fingerprints=before.fingerprints)
-    if is_path(before.data) and is_path(config.data):
-        same_place = os.path.realpath(before.data) == os.path.realpath(config.data)
-        if same_place or before.fingerprints:
-            before = replace(before, data=config.data)
+    config = replace(config, fingerprints=settings.fingerprints)
+    if is_path(settings.data) and is_path(config.data):
+        same_place = os.path.realpath(settings.data) == os.path.realpath(config.data)
+        if same_place or settings.fingerprints:
+            settings = replace(settings, data=config.data)
     changed = [
-        change
-        for change in differences(before, config)
-        if change.split(":")[0] not in RESUMABLE
+        change for change in differences(settings, config) if change.split(":")[0] not in RESUMABLE
     ]
     if changed:
         raise ConfigError(
             f"resume: the run was made with other settings ({'; '.join(changed)}); "
             "leave those options out, or start a new run with --out."
         )
-    finished = (run / "figures").exists()  # they come last
-    if checkpoint.step > config.num_steps or (checkpoint.step == config.num_steps and finished):
+    if step > config.num_steps or (step == config.num_steps and is_finished(run, step)):
         raise ConfigError(
-            f"resume: the run has taken all of its {checkpoint.step} steps; "
-            f"ask for more with -n {2 * checkpoint.step}."
+            f"resume: the run has taken all of its {step} steps; ask for more with -n {2 * step}."
         )
     return config
 
@@ -308,6 +324,8 @@ def _start(
     compiled: bool,
 ) -> TrainingState:
     """Make the model and its objective, new from the seed or as the checkpoint left them."""
+    if checkpoint is not None:  # whose sizes are checked before any memory is taken
+        model, tensors = checkpoint.tensors("model"), checkpoint.tensors("training")
     images = as_images(data.images, config.model).to(processes.device)
     torch.manual_seed(config.seed)
     air = AIR(config.model).to(processes.device)
@@ -315,8 +333,7 @@ def _start(
     objective = OBJECTIVES[config.objective](air, images, config, processes, compiled)
     if checkpoint is None:
         return TrainingState(config, objective, mean, step=0, seconds=0.0)
-    mean.air.load_state_dict(checkpoint.tensors("model"))
-    tensors = checkpoint.tensors("training")
+    mean.air.load_state_dict(model)
     air.load_state_dict(part_of(tensors, "weights"))
     objective.restore(part_of(tensors, "objective"))
     _restore_generators(part_of(tensors, "generator"), processes.device)
@@ -367,7 +384,8 @@ def _train(
                 evaluation = evaluate(state.air, held_out)
                 write_evaluation(metrics, state, evaluation)
                 progress.evaluated(state.step, state.seconds, evaluation)
-            if processes.is_first and (last or stopping or _is_due(state.step, config.save_every)):
+            if metrics is not None and (last or stopping or _is_due(state.step, config.save_every)):
+                metrics.sync()
                 _save(state, run)
             if stopping:
                 progress.stopped(state.step, run)
@@ -378,9 +396,16 @@ def _train(
 def _finish(
     state: TrainingState, run: Path, held_out: Dataset | None, progress: Progress, figures: bool
 ) -> None:
-    """Evaluate once on the test split, where there is one, and draw the figures."""
+    """Evaluate once on the test split, where there is one, and draw the figures.
+
+    A run that was cut here goes on here: what is done already is not done again.
+    """
     test = load_training_data(state.config, "test") if has_test_split(state.config) else None
-    if test is not None and state.config.eval_split != "test":
+    tested = any(
+        record.get("split") == "test" and record["step"] == state.step
+        for record in read_metrics(run)
+    )
+    if test is not None and not tested:
         evaluation = evaluate(state.air, test)
         with metrics_log(run, state.step) as metrics:
             write_evaluation(metrics, state, evaluation)
@@ -389,7 +414,10 @@ def _finish(
     if figures and shown is not None:
         from .plots import plot_run
 
-        progress.finished(run, plot_run(run, shown))
+        with writing(run):
+            paths = plot_run(run, shown)
+        mark_finished(run, state.step)
+        progress.finished(run, paths)
 
 
 def count_prior_schedule(config: TrainConfig) -> Anneal:
@@ -428,21 +456,22 @@ def _is_due(step: int, every: int) -> bool:
 
 
 def _save(state: TrainingState, run: Path) -> None:
-    if not all(torch.isfinite(p).all() for p in state.air.parameters()):
+    if not_finite(state.air.state_dict()) is not None:
         raise TrainingError(
             f"step {state.step}: some weights are not finite; start again with a lower "
             f"--learning-rate. {run} still holds the last sound checkpoint, if any."
         )
-    save_checkpoint(
-        run / "checkpoint",
-        state.air,
-        train_config=state.config,
-        step=state.step,
-        seconds=state.seconds,
-        training=prefixed("weights", state.objective.air.state_dict())
-        | prefixed("objective", state.objective.state())
-        | prefixed("generator", _generators(state.air.device)),
-    )
+    with writing(run):
+        save_checkpoint(
+            run / "checkpoint",
+            state.air,
+            train_config=state.config,
+            step=state.step,
+            seconds=state.seconds,
+            training=prefixed("weights", state.objective.air.state_dict())
+            | prefixed("objective", state.objective.state())
+            | prefixed("generator", _generators(state.air.device)),
+        )
 
 
 def _generators(device: torch.device) -> dict[str, Tensor]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import os
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..storage import replacing
 from .dataset import Dataset
 from .npz import read_npz
 from .scenes import SceneArrays
@@ -98,18 +97,14 @@ def _read(path: Path, recipe: Recipe) -> Dataset:
 
 
 def _write(path: Path, recipe: Recipe, data: Dataset) -> None:
-    """Write under a temporary name and then rename, so that no reader ever sees half a file."""
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.npz")
+    """Keep a set, if the disk allows it."""
     arrays = {name: getattr(data, name) for name in SceneArrays._fields}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(temporary, recipe=np.array(str(recipe)), **arrays)
-        os.replace(temporary, path)
+        with replacing(path) as file:
+            np.savez_compressed(file, recipe=np.array(str(recipe)), **arrays)
     except OSError as error:  # no permission, a full disk
         warn_unwritable(path.parent, error.strerror or str(error))
-    finally:
-        with contextlib.suppress(OSError):  # gone already, unless something failed
-            temporary.unlink()
 
 
 @functools.cache  # once per folder and reason
