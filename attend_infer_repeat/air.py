@@ -22,6 +22,7 @@ from .config import ModelConfig
 from .errors import ShapeError
 from .guide import SceneGuide
 from .model import SceneModel, intensity
+from .seeds import check_seed
 from .spatial import ink_boxes, window_boxes
 from .walk import Path
 
@@ -281,7 +282,11 @@ def presence_scores(count_probs: Any) -> Any:
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Draw from a seed of one's own and leave torch's global generators as they were."""
+    """Draw from a seed of one's own and leave torch's global generators as they were.
+
+    Raises: ConfigError if it is no seed.
+    """
+    seed = check_seed(seed)
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices), pyro.validation_enabled(False):
         torch.manual_seed(seed)

@@ -133,7 +133,9 @@ def _run(
         )
         sizes = settings.model
         config = for_images(config, sizes.canvas_size, sizes.channels)
-        config = _check_resumable(run, settings, config, 0 if checkpoint is None else checkpoint.step)
+        config = _check_resumable(
+            run, settings, config, 0 if checkpoint is None else checkpoint.step
+        )
     elif given is not None:
         check_new(given)
     if config.preset == "auto" and not config.chosen and resume is None:
@@ -340,9 +342,7 @@ def _start(
     return TrainingState(config, objective, mean, checkpoint.step, checkpoint.seconds)
 
 
-def _train(
-    state: TrainingState, run: Path, held_out: Dataset | None, progress: Progress
-) -> bool:
+def _train(state: TrainingState, run: Path, held_out: Dataset | None, progress: Progress) -> bool:
     """Take the remaining steps; evaluate, where there is something to, report and save on the way.
 
     Returns: whether all steps were taken; False if someone asked for an end.

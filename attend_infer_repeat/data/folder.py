@@ -163,7 +163,9 @@ def _place_of(path: str | os.PathLike[str], split: str) -> Path:
 def has_test_part(path: str | os.PathLike[str]) -> bool:
     """Tell whether there are test images beside the user's own, whether or not they can be read."""
     given = Path(path)
-    return os.path.lexists(given / "test" if given.is_dir() else given.with_stem(f"{given.stem}_test"))
+    return os.path.lexists(
+        given / "test" if given.is_dir() else given.with_stem(f"{given.stem}_test")
+    )
 
 
 def kind_of(path: Path) -> Literal["folder", "file"]:
