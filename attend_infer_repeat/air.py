@@ -22,6 +22,7 @@ from .config import ModelConfig
 from .errors import ShapeError
 from .guide import SceneGuide
 from .model import SceneModel, intensity
+from .seeds import check_seed
 from .spatial import ink_boxes, window_boxes
 from .walk import Path
 
@@ -339,7 +340,9 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
     Args:
         seed: of the draws.
         device: where they are drawn, beside the CPU. Other GPUs' generators are not touched.
+    Raises: ConfigError if it is no seed.
     """
+    seed = check_seed(seed)
     gpus = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(gpus), pyro.validation_enabled(False):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reset every GPU's

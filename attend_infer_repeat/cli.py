@@ -24,6 +24,7 @@ from tyro.conf import OmitArgPrefixes, Positional, Suppress, arg, subcommand
 from . import __version__
 from .config import TrainConfig, differences, get_preset
 from .errors import AirError, ConfigError, nearest
+from .seeds import check_seed
 
 if TYPE_CHECKING:
     from .air import AIR
@@ -238,7 +239,8 @@ class Infer:
         show_log(self.quiet)
         if not self.images:
             raise ConfigError("images: none given; name at least one picture, folder or pattern.")
-        _require_at_least(0, samples=self.samples, seed=self.seed)
+        _require_at_least(0, samples=self.samples)
+        check_seed(self.seed)
         _require_at_least(1, batch_size=self.batch_size)
         if self.out is None and (self.resume or self.reconstructions or self.codes):
             raise ConfigError("resume, reconstructions, codes: need a folder; add --out.")

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from tyro.conf import Suppress, arg
 
 from .errors import ConfigError, nearest
+from .seeds import check_seed
 
 Config = TypeVar("Config")
 
@@ -307,6 +308,8 @@ class TrainConfig:
 
     chosen: Suppress[tuple[str, ...]] = ()
     """What the preset auto has chosen, and why."""
+    fingerprints: Suppress[tuple[str, ...] | None] = None
+    """What the user's own images were when the run began: number and SHA-256 of each split."""
 
     model: ModelConfig = ModelConfig()
     """The model and its guide."""
@@ -345,8 +348,9 @@ class TrainConfig:
         _require_layers(self, "bl_predict_net")
         _require_finite(self, "composite_weight")
         _require_positive(self, "composite_rare", "composite_share")
+        check_seed(self.seed)
         for name in (
-            *("eval_every", "save_every", "anneal_prior_begin", "seed"),
+            *("eval_every", "save_every", "anneal_prior_begin"),
             *("composite_weight", "composite_begin"),
         ):
             _require(

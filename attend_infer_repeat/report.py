@@ -68,7 +68,8 @@ def write_report(
     checkpoint, config, air = _read_run(folder)
     air = air.to(find_device(device))
     if data is not None:  # whose options may differ
-        config = replace(config, data=data, canvas=None, channels=None, max_count=None)
+        config = replace(config, canvas=None, channels=None, max_count=None, fingerprints=())
+        config = replace(config, data=data)
     held_out, notice = _load(config, split, must_exist=data is not None or split is not None)
     records = read_metrics(folder)
     page = _run_sections(folder, checkpoint, records) | {"notice": notice}

@@ -29,6 +29,7 @@ from .importance import (
 )
 from .model import intensity
 from .records import Record, failure_record, rounded, scene_record
+from .seeds import check_seed
 from .sources import Source
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def infer_pictures(
     Yields: a ``Row`` for each picture of a batch; scenes are (channels, height, width).
     """
     framing = framing_of(air) if framing is None else framing
+    seed = check_seed(seed)
 
     def read(source: Source) -> tuple[str, Placed | DataError]:
         try:

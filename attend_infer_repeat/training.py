@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,7 +23,15 @@ from .auto import choose
 from .averaging import RunningMean
 from .checkpoints import Checkpoint, not_finite, part_of, prefixed, save_checkpoint
 from .config import PRESETS, ModelConfig, TrainConfig, differences, for_images
-from .data import Dataset, hold_out, is_path, load_dataset
+from .data import (
+    Dataset,
+    find_change,
+    fingerprint,
+    has_test_part,
+    hold_out,
+    is_path,
+    load_dataset,
+)
 from .devices import tune_process
 from .errors import ConfigError, DataError, TrainingError
 from .evaluation import Evaluation, evaluate
@@ -43,6 +53,8 @@ from .runs import (
 )
 from .schedules import Anneal, cosine_decay
 
+logger = logging.getLogger(__name__)
+
 # What a resumed run may change: it moves the end or the reports, not what was learned so far.
 RESUMABLE = ("num_steps", "eval_every", "eval_split", "save_every", "progress_every")
 
@@ -56,6 +68,7 @@ def train(
     compiled: bool = False,
     quiet: bool = False,
     figures: bool = True,
+    validate: bool = True,
 ) -> Path:
     """Train an AIR and write a run's folder.
 
@@ -63,6 +76,7 @@ def train(
 
     Args:
         config: the settings; ``model.canvas_size`` and ``model.channels`` are taken from the data.
+            A path in ``data`` is kept as an absolute one.
             Of the preset ``auto``, what is as the preset has it is chosen from the pictures.
         out: the run's folder, new or empty; by default one below ``runs/``.
         resume: go on with the run in this folder instead, from its last checkpoint; from the
@@ -71,6 +85,8 @@ def train(
         compiled: run the exact objective compiled, where a compiler is present.
         quiet: show no progress.
         figures: draw the run's figures at the end.
+        validate: hold images out and evaluate on them; without it, all are trained on, and there is
+            nothing to evaluate, or to draw, unless the data has a test split.
     Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt.
     Raises: ConfigError, DataError or CheckpointError for what cannot be used; BusyError if another
         process writes to the folder; TrainingError if the ELBO stops being a finite number, or the
@@ -79,7 +95,9 @@ def train(
     tune_process()
     processes = join(device)
     with ExitStack() as owner:
-        run, finished = _run(config, out, resume, processes, owner, compiled, quiet, figures)
+        run, finished = _run(
+            config, out, resume, processes, owner, compiled, quiet, figures, validate
+        )
     processes.leave()
     if not finished:
         raise KeyboardInterrupt
@@ -95,6 +113,7 @@ def _run(
     compiled: bool,
     quiet: bool,
     figures: bool,
+    validate: bool,
 ) -> tuple[Path, bool]:
     """Do what ``train`` does; return the run's folder, and whether it was trained to the end.
 
@@ -114,23 +133,29 @@ def _run(
         )
         sizes = settings.model
         config = for_images(config, sizes.canvas_size, sizes.channels)
-        _check_resumable(run, settings, config, 0 if checkpoint is None else checkpoint.step)
+        config = _check_resumable(
+            run, settings, config, 0 if checkpoint is None else checkpoint.step
+        )
     elif given is not None:
         check_new(given)
     if config.preset == "auto" and not config.chosen and resume is None:
         own = (change.split(":")[0] for change in differences(PRESETS["auto"], config))
         config = choose(config, given=tuple(own))
+    config = _findable(config)
     with processes.first_goes_first():  # generated and downloaded data are kept
-        loaded = load_training_data(config, fitted=checkpoint is not None)
-        data, held_out = hold_out(loaded)
-    config = for_images(config, data.canvas_size, data.channels)
+        data = _load(config, "train", fitted=checkpoint is not None)
+        config = for_images(config, data.canvas_size, data.channels)
+        config = _with_fingerprints(config, data, resumed=resume is not None)
+        held_out: Dataset | None = None
+        if validate:
+            data, held_out = hold_out(data)
     if resume is None:
         made = owner.enter_context(new_run(config, given)) if processes.is_first else Path()
         run = processes.from_first(made)
     state = _start(config, data, processes, checkpoint, compiled)
     if processes.is_first:
         write_config(run, config)
-    if config.eval_split == "test":
+    if config.eval_split == "test" and validate:
         held_out = load_training_data(config, "test")
     with Progress(config, state.step, run, quiet or not processes.is_first) as progress:
         finished = _train(state, run, held_out, progress)
@@ -151,14 +176,40 @@ def load_training_data(
             from the model.
         **options: of a generated set.
     """
-    if is_path(config.data):
-        canvas = config.model.canvas_size if fitted else config.canvas
-        channels = config.model.channels if fitted else config.channels
-        own = path_options(config.model, config.strict)
-        return load_dataset(
-            config.data, split, **(own | {"canvas_size": canvas, "channels": channels} | options)
+    if split == "validation":
+        whole = _load(config, "train", fitted, options)
+        _warn_of_change(config, whole)
+        if is_path(config.data) and config.fingerprints is None:
+            logger.warning(
+                "%s: the run does not tell which of these images it was trained on; the validation "
+                "split may hold some of them.",
+                config.data,
+            )
+        return hold_out(whole)[1]
+    data = _load(config, split, fitted, options)
+    _warn_of_change(config, data)
+    return data
+
+
+def _load(
+    config: TrainConfig, split: str, fitted: bool = True, options: Mapping[str, Any] | None = None
+) -> Dataset:
+    given = options or {}
+    if not is_path(config.data):
+        return load_dataset(config.data, split, **(config.data_options() | given))
+    canvas = config.model.canvas_size if fitted else config.canvas
+    channels = config.model.channels if fitted else config.channels
+    own = path_options(config.model, config.strict) | {"canvas_size": canvas, "channels": channels}
+    return load_dataset(config.data, split, **(own | given))
+
+
+def _warn_of_change(config: TrainConfig, data: Dataset) -> None:
+    change = find_change(data, config.fingerprints or ())
+    if change is not None:
+        logger.warning(
+            "%s: the %s images have changed since the run was trained (%s).",
+            *(config.data, data.split, change),
         )
-    return load_dataset(config.data, split, **(config.data_options() | options))
 
 
 def path_options(model: ModelConfig, strict: bool = False) -> dict[str, Any]:
@@ -178,10 +229,42 @@ def load_held_out(config: TrainConfig) -> Dataset:
 
     Raises: DataError if there is neither: the data is gone.
     """
-    try:
-        return load_training_data(config, "test")
-    except DataError:  # a folder without a test part
-        return load_training_data(config, "validation")
+    return load_training_data(config, "test" if has_test_split(config) else "validation")
+
+
+def has_test_split(config: TrainConfig) -> bool:
+    """Tell whether a run's data set has a test split; the user's own images need not have one."""
+    return not is_path(config.data) or has_test_part(config.data)
+
+
+def _findable(config: TrainConfig) -> TrainConfig:
+    """Make the path of the user's own images absolute, to be found from other folders."""
+    return replace(config, data=os.path.abspath(config.data)) if is_path(config.data) else config
+
+
+def _with_fingerprints(config: TrainConfig, data: Dataset, resumed: bool) -> TrainConfig:
+    """Note what the user's own images are or, of a resumed run, see that they are the same.
+
+    Raises: DataError if they are not.
+    """
+    if not is_path(config.data):
+        return config
+    if not resumed:
+        parts = [data, _load(config, "test")] if has_test_split(config) else [data]
+        return replace(config, fingerprints=tuple(fingerprint(part) for part in parts))
+    if config.fingerprints is None:
+        logger.warning(
+            "%s: the run does not tell what these images were when it began; it goes on with what "
+            "they are now, and may hold out others.",
+            config.data,
+        )
+    change = find_change(data, config.fingerprints or ())
+    if change is not None:
+        raise DataError(
+            f"resume: the images in {config.data} have changed since the run began ({change}); "
+            "bring those back, or start a new run with --out."
+        )
+    return config
 
 
 @dataclass
@@ -205,8 +288,21 @@ class TrainingState:
         return self.objective.processes
 
 
-def _check_resumable(run: Path, settings: TrainConfig, config: TrainConfig, step: int) -> None:
-    """Refuse to go on after ``step`` with settings that contradict the run's, or without need."""
+def _check_resumable(
+    run: Path, settings: TrainConfig, config: TrainConfig, step: int
+) -> TrainConfig:
+    """Refuse to go on after ``step`` with settings that contradict the run's, or without need.
+
+    The place of the user's own images may be another one: their fingerprints tell whether they are
+    the same.
+
+    Returns: the settings to go on with, which have the fingerprints of the run's.
+    """
+    config = replace(config, fingerprints=settings.fingerprints)
+    if is_path(settings.data) and is_path(config.data):
+        same_place = os.path.realpath(settings.data) == os.path.realpath(config.data)
+        if same_place or settings.fingerprints:
+            settings = replace(settings, data=config.data)
     changed = [
         change for change in differences(settings, config) if change.split(":")[0] not in RESUMABLE
     ]
@@ -219,6 +315,7 @@ def _check_resumable(run: Path, settings: TrainConfig, config: TrainConfig, step
         raise ConfigError(
             f"resume: the run has taken all of its {step} steps; ask for more with -n {2 * step}."
         )
+    return config
 
 
 def _start(
@@ -245,8 +342,8 @@ def _start(
     return TrainingState(config, objective, mean, checkpoint.step, checkpoint.seconds)
 
 
-def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progress) -> bool:
-    """Take the remaining steps; evaluate, report and save on the way.
+def _train(state: TrainingState, run: Path, held_out: Dataset | None, progress: Progress) -> bool:
+    """Take the remaining steps; evaluate, where there is something to, report and save on the way.
 
     Returns: whether all steps were taken; False if someone asked for an end.
     """
@@ -282,7 +379,8 @@ def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progres
                 if metrics is not None:
                     metrics.write(_record(state, images_per_second=rate, elbo=elbo))
                 progress.update(state.step, rate, elbo)
-            if metrics is not None and (last or _is_due(state.step, config.eval_every)):
+            evaluates = last or _is_due(state.step, config.eval_every)
+            if metrics is not None and held_out is not None and evaluates:
                 evaluation = evaluate(state.air, held_out)
                 write_evaluation(metrics, state, evaluation)
                 progress.evaluated(state.step, state.seconds, evaluation)
@@ -296,16 +394,13 @@ def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progres
 
 
 def _finish(
-    state: TrainingState, run: Path, held_out: Dataset, progress: Progress, figures: bool
+    state: TrainingState, run: Path, held_out: Dataset | None, progress: Progress, figures: bool
 ) -> None:
     """Evaluate once on the test split, where there is one, and draw the figures.
 
     A run that was cut here goes on here: what is done already is not done again.
     """
-    try:
-        test = load_training_data(state.config, "test")
-    except DataError:  # a folder without a test part
-        test = None
+    test = load_training_data(state.config, "test") if has_test_split(state.config) else None
     tested = any(
         record.get("split") == "test" and record["step"] == state.step
         for record in read_metrics(run)
@@ -315,11 +410,12 @@ def _finish(
         with metrics_log(run, state.step) as metrics:
             write_evaluation(metrics, state, evaluation)
         progress.evaluated(state.step, state.seconds, evaluation)
-    if figures:
+    shown = held_out if test is None else test
+    if figures and shown is not None:
         from .plots import plot_run
 
         with writing(run):
-            paths = plot_run(run, held_out if test is None else test)
+            paths = plot_run(run, shown)
         mark_finished(run, state.step)
         progress.finished(run, paths)
 

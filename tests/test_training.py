@@ -177,7 +177,8 @@ def test_a_run_holds_what_the_contract_promises(
     seconds = [line["seconds"] for line in metrics(run)]
     assert seconds == sorted(seconds)
 
-    for split, steps, num in (("validation", [4, 8, 12], 4), ("test", [12], 10)):
+    num_held_out = len(load_dataset(str(data_file), "validation"))
+    for split, steps, num in (("validation", [4, 8, 12], num_held_out), ("test", [12], 10)):
         evaluations = metrics(run, split=split)
         assert [line["step"] for line in evaluations] == steps
         for line in evaluations:

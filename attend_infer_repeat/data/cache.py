@@ -77,7 +77,7 @@ def load_or_generate(
             logger.warning("Making %s again, since the cached copy is bad: %s", recipe, error)
     else:
         logger.info("Making %s; it is kept in %s", recipe, path.parent)
-    data = Dataset(recipe.name, recipe.split, *generate())
+    data = Dataset(recipe.name, recipe.split, *generate(), generated=True)
     check(data)
     _write(path, recipe, data)
     return data
@@ -88,7 +88,7 @@ def _read(path: Path, recipe: Recipe) -> Dataset:
     made_by = str(arrays.pop("recipe", "another program"))
     if made_by != str(recipe) or set(arrays) != set(SceneArrays._fields):
         raise DataError(f"{path}: expected the set {recipe}, got {made_by}. Delete the file.")
-    data = Dataset(recipe.name, recipe.split, **arrays)
+    data = Dataset(recipe.name, recipe.split, **arrays, generated=True)
     if len(data) != recipe.num_scenes:
         raise DataError(
             f"{path}: expected {recipe.num_scenes} scenes, got {len(data)}. Delete the file."

@@ -162,7 +162,7 @@ def _plain(picture: Image.Image) -> Image.Image:
     if mode.startswith("I") or mode == "F":
         return Image.fromarray(_to_8_bits(np.asarray(picture)))
     if "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info:
-        picture = _opaque(picture.convert("RGBA"))
+        picture = opaque(picture.convert("RGBA"))
     if picture.mode in ("1", "L"):
         return picture.convert("L")
     picture = picture.convert("RGB")
@@ -180,8 +180,8 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
     return np.round(values).clip(0, 255).astype(np.uint8)
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
-    """Lay a transparent picture on black, or on white if its visible part is dark."""
+def opaque(picture: Image.Image) -> Image.Image:
+    """Lay a picture of mode ``RGBA`` on black, or on white if its visible part is dark."""
     from PIL import Image
 
     rgba = np.asarray(picture).astype(np.float32)
