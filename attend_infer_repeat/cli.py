@@ -179,9 +179,11 @@ class Infer:
     An animated GIF is read frame by frame, and with --track the pictures of a folder are the frames
     of a video, too: its objects then have an identity, which they keep from frame to frame.
 
-    Prints one JSON object a line: file, width, height, count, count_probs = q(n | x), and objects
-    with score = q(z_pres), box (x0, y0, x1, y1 in the picture's pixels), z_where and z_what; or
-    CSV, a row an object; or COCO. A picture that cannot be read has a line with its error.
+    In a terminal, prints a line a picture: its name, its count, and the probability of that. Into a
+    file or a pipe, or with --format json, one JSON object a line: file, width, height, count,
+    count_probs = q(n | x), and objects with score = q(z_pres), box (x0, y0, x1, y1 in the picture's
+    pixels), z_where and z_what; or CSV, a row an object; or COCO. A picture that cannot be read has
+    a line with its error, and the exit code is 1.
 
     With --out, the folder gets scenes.jsonl, scenes.csv or coco.json (and coco_results.json, for
     pycocotools' loadRes), and each picture with its boxes as a PNG. What was interrupted goes on
@@ -202,8 +204,8 @@ class Infer:
     """Picture files, folders, patterns, arrays, or - for standard input."""
     out: Path | None = None
     """Folder for the results, new or empty."""
-    format: Literal["json", "csv", "coco"] = "json"
-    """Form of the results."""
+    format: Literal["json", "csv", "coco"] | None = None
+    """Form of the results; if not given, lines for people in a terminal, and JSON elsewhere."""
     annotate: bool = True
     """Write each picture with its boxes to --out."""
     reconstructions: bool = False
@@ -231,8 +233,8 @@ class Infer:
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
 
-    def run(self) -> None:
-        """Run the command."""
+    def run(self) -> int:
+        """Run the command; return the exit code."""
         from .inference import run_inference
         from .progress import show_log
 
@@ -244,7 +246,7 @@ class Infer:
         _require_at_least(1, batch_size=self.batch_size)
         if self.out is None and (self.resume or self.reconstructions or self.codes):
             raise ConfigError("resume, reconstructions, codes: need a folder; add --out.")
-        run_inference(load_model(self.model, self.device), self)
+        return run_inference(load_model(self.model, self.device), self)
 
 
 @dataclass(frozen=True)
@@ -435,12 +437,15 @@ COMMANDS: dict[str, type] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, 2 after a user's mistake, or 130 after Ctrl-C."""
+    """Run the command line; return 0, 2 after a user's mistake, or 130 after Ctrl-C.
+
+    `air infer` returns 1 if a picture could not be read.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         command = _parse(arguments)
         _prepare_messages()
-        command.run()
+        return command.run() or 0
     except AirError as error:
         print(f"air: {error}", file=sys.stderr)
         return 2
