@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -44,7 +44,7 @@ from .schemas import (
     SampleAnswer,
     SampleRequest,
 )
-from .worker import Worker
+from .worker import LAST_SECONDS, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -134,10 +134,10 @@ class Service:
         self._exhibitor.start()
 
     def close(self) -> None:
-        """Finish what was begun, and end all threads."""
-        self.readers.shutdown(cancel_futures=True)
+        """End all threads; wait a while for what is under way."""
+        self.readers.shutdown(wait=False, cancel_futures=True)
         self.worker.close()
-        self._exhibitor.join()
+        self._exhibitor.join(LAST_SECONDS)
 
     def _make_exhibits(self) -> None:
         def compute(work: Callable[[], Any]) -> Any:
@@ -261,9 +261,9 @@ def _json(text: str) -> Response:
 
 
 def _add_page(app: FastAPI) -> None:
-    """Add the page's files: those that are there now, and no others."""
+    """Add the page's files as they are now; they are few, and cost no descriptor when asked for."""
     files = {
-        path.relative_to(STATIC).as_posix(): path
+        path.relative_to(STATIC).as_posix(): (path.read_bytes(), MEDIA_TYPES[path.suffix])
         for path in STATIC.rglob("*")
         if path.suffix in MEDIA_TYPES
     }
@@ -277,10 +277,10 @@ def _add_page(app: FastAPI) -> None:
         return file(name)
 
     def file(name: str) -> Response:
-        path = files.get(name)
-        if path is None:
+        if name not in files:
             raise HTTPException(404)
-        return FileResponse(path, media_type=MEDIA_TYPES[path.suffix])
+        content, media_type = files[name]
+        return Response(content, media_type=media_type)
 
 
 def _add_refusals(app: FastAPI) -> None:
@@ -305,8 +305,18 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> Response:
-        reason = REASONS.get(error.status_code, str(error.detail))
-        return _refusal(error.status_code, reason, error.headers)
+        reason, headers = (
+            REASONS.get(error.status_code, str(error.detail)),
+            dict(error.headers or {}),
+        )
+        if error.status_code == 405:
+            methods = {*headers["Allow"].split(", "), "OPTIONS"}
+            if "GET" in methods:
+                methods.add("HEAD")
+            headers["Allow"] = ", ".join(sorted(methods))
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=headers)
+        return _refusal(error.status_code, reason, headers)
 
 
 def _is_field(part: int | str) -> bool:
