@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
+GRACE = 3
+"""Seconds for what is being answered at the end."""
+
 
 def serve(options: Serve) -> None:
     """Do what `air serve` does, with its options.
@@ -131,7 +134,7 @@ def make_server(app: FastAPI, listener: Listener) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=GRACE,
     )
     server = Server(config)
     listener.connections = server.server_state.connections  # type: ignore[assignment]

@@ -162,16 +162,15 @@ HANGING = {
 
 
 @pytest.mark.parametrize("kind", HANGING)
-def test_clients_that_hang_keep_nobody_out(kind: str) -> None:
+def test_clients_that_hang_keep_nobody_out(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEADER_PATIENCE", 600)  # they do not go by themselves
     sent, buffer = HANGING[kind]
     with serving(app(), limit=4) as page, ExitStack() as stack:
         clients = [stack.enter_context(connected(page, sent, buffer)) for _ in range(12)]
-        began = time.monotonic()
         for _ in range(3):
             assert page.get("/").text == '"sound"'
             clients += [stack.enter_context(connected(page, sent, buffer)) for _ in range(4)]
         assert page.post("/", {"a": 1}).ok
-        assert time.monotonic() - began < 5
         for client in clients:
             client.settimeout(0.02)
         assert sum(not is_closed(client) for client in clients) <= 4
