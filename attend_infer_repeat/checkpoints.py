@@ -200,13 +200,22 @@ def load_model(path: str | PathLike[str]) -> AIR:
     """
     checkpoint = read_checkpoint(path)
     air = AIR(checkpoint.model_config)
+    load_weights(air, checkpoint)
+    return air.eval()
+
+
+def load_weights(air: AIR, checkpoint: Checkpoint) -> None:
+    """Give an AIR the weights of a checkpoint.
+
+    Raises: CheckpointError if they are damaged, or not those of such a model.
+    """
     try:
         air.load_state_dict(checkpoint.tensors("model"))
     except RuntimeError as error:
         raise CheckpointError(
-            f"{checkpoint.folder}: the weights do not fit the config in {STATE_FILE}."
+            f"{checkpoint.folder}: the weights do not fit the config in {STATE_FILE}; if another "
+            "version of the package wrote them (it stands there), use that one, or train again."
         ) from error
-    return air.eval()
 
 
 def versions() -> dict[str, str | None]:

@@ -19,7 +19,14 @@ from .air import AIR
 from .arrays import as_images
 from .auto import choose
 from .averaging import RunningMean
-from .checkpoints import Checkpoint, part_of, prefixed, read_checkpoint, save_checkpoint
+from .checkpoints import (
+    Checkpoint,
+    load_weights,
+    part_of,
+    prefixed,
+    read_checkpoint,
+    save_checkpoint,
+)
 from .config import PRESETS, ModelConfig, TrainConfig, differences, for_images
 from .data import Dataset, hold_out, is_path, load_dataset
 from .devices import tune_process
@@ -222,7 +229,7 @@ def _start(
     objective = OBJECTIVES[config.objective](air, images, config, processes, compiled)
     if checkpoint is None:
         return TrainingState(config, objective, mean, step=0, seconds=0.0)
-    mean.air.load_state_dict(checkpoint.tensors("model"))
+    load_weights(mean.air, checkpoint)
     tensors = checkpoint.tensors("training")
     air.load_state_dict(part_of(tensors, "weights"))
     objective.restore(part_of(tensors, "objective"))

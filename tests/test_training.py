@@ -9,6 +9,7 @@ import sys
 import types
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from attend_infer_repeat import (
     load_dataset,
     train,
 )
-from attend_infer_repeat.checkpoints import part_of, read_checkpoint
+from attend_infer_repeat.checkpoints import part_of, read_checkpoint, save_checkpoint
 from attend_infer_repeat.data import Dataset
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.schedules import cosine_decay
@@ -475,6 +476,27 @@ def test_a_model_without_a_run_is_not_resumed(data_file: Path, tmp_path: Path) -
     AIR(TINY).save(tmp_path / "model")
     with pytest.raises(CheckpointError, match="nothing to resume"):
         train(tiny(data_file), resume=tmp_path / "model", quiet=True)
+
+
+@pytest.mark.parametrize("use", ["load", "resume"])
+def test_a_basic_guide_of_an_earlier_version_is_refused_in_one_line(
+    use: str, data_file: Path, tmp_path: Path
+) -> None:
+    """Its LSTM did not take in the last step, so that it lacks weights that the guide now has."""
+    config = tiny(data_file, model=replace(TINY, guide="basic"))
+    air = AIR(config.model)
+    weights = air.state_dict()
+    weights["guide.rnn.step.weight"] = weights["guide.rnn.step.weight"][:, -8:]
+    del weights["guide.z_where_init"], weights["guide.z_what_init"]
+    air.state_dict = lambda: weights  # type: ignore[method-assign]
+    save_checkpoint(tmp_path / "run", air, train_config=config, step=1)
+    read = {
+        "load": partial(AIR.load, tmp_path / "run"),
+        "resume": partial(train, config, resume=tmp_path / "run", quiet=True),
+    }
+    with pytest.raises(CheckpointError, match=r"do not fit .* another version") as caught:
+        read[use]()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_damaged_checkpoint_is_not_resumed_and_nothing_is_touched(

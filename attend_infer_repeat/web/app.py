@@ -169,7 +169,7 @@ class Service:
             composition=config.composition,
             guide=config.guide,
             invert=config.invert,
-            prior=model.count_prior.log_prob().exp().tolist(),
+            prior=model.count_probs().tolist(),
             z_where=PosePrior(
                 mean=rounded(model.z_where_loc.cpu().numpy()),
                 sd=rounded(model.z_where_scale.cpu().numpy()),

@@ -97,14 +97,16 @@ def _from_prior(air: AIR, compute: Compute) -> Scenes:
 def _codes(air: AIR, scenes: Scenes, compute: Compute) -> NDArray[np.floating]:
     """Return z_what, (n, what_dim), of the objects that the model finds."""
     size = min(largest_batch(air.config), BLOCK)
-    found = [
-        compute(partial(air.infer, scenes.images[start : start + size]))
-        for start in range(0, len(scenes.images), size)
-    ]
-    z_what = np.concatenate([part.z_what for part in found])  # (N, T, what_dim)
-    present = np.concatenate([part.z_pres for part in found])
+
+    def read(start: int) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return the codes of the objects of a portion of the scenes, and of all first steps."""
+        found = air.infer(scenes.images[start : start + size])
+        return found.z_what[found.z_pres], found.z_what[:, 0]
+
+    portions = [compute(partial(read, start)) for start in range(0, len(scenes.images), size)]
+    present, first = (np.concatenate(codes) for codes in zip(*portions, strict=True))
     # A model that finds next to nothing has codes of what it does not believe in.
-    return z_what[present] if present.sum() > NUM_COMPONENTS else z_what[:, 0]
+    return present if len(present) > NUM_COMPONENTS else first
 
 
 def directions(codes: NDArray[np.floating], source: str) -> Directions:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..air import AIR, Scenes, largest_batch, reproducible
+from ..air import AIR, Scenes, concatenate, largest_batch, reproducible
 from ..background import background_size
 from ..errors import CheckpointError, ShapeError
 from ..importance import (
@@ -106,11 +106,12 @@ def posterior_of(air: AIR, canvas: NDArray[np.uint8], samples: int, seed: int) -
     """Return what importance weighting makes of the count, from the draws of `air infer`."""
     noise = picture_noise(air, canvas, samples, seed)
     with reproducible(seed):
-        log_weights = torch.cat(
+        log_weights = concatenate(
             [
                 importance_log_weights(air, _repeated(air, canvas, len(part)), 1, part[None])[0]
                 for part in noise.split(largest_batch(air.config))
-            ]
+            ],
+            fill=-torch.inf,
         )[:, None]  # (samples, 1, T + 1): the walks are the rows of batches
     return Posterior(
         count_probs=rounded(importance_weighted_count_probs(log_weights)[0].cpu().numpy()),
