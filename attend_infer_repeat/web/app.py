@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from .. import __version__
@@ -30,7 +30,7 @@ from . import docs, explain
 from .exhibits import Exhibits, make_exhibits
 from .explain import Reading
 from .guards import LOOPBACK, Guards
-from .pictures import Picture, data_uri, has_picture, read_sent
+from .pictures import NotFinite, Picture, data_uri, has_picture, read_sent
 from .schemas import (
     Canvas,
     InferAnswer,
@@ -92,7 +92,7 @@ def make_app(air: AIR, model: str | PathLike[str], host: str = LOOPBACK[0]) -> F
         air: the model, on the device where it is to compute.
         model: what it was loaded from: a name of shipped weights, or a path.
         host: the address that the server will listen on.
-    Raises: CheckpointError if the model's answers are not finite numbers.
+    Raises: CheckpointError if the model's parameters or answers are not finite numbers.
     """
     explain.check(air)
     service = Service(air, str(model))
@@ -147,9 +147,6 @@ class Service:
             self._exhibits.set_result(make_exhibits(self.air, self.model, compute))
         except CancelledError as error:  # closed
             self._exhibits.set_exception(error)
-        except Exception as error:
-            logger.exception("The page's examples could not be made.")
-            self._exhibits.set_exception(error)
 
     async def describe(self) -> ModelAnswer:
         """Answer ``GET /api/model``."""
@@ -177,6 +174,7 @@ class Service:
             limits=Limits(),
             code=exhibits.code,
             examples=exhibits.examples,
+            missing=exhibits.missing,
         )
 
     async def infer(self, ask: InferRequest) -> str:
@@ -302,6 +300,13 @@ def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(AirError)
     async def mistaken(request: Request, error: AirError) -> Response:
         return _refusal(422, str(error))
+
+    @app.exception_handler(ValidationError)
+    async def unsayable(request: Request, error: ValidationError) -> Response:
+        """Refuse what the model has no finite answer to; an answer of another fault is a bug."""
+        if any(fault["type"] != "finite_number" for fault in error.errors(include_url=False)):
+            raise error
+        return await mistaken(request, NotFinite())
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> Response:
