@@ -66,7 +66,9 @@ def check(air: AIR) -> None:
     """Refuse a model that does not answer in numbers: CheckpointError."""
     black = np.zeros((air.config.channels, *air.config.canvas_size), np.uint8)
     scenes = read_block(air, [black]).scenes
-    if not all(np.isfinite(values).all() for values in (scenes.z_where, scenes.z_what)):
+    answers = (scenes.count_probs, scenes.z_where, scenes.z_what, scenes.reconstruction)
+    parameters = [values.cpu().numpy() for values in air.state_dict().values()]
+    if not all(np.isfinite(values).all() for values in (*parameters, *answers)):
         raise CheckpointError("the model's answers are not finite numbers; train it again.")
 
 
