@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,9 +22,9 @@ from .auto import choose
 from .averaging import RunningMean
 from .checkpoints import Checkpoint, part_of, prefixed, read_checkpoint, save_checkpoint
 from .config import PRESETS, ModelConfig, TrainConfig, differences, for_images
-from .data import Dataset, hold_out, is_path, load_dataset
+from .data import Dataset, default_config, hold_out, is_path, load_dataset
 from .devices import tune_process
-from .errors import AirError, CheckpointError, ConfigError, DataError
+from .errors import AirError, CheckpointError, ConfigError, DataError, Stopped
 from .evaluation import Evaluation, evaluate
 from .objectives import OBJECTIVES, Objective
 from .processes import Processes, join
@@ -40,7 +41,7 @@ class TrainingError(AirError):
 
 
 def train(
-    config: TrainConfig,
+    config: TrainConfig | str | PathLike[str],
     out: str | Path | None = None,
     *,
     resume: str | Path | None = None,
@@ -55,7 +56,9 @@ def train(
 
     Args:
         config: the settings; ``model.canvas_size`` and ``model.channels`` are taken from the data.
-            Of the preset ``auto``, what is as the preset has it is chosen from the pictures.
+            Of the preset ``auto``, what is as the preset has it is chosen from the pictures. The
+            name of a data set or the path of images stands for the settings that ``air train
+            --data`` has for it.
         out: the run's folder, new or empty; by default one below ``runs/``.
         resume: go on with the run in this folder instead, from its last checkpoint.
         device: ``cpu``, ``cuda``, ``cuda:1``, ..., or ``auto`` for a GPU where there is one.
@@ -66,12 +69,14 @@ def train(
     Raises: ConfigError, DataError or CheckpointError for what cannot be used; TrainingError if
         the ELBO stops being a finite number.
     """
+    if not isinstance(config, TrainConfig):
+        config = default_config(config)
     tune_process()
     processes = join(device)
     run, finished = _run(config, out, resume, processes, compiled, quiet, figures)
     processes.leave()
     if not finished:
-        raise KeyboardInterrupt
+        raise Stopped
     return run
 
 
@@ -252,6 +257,7 @@ def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progres
             if report:
                 elbo = processes.mean(torch.stack(elbos).mean()).item()  # waits for the device
             state.seconds += time.perf_counter() - began
+            progress.advance(state.step)
             # Several processes stop at the same step: they ask each other when they report.
             asks = processes.size == 1 or report
             stopping = asks and processes.any(stop.requested) and not last

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .cache import cache_dir
 from .dataset import Dataset
-from .registry import DATASETS, Source, is_path, load_dataset, require_known
+from .registry import DATASETS, Source, default_config, is_path, load_dataset, require_known
 from .splits import SPLITS, VALIDATION_SIZE, hold_out
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Dataset",
     "Source",
     "cache_dir",
+    "default_config",
     "hold_out",
     "is_path",
     "load_dataset",
