@@ -349,8 +349,9 @@ class Report:
 class Serve:
     """Serve a page on which to draw, and to watch, edit and sample scenes; it works offline.
 
-    Prints the page's address; --open opens it in the browser. Draw or drop a picture: the model answers as you draw, and shows how it came to its answer. The
-    page's JSON interface is described at /api/docs. Ctrl-C ends it.
+    Prints the page's address; --open opens it in the browser. Draw or drop a picture: the model
+    answers as you draw, and shows how it came to its answer. The page's JSON interface is described
+    at /api/docs. Ctrl-C ends it.
 
     Examples:
       air serve                              multi-mnist, at http://127.0.0.1:8000
@@ -639,13 +640,14 @@ def _help_of(name: str, words: Sequence[str]) -> str:
     for option in options:
         heading = HEADINGS.get(option.path[-1], heading) if kind is Train else heading
         groups[option] = heading if option.flags else "Arguments"
-    essential = None if HELP in words else ESSENTIAL.get(name)
-    shown = [o for o in options if essential is None or o.path[-1] in essential]
     text = inspect.getdoc(kind) or ""
-    if len(shown) == len(options):
-        return show_help(name, text, shown, groups)
-    note = f"Those are {len(shown)} of {len(options)} options; air {name} --help shows all of them."
-    return show_help(name, text, shown, groups, note)
+    if HELP in words:
+        return show_help(name, text, options, groups)
+    essential = ESSENTIAL.get(name, [option.path[-1] for option in options])
+    shown = [option for option in options if option.path[-1] in essential]
+    summary, *_, examples = text.split("\n\n")
+    note = f"This is the short help; air {name} --help shows all {len(options)} options."
+    return show_help(name, f"{summary}\n\n{examples}", shown, groups, note)
 
 
 def _require_at_least(least: int, **options: int) -> None:

@@ -413,7 +413,7 @@ def _entry(left: str, text: str) -> str:
     column = min(30, width() // 3)
     body = _wrap(text, " " * column)
     if len(left) + 4 > column:
-        return f"  {left}\n{body}" if text else f"  {left}"
+        return f"{_wrap(left, '  ')}\n{body}".rstrip()
     return f"  {left}".ljust(column) + body[column:]
 
 
