@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import inspect
-import io
 import json
-import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
-
-import tyro
-from tyro import MISSING_NONPROP as MISSING
-from tyro.conf import OmitArgPrefixes, Positional, Suppress, arg, subcommand
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from . import __version__
-from .config import TrainConfig, differences, get_preset
-from .errors import AirError, ConfigError, nearest
+from .config import TrainConfig, get_preset
+from .errors import AirError, ConfigError, Stopped, nearest
+from .options import Positional, Suppress, arg, build, options_of, parse, show_commands, show_help
 from .seeds import check_seed
+from .streams import explain, is_interrupt, standard_streams
 
 if TYPE_CHECKING:
     from .air import AIR
@@ -49,10 +44,10 @@ class Train:
       torchrun --nproc-per-node 2 --no-python air train     two processes, one model
     """
 
-    training: OmitArgPrefixes[TrainConfig]
-    out: Path | None = None
+    training: TrainConfig
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
     """Folder of the new run; runs/<data>-<preset>-<seed> if not given."""
-    resume: Path | None = None
+    resume: Annotated[Path | None, arg(metavar="DIR")] = None
     """Go on with the run in this folder, with its settings."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
@@ -200,9 +195,9 @@ class Infer:
 
     model: Positional[Annotated[str, arg(metavar="MODEL")]]
     """A run's folder, a checkpoint's, or the name of shipped weights."""
-    images: Positional[Annotated[tuple[str, ...], arg(metavar="IMAGE [IMAGE ...]")]]
+    images: Positional[Annotated[tuple[str, ...], arg(metavar="IMAGE...")]]
     """Picture files, folders, patterns, arrays, or - for standard input."""
-    out: Path | None = None
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
     """Folder for the results, new or empty."""
     format: Literal["json", "csv", "coco"] | None = None
     """Form of the results; if not given, lines for people in a terminal, and JSON elsewhere."""
@@ -265,7 +260,7 @@ class Sample:
     """A run's folder, a checkpoint's, or the name of shipped weights."""
     num_scenes: Annotated[int, arg(aliases=("-n",))] = 16
     """Number of scenes."""
-    out: Path = Path("samples.png")
+    out: Annotated[Path, arg(metavar="FILE")] = Path("samples.png")
     """PNG file to write."""
     seed: int = 0
     """Seed of the draws."""
@@ -296,13 +291,14 @@ class Plot:
       air plot runs/mnist
     """
 
-    folder: Positional[Path]
+    folder: Positional[Annotated[Path, arg(metavar="RUN")]]
     """A run's folder."""
 
     def run(self) -> None:
         """Run the command."""
         from .plots import plot_run
 
+        _require_run(self.folder)
         for path in plot_run(self.folder):
             print(path)
 
@@ -319,9 +315,9 @@ class Report:
       air report runs/mnist --data scans/ --split train       what it makes of other images
     """
 
-    folder: Positional[Path]
+    folder: Positional[Annotated[Path, arg(metavar="RUN")]]
     """A run's folder."""
-    out: Path | None = None
+    out: Annotated[Path | None, arg(metavar="FILE")] = None
     """HTML file to write; report.html in the run's folder if not given."""
     samples: int = 20
     """Samples per image for the importance-weighted count probabilities; 0 leaves them out."""
@@ -339,6 +335,7 @@ class Report:
         from .devices import tune_process
         from .report import write_report
 
+        _require_run(self.folder)
         tune_process()
         with Console(stderr=True).status("looking at the images ..."):
             path = write_report(
@@ -354,10 +351,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Serve:
-    """Open a page on which to draw, and to watch, edit and sample scenes; it works offline.
+    """Serve a page on which to draw, and to watch, edit and sample scenes; it works offline.
 
-    Draw or drop a picture: the model answers as you draw, and shows how it came to its answer. The
-    page's JSON interface is described at /api/docs. Ctrl-C ends it.
+    Prints the page's address; --open opens it in the browser. Draw or drop a picture: the model
+    answers as you draw, and shows how it came to its answer. The page's JSON interface is described
+    at /api/docs. Ctrl-C ends it.
 
     Examples:
       air serve                              multi-mnist, at http://127.0.0.1:8000
@@ -366,7 +364,7 @@ class Serve:
       air serve --host 0.0.0.0               for everyone who reaches this machine
     """
 
-    model: Positional[Annotated[str, arg(metavar="[MODEL]")]] = "multi-mnist"
+    model: Positional[Annotated[str, arg(metavar="MODEL")]] = "multi-mnist"
     """A run's folder, a checkpoint's, or the name of shipped weights."""
     host: str = "127.0.0.1"
     """Address to listen on; others than the default let other machines in."""
@@ -402,7 +400,7 @@ class Benchmark:
 
     name: Positional[str]
     """throughput, latency, scaling, objects, breakdown, streaming or serve."""
-    options: Positional[tuple[str, ...]] = ()
+    options: Positional[Annotated[tuple[str, ...], arg(metavar="OPTIONS...")]] = ()
     """Options of the benchmark."""
 
     def run(self) -> None:
@@ -439,21 +437,40 @@ COMMANDS: dict[str, type] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 2 after a user's mistake, or 130 after Ctrl-C.
 
-    `air infer` returns 1 if a picture could not be read.
+    `air infer` returns 1 if a picture could not be read. A disk, a file or a stream that fails is
+    one line and 2, too.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with standard_streams():
+        try:
+            return _run(arguments)
+        except BaseException as error:
+            if not is_interrupt(error):
+                raise
+            if not isinstance(error, Stopped):
+                print("air: interrupted", file=sys.stderr)
+            return 130
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        command = _parse(arguments)
-        _prepare_messages()
-        return command.run() or 0
+        try:
+            command = _parse(arguments)
+            _prepare_messages()
+            status: int = command.run() or 0
+        except SystemExit:  # what was printed before may not have been written yet
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()
     except AirError as error:
         print(f"air: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        return 0
+    except OSError as error:
+        print(f"air: {explain(error)}", file=sys.stderr)
+        return 2
+    return status
 
 
 def _prepare_messages() -> None:
@@ -465,143 +482,192 @@ def _prepare_messages() -> None:
     warnings.filterwarnings("error", message="Image size .* exceeds limit")  # a bomb: refused
 
 
-def _parse(arguments: list[str]) -> Any:
-    """Turn arguments into a command; usage errors become a ConfigError of one line."""
-    name = arguments[0] if arguments else ""
-    if name == "--version":
-        print(f"air {__version__}")
-        raise SystemExit(0)
-    if name == "benchmark" and arguments[1:] and not arguments[1].startswith("-"):
-        return Benchmark(arguments[1], tuple(arguments[2:]))
-    messages = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(messages):
-            if name not in COMMANDS:
-                return _parse_without_command(arguments)
-            rest = _with_values(arguments[1:])
-            return _parse_train(rest) if name == "train" else _parse_command(name, rest)
-    except SystemExit as end:
-        if not end.code:
-            raise
-        command = f"air {name}" if name in COMMANDS else "air"
-        raise ConfigError(f"{_gist(messages.getvalue())}; see {command} --help.") from end
+VERSION, SHORT_HELP, HELP = ("-V", "--version"), "-h", "--help"
 
+# The headings of help, by the first setting below each one: those that follow it stand there, too.
+HEADINGS = {
+    "preset": "Data",
+    "num_steps": "Training",
+    "objective": "Objective",
+    "seed": "Training",
+    "eval_every": "Output",
+    "resize": "Pictures",
+    "model_steps": "Model",
+    "guide": "Guide",
+    "out": "Output",
+    "device": "Training",
+    "quiet": "Output",
+}
 
-def _parse_command(name: str, arguments: list[str], default: Any = MISSING) -> Any:
-    return tyro.cli(
-        COMMANDS[name],
-        prog=f"air {name}",
-        description=inspect.getdoc(COMMANDS[name]),
-        default=default,
-        args=arguments,
-    )
+# What -h shows, for commands that have more options than most people need.
+ESSENTIAL = {
+    "train": (
+        *("data", "preset", "canvas", "invert", "model_steps", "num_steps", "batch_size"),
+        *("learning_rate", "seed", "device", "out", "resume"),
+    ),
+    "infer": (
+        *("model", "images", "out", "format", "samples", "track", "invert", "resume", "quiet"),
+    ),
+    "evaluate": ("model", "data", "split", "importance_samples", "json"),
+}
 
-
-def _parse_train(arguments: list[str]) -> Train:
-    """Parse ``air train``; note what the user gave, where the rest is to be chosen."""
-    base = _base_config(arguments)
-    command: Train = _parse_command("train", arguments, Train(base))
-    if command.training.preset != "auto" or command.resume is not None:
-        return command
-    # What does not follow the default was given.
-    other: Train = _parse_command("train", arguments, Train(_with_other_defaults(base)))
-    same = set(CHOOSABLE) - {
-        change.split(":")[0] for change in differences(command.training, other.training)
-    }
-    return replace(command, given=tuple(sorted(same)))
-
-
-# What the preset auto chooses, and other values than its defaults.
-CHOOSABLE: dict[str, Any] = {
-    "canvas": 1,
-    "anneal_prior_from": 0.5,
-    "model.resize": "crop",
-    "model.zoom": 0.5,
-    "model.model_steps": 1,
-    "model.scale_prior_mean": 1.0,
-    "model.scale_prior_sd": 1.0,
-    "model.window_size": 1,
-    "model.likelihood_sd": 1.0,
-    "model.z_pres_prior": 0.5,
+# What to do in place of the options of Pyro's example that are none here.
+OF_PYRO = {
+    "--cuda": "use --device cuda.",
+    "--jit": "use --compile.",
+    "--viz": "see the run's figures/, `air plot RUN` and TensorBoard (RUN/tensorboard).",
+    "--viz-every": "use --eval-every; TensorBoard (RUN/tensorboard) shows what it writes.",
+    "--visdom-env": "leave it out; TensorBoard (RUN/tensorboard) takes visdom's place.",
+    "--save": "use --out DIR; the run's folder holds the checkpoint.",
+    "--load": "use --resume DIR to go on with a run; `air.AIR.load(DIR)` loads it in Python.",
+    "--verbose": "leave it out; the settings are in the run's config.json.",
+    "-v": "leave it out; the settings are in the run's config.json (-V prints the version).",
 }
 
 
-def _with_other_defaults(config: TrainConfig) -> TrainConfig:
-    model = {k.removeprefix("model."): v for k, v in CHOOSABLE.items() if k.startswith("model.")}
-    top = {k: v for k, v in CHOOSABLE.items() if not k.startswith("model.")}
-    return replace(config, **top, model=replace(config.model, **model))
+def _parse(arguments: list[str]) -> Any:
+    """Turn arguments into a command.
+
+    Raises: ConfigError of one line for a usage error; SystemExit once help is printed.
+    """
+    name, *rest = arguments or [""]
+    if name in VERSION:
+        _print_and_exit(f"air {__version__}")
+    if name == "help":
+        name, *rest = [*rest, HELP] if rest else [HELP]
+    if name in (SHORT_HELP, HELP):
+        _print_and_exit(_help_of_all())
+    if name not in COMMANDS:
+        raise ConfigError(_no_command(name))
+    if name == "benchmark" and rest and not rest[0].startswith("-"):
+        return Benchmark(rest[0], tuple(rest[1:]))
+    words = rest[: rest.index("--")] if "--" in rest else rest
+    if SHORT_HELP in words or HELP in words:
+        _print_and_exit(_help_of(name, words))
+    try:
+        return _command(name, rest)
+    except ConfigError as error:
+        raise ConfigError(_with_advice(str(error), f"air {name}")) from error
+
+
+def _print_and_exit(text: str) -> NoReturn:
+    print(text)
+    raise SystemExit(0)
+
+
+def _with_advice(message: str, command: str) -> str:
+    """Say where to read on, unless the message is a sentence that says what to do."""
+    return message if message.endswith((".", "?")) else f"{message}; see {command} --help."
+
+
+def _no_command(name: str) -> str:
+    if not name or name.startswith("-"):
+        what = "no command" if not name else f"unknown option {name}"
+        return f"{what}; the commands are {', '.join(COMMANDS)}. Try: air train."
+    known = f"unknown command '{name}', known are {', '.join(COMMANDS)}."
+    return known + nearest(name, COMMANDS)
+
+
+def _command(name: str, arguments: list[str]) -> Any:
+    kind = COMMANDS[name]
+    given = parse(options_of(kind), _with_values(arguments), _explain)
+    if kind is not Train:
+        return build(kind, given)
+    settings = {path[1]: value for path, value in given.items() if path[0] == "training"}
+    base = _base_config(settings | {"resume": given.get(("resume",))})
+    chosen = {".".join(path[1:]) for path in given if path[0] == "training"}
+    own = tuple(sorted(chosen - {"preset", "data"}))
+    return build(Train, given, Train(base, given=own))
+
+
+def _explain(flag: str) -> str | None:
+    """Say what to do in place of an option that a command lacks, or which commands have it."""
+    owners = [
+        f"air {name}"
+        for name, kind in COMMANDS.items()
+        if any(flag in option.flags for option in options_of(kind))
+    ]
+    return OF_PYRO.get(flag) or (f"it belongs to {', '.join(owners)}" if owners else None)
 
 
 def _with_values(arguments: list[str]) -> list[str]:
     """Complete ``--invert`` to ``--invert yes``, and ``--no-invert`` to ``--invert no``."""
     complete = []
-    for argument, after in pairwise([*arguments, "-"]):
+    for argument, after in pairwise([*arguments, ""]):
         complete += ["--invert", "no"] if argument == "--no-invert" else [argument]
-        if argument == "--invert" and after.startswith("-"):
+        if argument == "--invert" and after not in ("auto", "yes", "no"):
             complete.append("yes")
     return complete
 
 
-def _parse_without_command(arguments: list[str]) -> Any:
-    """Print the list of commands, or fail for want of one."""
-    if arguments and not arguments[0].startswith("-"):
-        raise ConfigError(
-            f"unknown command '{arguments[0]}', known are {', '.join(COMMANDS)}."
-            f"{nearest(arguments[0], COMMANDS)}"
-        )
-    commands: Any = Union[  # noqa: UP007
-        tuple(
-            Annotated[kind, subcommand(name, description=(kind.__doc__ or "").split("\n")[0])]
-            for name, kind in COMMANDS.items()
-        )
-    ]
-    return tyro.cli(
-        commands,
-        prog="air",
-        description="Attend, Infer, Repeat: count, locate and describe the objects in images, "
-        "without labels.\n\nTry: air train, then air infer. Each command has its own --help.",
-        args=arguments,
-    )
-
-
-def _base_config(arguments: Sequence[str]) -> TrainConfig:
+def _base_config(given: Mapping[str, Any]) -> TrainConfig:
     """Return the settings that `air train`'s options change: a preset's or a resumed run's."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset")
-    parser.add_argument("--data", default=TrainConfig.data)
-    parser.add_argument("--resume")
-    with contextlib.redirect_stderr(io.StringIO()):
-        try:
-            given, _ = parser.parse_known_args(arguments)
-        except SystemExit:  # an option without its value: the full parser says so
-            return get_preset("fast")
-    if given.resume is not None:
+    if given.get("resume") is not None:
         from .runs import resumable
 
-        return resumable(Path(given.resume))[0]
-    if given.preset is None:
-        from .data import is_path
+        return resumable(Path(given["resume"]))[0]
+    if "preset" in given:
+        return get_preset(given["preset"])
+    from .data import default_config
 
-        return get_preset("auto" if is_path(given.data) else "fast")
-    return get_preset(given.preset)
+    return default_config(given.get("data", TrainConfig.data))
 
 
-def _gist(message: str) -> str:
-    """Return the gist of tyro's boxed message: the text above its first rule."""
-    text: list[str] = []
-    for line in message.splitlines():
-        content = line.strip("│ ")
-        if text and content.startswith(("─", "╰")):
-            break
-        if not content.startswith("╭"):
-            text.append(content)
-    return " ".join(" ".join(text).split()).rstrip(".") or message.strip()
+def _help_of_all() -> str:
+    text = (
+        "Attend, Infer, Repeat: count, locate and describe the objects in images, without labels."
+        "\n\nTry: air train, then air infer."
+    )
+    options = {
+        "-h, --help": "Show this. `air COMMAND -h` shows what most people need of a command, "
+        "`air COMMAND --help` or `air help COMMAND` all of it.",
+        "-V, --version": "Show the version.",
+    }
+    commands = {
+        name: (inspect.getdoc(kind) or "").split("\n")[0] for name, kind in COMMANDS.items()
+    }
+    return show_commands(text, options, commands)
+
+
+def _help_of(name: str, words: Sequence[str]) -> str:
+    """Return the help of a command: all of it, or the options that most people need."""
+    kind = COMMANDS[name]
+    command: Any = kind
+    if kind is Train:
+        rest = [word for word in words if word not in (SHORT_HELP, HELP)]
+        with contextlib.suppress(ConfigError):  # its defaults are those of the preset that is given
+            command = _command(name, rest)
+    options = options_of(command)
+    groups, heading = {}, "Options"
+    for option in options:
+        heading = HEADINGS.get(option.path[-1], heading) if kind is Train else heading
+        groups[option] = heading if option.flags else "Arguments"
+    text = inspect.getdoc(kind) or ""
+    if HELP in words:
+        return show_help(name, text, options, groups)
+    essential = ESSENTIAL.get(name, [option.path[-1] for option in options])
+    shown = [option for option in options if option.path[-1] in essential]
+    summary, *_, examples = text.split("\n\n")
+    note = f"This is the short help; air {name} --help shows all {len(options)} options."
+    return show_help(name, f"{summary}\n\n{examples}", shown, groups, note)
 
 
 def _require_at_least(least: int, **options: int) -> None:
     for name, value in options.items():
         if value < least:
             raise ConfigError(f"{name}: expected at least {least}, got {value}.")
+
+
+def _require_run(folder: Path) -> None:
+    """Refuse what is no run's folder but the weights of one: ConfigError."""
+    from .checkpoints import read_checkpoint
+
+    checkpoint = read_checkpoint(folder)
+    if checkpoint.folder.resolve() != (folder / "checkpoint").resolve():
+        raise ConfigError(
+            f"{folder}: weights without their run, so there are no curves and no settings to show; "
+            f"give the folder of a run that `air train` wrote, or use air evaluate {folder}."
+        )
 
 
 def load_model(path: str | Path, device: str) -> AIR:

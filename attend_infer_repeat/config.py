@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from tyro.conf import Suppress, arg
-
 from .errors import ConfigError, nearest
+from .options import Suppress, arg
 from .seeds import check_seed
 
 Config = TypeVar("Config")
@@ -153,7 +152,7 @@ class ModelConfig:
     """Hidden layers that propose where the residual guide takes its glimpse."""
     encoder_net: tuple[int, ...] = (200,)
     """Hidden layers of the encoder (window to z_what)."""
-    non_linearity: str = "SiLU"
+    non_linearity: Annotated[str, arg(metavar="NAME")] = "SiLU"
     """Activation of every hidden layer, by its name in torch.nn."""
     masking: bool = True
     """Leave the costs of unused steps out of the objective."""
@@ -253,7 +252,7 @@ class TrainConfig:
     objective: Literal["exact", "tracegraph"] = "exact"
     """Sum the count out exactly, or estimate its gradient with Pyro's TraceGraph_ELBO."""
 
-    baselines: bool = True
+    baselines: Annotated[bool, arg(aliases=("--no-baseline",))] = True
     """Data-dependent baselines for the tracegraph objective."""
     baseline_learning_rate: Annotated[float, arg(aliases=("-blr",))] = 1e-3
     """Adam's learning rate for the baselines."""

@@ -34,6 +34,10 @@ class BusyError(AirError, RuntimeError):
     """A folder that another process is writing to."""
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM ended the training of a run, which has said how to go on with it."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the known name closest to ``name``, or ``""``."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

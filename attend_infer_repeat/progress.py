@@ -51,7 +51,7 @@ def watch(
     console = Console(stderr=True, highlight=False)
     hidden = not console.is_terminal or not logger.isEnabledFor(logging.INFO)
     bar = RichProgress(
-        SpinnerColumn(),
+        _spinner(),
         TextColumn(verb),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
@@ -90,7 +90,7 @@ class Progress:
     def __init__(self, config: TrainConfig, step: int, run: Path, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._bar = RichProgress(
-            SpinnerColumn(),
+            _spinner(),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]} images/s"),
@@ -124,6 +124,11 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
+    def advance(self, step: int) -> None:
+        """Move the bar; it is drawn ten times a second, however often it moves."""
+        if not self._bar.disable:
+            self._bar.update(self._task, completed=step)
+
     def update(self, step: int, rate: float, elbo: float) -> None:
         """Show where training is; ``rate`` in images/s, ``elbo`` in nats per image."""
         self._bar.update(self._task, completed=step, rate=f"{rate:,.0f}", elbo=f"{elbo:.1f}")
@@ -150,6 +155,12 @@ class Progress:
         self._bar.stop()
         self._console.print(f"Saved {run}", soft_wrap=True)
         self._console.print(f"Open {figures[0]}", soft_wrap=True)
+
+
+def _spinner() -> SpinnerColumn:
+    """Return a spinner of characters that standard error can show."""
+    encoding = str(getattr(sys.stderr, "encoding", "")).lower()
+    return SpinnerColumn("dots" if encoding.startswith("utf") else "line")
 
 
 def _percent(share: float | None) -> str:

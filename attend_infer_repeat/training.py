@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,6 +26,7 @@ from .checkpoints import Checkpoint, not_finite, part_of, prefixed, save_checkpo
 from .config import PRESETS, ModelConfig, TrainConfig, differences, for_images
 from .data import (
     Dataset,
+    default_config,
     find_change,
     fingerprint,
     has_test_part,
@@ -33,7 +35,7 @@ from .data import (
     load_dataset,
 )
 from .devices import tune_process
-from .errors import ConfigError, DataError, TrainingError
+from .errors import ConfigError, DataError, Stopped, TrainingError
 from .evaluation import Evaluation, evaluate
 from .objectives import OBJECTIVES, Objective
 from .processes import Processes, join
@@ -60,7 +62,7 @@ RESUMABLE = ("num_steps", "eval_every", "eval_split", "save_every", "progress_ev
 
 
 def train(
-    config: TrainConfig,
+    config: TrainConfig | str | PathLike[str],
     out: str | Path | None = None,
     *,
     resume: str | Path | None = None,
@@ -77,7 +79,9 @@ def train(
     Args:
         config: the settings; ``model.canvas_size`` and ``model.channels`` are taken from the data.
             A path in ``data`` is kept as an absolute one.
-            Of the preset ``auto``, what is as the preset has it is chosen from the pictures.
+            Of the preset ``auto``, what is as the preset has it is chosen from the pictures. The
+            name of a data set or the path of images stands for the settings that ``air train
+            --data`` has for it.
         out: the run's folder, new or empty; by default one below ``runs/``.
         resume: go on with the run in this folder instead, from its last checkpoint; from the
             beginning if it was cut before the first.
@@ -92,6 +96,8 @@ def train(
         process writes to the folder; TrainingError if the ELBO stops being a finite number, or the
         disk refuses to be written to.
     """
+    if not isinstance(config, TrainConfig):
+        config = default_config(config)
     tune_process()
     processes = join(device)
     with ExitStack() as owner:
@@ -100,7 +106,7 @@ def train(
         )
     processes.leave()
     if not finished:
-        raise KeyboardInterrupt
+        raise Stopped
     return run
 
 
@@ -364,6 +370,7 @@ def _train(state: TrainingState, run: Path, held_out: Dataset | None, progress: 
             if report:
                 elbo = processes.mean(torch.stack(elbos).mean()).item()  # waits for the device
             state.seconds += time.perf_counter() - began
+            progress.advance(state.step)
             # Several processes stop at the same step: they ask each other when they report.
             asks = processes.size == 1 or report
             stopping = asks and processes.any(stop.requested) and not last

@@ -18,7 +18,6 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -41,21 +40,16 @@ class AirHelp(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the text as a literal block."""
         printed = subprocess.run(
-            [sys.executable, "-m", f"{PACKAGE}.cli", *self.arguments, "--help"],
-            env=os.environ | {"COLUMNS": str(COLUMNS), "NO_COLOR": "1"},
+            [sys.executable, "-m", PACKAGE, *self.arguments, "--help"],
+            env=os.environ | {"COLUMNS": str(COLUMNS)},
             check=True,
             capture_output=True,
             text=True,
         ).stdout
-        text = "\n".join(_wrapped(line) for line in printed.strip().splitlines())
+        text = printed.strip()
         block = nodes.literal_block(text, text, classes=["air-help"])
         block["language"] = "none"
         return [block]
-
-
-def _wrapped(line: str) -> str:
-    fits = len(line) <= COLUMNS or line.startswith(" ")  # an example with its comment
-    return line if fits else textwrap.fill(line, COLUMNS)
 
 
 FIELD = re.compile(r"(Returns|Raises|Source): (?=\S)")

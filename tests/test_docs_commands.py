@@ -12,7 +12,7 @@ import re
 import runpy
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,8 +85,8 @@ def parse(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     base = cli._base_config
 
-    def without_a_run(arguments: list[str]) -> Any:
-        return get_preset("fast") if "--resume" in arguments else base(arguments)
+    def without_a_run(given: Mapping[str, Any]) -> Any:
+        return get_preset("fast") if given.get("resume") is not None else base(given)
 
     monkeypatch.setattr(cli, "_base_config", without_a_run)
     words = [word.replace("COMMAND", "train") for word in command.words[1:]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .cache import cache_dir
 from .dataset import Dataset
 from .folder import has_test_part
-from .registry import DATASETS, Source, is_path, load_dataset, require_known
+from .registry import DATASETS, Source, default_config, is_path, load_dataset, require_known
 from .splits import SPLITS, VALIDATION_SIZE, find_change, fingerprint, hold_out
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Dataset",
     "Source",
     "cache_dir",
+    "default_config",
     "find_change",
     "fingerprint",
     "has_test_part",

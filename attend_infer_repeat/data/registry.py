@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from ..config import TrainConfig, get_preset
 from ..errors import DataError, nearest
 from . import digits, multi_mnist, sprites
 from .backgrounds import BACKGROUNDS
@@ -112,6 +113,12 @@ def require_known(name_or_path: str | os.PathLike[str]) -> None:
 def is_path(name_or_path: str | os.PathLike[str]) -> bool:
     """Tell whether ``load_dataset`` takes this for the path of the user's own images."""
     return not (isinstance(name_or_path, str) and name_or_path in DATASETS)
+
+
+def default_config(name_or_path: str | os.PathLike[str]) -> TrainConfig:
+    """Return the settings with which a data set is trained on, or the user's own images."""
+    preset = get_preset("auto" if is_path(name_or_path) else "fast")
+    return dataclasses.replace(preset, data=os.fspath(name_or_path))
 
 
 def _check_split(split: str) -> None:
