@@ -51,7 +51,6 @@ CASES = {
     "two": Case(f"{TWO} --foresight --z-pres-prior 1e-8", THREE),
     "two-without": Case(WITHOUT, THREE),
     "two-bounded": Case(f"{WITHOUT} --no-unbounded", THREE),
-    "fast": Case(MNIST, {"3": "--counts 3"}),  # composites have up to three
     "fast-seen": Case(f"{MNIST} --composite-most 2", {"3": "--counts 3"}),
     "fast-unbounded": Case(f"{MNIST} --unbounded", {"3": "--counts 3"}),
     "noisy": Case(f"{NOISY} --background-model constant --learn-likelihood-sd", {}),
