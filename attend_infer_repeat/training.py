@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import time
@@ -27,6 +28,7 @@ from .checkpoints import (
     read_checkpoint,
     save_checkpoint,
 )
+from .collapse import advice, collapse
 from .config import PRESETS, ModelConfig, TrainConfig, differences, for_images
 from .data import Dataset, hold_out, is_path, load_dataset
 from .devices import tune_process
@@ -35,8 +37,10 @@ from .evaluation import Evaluation, evaluate
 from .objectives import OBJECTIVES, Objective
 from .processes import Processes, join
 from .progress import Progress
-from .runs import Metrics, check_new, metrics_log, new_run, write_config
+from .runs import Metrics, check_new, metrics_log, new_run, read_metrics, write_config
 from .schedules import Anneal, cosine_decay
+
+logger = logging.getLogger(__name__)
 
 # What a resumed run may change: it moves the end or the reports, not what was learned so far.
 RESUMABLE = ("num_steps", "eval_every", "eval_split", "save_every", "progress_every")
@@ -69,7 +73,8 @@ def train(
         compiled: run the exact objective compiled, where a compiler is present.
         quiet: show no progress.
         figures: draw the run's figures at the end.
-    Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt.
+    Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt. If
+        training collapses, the log warns of it, and the run goes on: see ``collapse.py``.
     Raises: ConfigError, DataError or CheckpointError for what cannot be used; TrainingError if
         the ELBO stops being a finite number.
     """
@@ -113,6 +118,8 @@ def _run(
         run = Path(resume)  # type: ignore[arg-type]
     state = _start(config, data, processes, checkpoint, compiled)
     if processes.is_first:
+        if checkpoint is not None:
+            _recall(state, run)
         write_config(run, config)
     if config.eval_split == "test":
         held_out = load_training_data(config, "test")
@@ -177,6 +184,8 @@ class TrainingState:
     mean: RunningMean
     step: int
     seconds: float
+    evaluations: list[dict[str, Any]]  # the records so far, but for the test split's at the end
+    collapsed: str | None = None  # why, if it has
 
     @property
     def air(self) -> AIR:
@@ -228,13 +237,13 @@ def _start(
     mean = RunningMean(air, config.ema_decay)
     objective = OBJECTIVES[config.objective](air, images, config, processes, compiled)
     if checkpoint is None:
-        return TrainingState(config, objective, mean, step=0, seconds=0.0)
+        return TrainingState(config, objective, mean, step=0, seconds=0.0, evaluations=[])
     load_weights(mean.air, checkpoint)
     tensors = checkpoint.tensors("training")
     air.load_state_dict(part_of(tensors, "weights"))
     objective.restore(part_of(tensors, "objective"))
     _restore_generators(part_of(tensors, "generator"), processes.device)
-    return TrainingState(config, objective, mean, checkpoint.step, checkpoint.seconds)
+    return TrainingState(config, objective, mean, checkpoint.step, checkpoint.seconds, [])
 
 
 def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progress) -> bool:
@@ -276,6 +285,7 @@ def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progres
                 progress.update(state.step, rate, elbo)
             if metrics is not None and (last or _is_due(state.step, config.eval_every)):
                 evaluation = evaluate(state.air, held_out)
+                _judge(state, evaluation)
                 write_evaluation(metrics, state, evaluation)
                 progress.evaluated(state.step, state.seconds, evaluation)
             if processes.is_first and (last or stopping or _is_due(state.step, config.save_every)):
@@ -303,6 +313,29 @@ def _finish(
         from .plots import plot_run
 
         progress.finished(run, plot_run(run, held_out if test is None else test))
+    if state.collapsed is not None:
+        logger.warning("The model in %s is dead: %s.", run, _told(state))
+
+
+def _recall(state: TrainingState, run: Path) -> None:
+    """Take in the evaluations that a resumed run has already had."""
+    split, step = state.config.eval_split, state.step
+    records = [r for r in read_metrics(run) if r.get("split") == split and r["step"] <= step]
+    state.evaluations = records
+    state.collapsed = collapse(records, state.config.num_steps)
+
+
+def _judge(state: TrainingState, evaluation: Evaluation) -> None:
+    """Take in an evaluation; say so, once, if it shows that the training has collapsed."""
+    state.evaluations.append({"step": state.step, **evaluation.to_dict()})
+    before, num_steps = state.collapsed, state.config.num_steps
+    state.collapsed = collapse(state.evaluations, num_steps)
+    if state.collapsed is not None and before is None and state.step < num_steps:
+        logger.warning("Step %d: training has collapsed: %s.", state.step, _told(state))
+
+
+def _told(state: TrainingState) -> str:
+    return f"{state.collapsed}; {advice(state.config)}"
 
 
 def count_prior_schedule(config: TrainConfig) -> Anneal:
@@ -325,7 +358,8 @@ def write_evaluation(metrics: Metrics, state: TrainingState, evaluation: Evaluat
     figures = evaluation.to_dict()
     parts = figures.pop("parts")
     absent = {"data", "importance_bound", "importance_count_accuracy"}  # never measured in training
-    metrics.write(_record(state, **{k: v for k, v in (figures | parts).items() if k not in absent}))
+    told = {k: v for k, v in (figures | parts).items() if k not in absent}
+    metrics.write(_record(state, **told, collapsed=state.collapsed is not None))
 
 
 def _record(state: TrainingState, **figures: Any) -> dict[str, Any]:
