@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from .importance import (
 )
 from .model import intensity
 from .objectives import count_terms
+
+BETTER = 1.0  # nats by which another count explains an image better than the one that it gets
+MANY = 0.1  # the share of such images from which on equal counts must be wrong
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,12 @@ class Evaluation:
     """Median intersection over union of found and true boxes, matched; None without true boxes."""
     box_ap50: float | None = None
     """Average precision of boxes at an IoU of 0.5, as COCO has it; None without true boxes."""
+    elbo_gain: float | None = None
+    """What objects add to the ELBO: it minus that of scenes without any, nats per image; about 0 or
+    less if they explain nothing. None if all images are alike."""
+    same_count: int | None = None
+    """The count that every image gets, though the model explains a tenth of them better with other
+    ones. None if there is no such count."""
     importance_bound: float | None = None
     """Mean importance-weighted bound on log p(x) in nats per image; None without samples."""
     importance_count_accuracy: float | None = None
@@ -104,7 +113,7 @@ def evaluate(
         raise ConfigError(f"importance_samples: must not be negative: {importance_samples}.")
     checked, counted = as_images(data.images, air.config), data.counted()
     batch_size = largest_batch(air.config) if batch_size is None else batch_size
-    terms = elbo_per_image(air, data, batch_size=batch_size, seed=seed)
+    terms, evidence = _walk_once(air, checked, batch_size, seed)
     means = {name: float(values.mean()) for name, values in terms.items()}
 
     bound = weighted_accuracy = None
@@ -137,6 +146,8 @@ def evaluate(
         confusion=confusion,
         box_iou=iou,
         box_ap50=precision,
+        elbo_gain=_elbo_gain(terms["elbo"], evidence.without_objects),
+        same_count=_same_count(evidence),
         importance_bound=bound,
         importance_count_accuracy=weighted_accuracy,
     )
@@ -151,17 +162,54 @@ def elbo_per_image(
     Args: as those of ``evaluate``, which takes their means.
     Raises: ShapeError if the images do not fit the model.
     """
-    batches = []
+    images = as_images(data.images, air.config)
+    return _walk_once(air, images, batch_size or largest_batch(air.config), seed)[0]
+
+
+class Evidence(NamedTuple):
+    """Whether objects explain anything, and counts say anything: see ``collapse.py``."""
+
+    without_objects: NDArray[np.float64]  # (N,), the ELBO of a scene without objects, nats
+    counts: NDArray[np.int64]  # (N,), the most probable ones along the walk
+    lost: NDArray[np.float64]  # (N,), nats that the best count would add to the ELBO
+
+
+def _walk_once(
+    air: AIR, images: Tensor, batch_size: int, seed: int
+) -> tuple[dict[str, NDArray[np.float64]], Evidence]:
+    """Return the ELBO and its parts by name, (N,) each, and what one walk tells beside them."""
+    batches, evidence = [], []
     with reproducible(seed, air.device):
-        for batch in as_images(data.images, air.config).split(
-            batch_size or largest_batch(air.config)
-        ):
+        for batch in images.split(batch_size):
             terms = count_terms(air, intensity(batch.to(air.device)))
             batches.append({"elbo": terms.elbo} | terms.parts)
-    return {
+            of_counts = terms.of_counts
+            log_q = terms.log_q.masked_fill(of_counts == -torch.inf, -torch.inf)
+            counts = log_q.argmax(dim=1)
+            chosen = of_counts.gather(1, counts[:, None])[:, 0]
+            evidence.append((of_counts[:, 0], counts, of_counts.amax(dim=1) - chosen))
+    terms_per_image = {
         name: torch.cat([values[name].double() for values in batches]).cpu().numpy()
         for name in batches[0]
     }
+    without, counts, lost = (torch.cat(parts).cpu() for parts in zip(*evidence, strict=True))
+    return terms_per_image, Evidence(
+        without.double().numpy(), counts.numpy(), lost.double().numpy()
+    )
+
+
+def _elbo_gain(elbo: NDArray[np.float64], without_objects: NDArray[np.float64]) -> float | None:
+    """Return what objects add to the ELBO; None if the images may all be the same one."""
+    if np.ptp(without_objects) == 0:
+        return None
+    return float((elbo - without_objects).mean())
+
+
+def _same_count(evidence: Evidence) -> int | None:
+    """Return the count of all images, if it cannot be the right one of all."""
+    counts: list[int] = np.unique(evidence.counts).tolist()
+    wrong = (evidence.lost > BETTER).mean() >= MANY
+    return counts[0] if len(counts) == 1 and wrong else None
 
 
 def _importance(

@@ -18,6 +18,7 @@ import numpy as np
 
 from .air import AIR
 from .checkpoints import Checkpoint, load_checkpoint, versions
+from .collapse import advice, collapse
 from .config import TrainConfig, flat, get_preset
 from .data import Dataset
 from .devices import find_device
@@ -73,6 +74,7 @@ def write_report(
     held_out, notice = _load(config, split, must_exist=data is not None or split is not None)
     records = read_metrics(folder)
     page = _run_sections(folder, checkpoint, records) | {"notice": notice}
+    page["collapsed"] = _collapsed(checkpoint, records)
     if held_out is None:
         page |= _sections_without_images(records)
     else:
@@ -151,6 +153,15 @@ def _sections_without_images(records: Sequence[dict[str, Any]]) -> dict[str, Any
         "confusion": None if last is None else confusion_picture(last),
         "images": None,
     }
+
+
+def _collapsed(checkpoint: Checkpoint, records: Sequence[dict[str, Any]]) -> str | None:
+    """Return how the training has collapsed, and what to try; None if it has not."""
+    config = checkpoint.train_config
+    assert config is not None
+    evaluations = [r for r in records if r.get("split") == config.eval_split]
+    reason = collapse(evaluations, config.num_steps)
+    return None if reason is None else f"Training has collapsed: {reason}; {advice(config)}."
 
 
 def _curves(records: Sequence[dict[str, Any]]) -> list[Picture]:

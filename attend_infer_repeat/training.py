@@ -23,6 +23,7 @@ from .arrays import as_images
 from .auto import choose
 from .averaging import RunningMean
 from .checkpoints import Checkpoint, not_finite, part_of, prefixed, save_checkpoint
+from .collapse import advice, collapse
 from .config import PRESETS, ModelConfig, TrainConfig, differences, for_images
 from .data import (
     Dataset,
@@ -91,7 +92,8 @@ def train(
         figures: draw the run's figures at the end.
         validate: hold images out and evaluate on them; without it, all are trained on, and there is
             nothing to evaluate, or to draw, unless the data has a test split.
-    Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt.
+    Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt. If
+        training collapses, the log warns of it, and the run goes on: see ``collapse.py``.
     Raises: ConfigError, DataError or CheckpointError for what cannot be used; BusyError if another
         process writes to the folder; TrainingError if the ELBO stops being a finite number, or the
         disk refuses to be written to.
@@ -160,6 +162,8 @@ def _run(
         run = processes.from_first(made)
     state = _start(config, data, processes, checkpoint, compiled)
     if processes.is_first:
+        if checkpoint is not None:
+            _recall(state, run)
         write_config(run, config)
     if config.eval_split == "test" and validate:
         held_out = load_training_data(config, "test")
@@ -282,6 +286,8 @@ class TrainingState:
     mean: RunningMean
     step: int
     seconds: float
+    evaluations: list[dict[str, Any]]  # the records so far, but for the test split's at the end
+    collapsed: str | None = None  # why, if it has
 
     @property
     def air(self) -> AIR:
@@ -340,12 +346,12 @@ def _start(
     mean = RunningMean(air, config.ema_decay)
     objective = OBJECTIVES[config.objective](air, images, config, processes, compiled)
     if checkpoint is None:
-        return TrainingState(config, objective, mean, step=0, seconds=0.0)
+        return TrainingState(config, objective, mean, step=0, seconds=0.0, evaluations=[])
     mean.air.load_state_dict(model)
     air.load_state_dict(part_of(tensors, "weights"))
     objective.restore(part_of(tensors, "objective"))
     _restore_generators(part_of(tensors, "generator"), processes.device)
-    return TrainingState(config, objective, mean, checkpoint.step, checkpoint.seconds)
+    return TrainingState(config, objective, mean, checkpoint.step, checkpoint.seconds, [])
 
 
 def _train(state: TrainingState, run: Path, held_out: Dataset | None, progress: Progress) -> bool:
@@ -389,6 +395,7 @@ def _train(state: TrainingState, run: Path, held_out: Dataset | None, progress: 
             evaluates = last or _is_due(state.step, config.eval_every)
             if metrics is not None and held_out is not None and evaluates:
                 evaluation = evaluate(state.air, held_out)
+                _judge(state, evaluation)
                 write_evaluation(metrics, state, evaluation)
                 progress.evaluated(state.step, state.seconds, evaluation)
             if metrics is not None and (last or stopping or _is_due(state.step, config.save_every)):
@@ -425,6 +432,29 @@ def _finish(
             paths = plot_run(run, shown)
         mark_finished(run, state.step)
         progress.finished(run, paths)
+    if state.collapsed is not None:
+        logger.warning("The model in %s is dead: %s.", run, _told(state))
+
+
+def _recall(state: TrainingState, run: Path) -> None:
+    """Take in the evaluations that a resumed run has already had."""
+    split, step = state.config.eval_split, state.step
+    records = [r for r in read_metrics(run) if r.get("split") == split and r["step"] <= step]
+    state.evaluations = records
+    state.collapsed = collapse(records, state.config.num_steps)
+
+
+def _judge(state: TrainingState, evaluation: Evaluation) -> None:
+    """Take in an evaluation; say so, once, if it shows that the training has collapsed."""
+    state.evaluations.append({"step": state.step, **evaluation.to_dict()})
+    before, num_steps = state.collapsed, state.config.num_steps
+    state.collapsed = collapse(state.evaluations, num_steps)
+    if state.collapsed is not None and before is None and state.step < num_steps:
+        logger.warning("Step %d: training has collapsed: %s.", state.step, _told(state))
+
+
+def _told(state: TrainingState) -> str:
+    return f"{state.collapsed}; {advice(state.config)}"
 
 
 def count_prior_schedule(config: TrainConfig) -> Anneal:
@@ -447,7 +477,8 @@ def write_evaluation(metrics: Metrics, state: TrainingState, evaluation: Evaluat
     figures = evaluation.to_dict()
     parts = figures.pop("parts")
     absent = {"data", "importance_bound", "importance_count_accuracy"}  # never measured in training
-    metrics.write(_record(state, **{k: v for k, v in (figures | parts).items() if k not in absent}))
+    told = {k: v for k, v in (figures | parts).items() if k not in absent}
+    metrics.write(_record(state, **told, collapsed=state.collapsed is not None))
 
 
 def _record(state: TrainingState, **figures: Any) -> dict[str, Any]:

@@ -57,6 +57,17 @@ class CountTerms:
         return (q * values).sum(dim=-1)
 
     @property
+    def of_counts(self) -> Tensor:
+        """What the ELBO would be if the guide were sure of a count, (batch, T + 1).
+
+        It is -inf where an unbounded walk has left the image.
+        """
+        values = self.log_likelihood + self.log_p - self.kl_where - self.kl_what
+        if self.kl_background is not None:
+            values = values - self.kl_background[:, None]
+        return values if self.weights is None else values.masked_fill(self.weights == 0, -torch.inf)
+
+    @property
     def elbo(self) -> Tensor:
         """One unbiased sample of the evidence lower bound, (batch,)."""
         elbo = self.mean(
