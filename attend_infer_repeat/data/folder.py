@@ -338,9 +338,9 @@ def _without_single_channel(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _load_arrays(path: Path, name: str, split: str, options: Options) -> Dataset:
     from .survey import spread, survey
 
-    arrays = read_arrays(path)
+    arrays: dict[str, Any] = read_arrays(path)
     try:
-        data = Dataset(name, split, **arrays, digests=content_digests(arrays["images"]))
+        data = replace(Dataset(name, split, **arrays), digests=content_digests(arrays["images"]))
     except DataError as error:
         raise DataError(f"{shown(path)}: {error}") from error
     _check_objects(data, path)
