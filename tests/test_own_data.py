@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from exact import TINY
 from PIL import Image
 
@@ -193,19 +192,6 @@ def test_a_run_without_fingerprints_goes_on_and_is_measured_with_a_warning_where
     fill(tmp_path / "other.npz", range(30))
     with pytest.raises(ConfigError, match="data: "):  # which is then known by its place alone
         train(replace(CONFIG, data=str(tmp_path / "other.npz"), num_steps=4), resume=run)
-
-
-def test_generated_sets_have_no_fingerprints(tmp_path: Path) -> None:
-    config = TrainConfig(num_steps=1, batch_size=4, eval_every=0, model=TINY)
-    torch.set_default_dtype(torch.float32)
-    run = train(
-        replace(config, data="digits", composite_begin=9),
-        tmp_path / "run",
-        quiet=True,
-        figures=False,
-    )
-    assert read_checkpoint(run).train_config.fingerprints is None
-    assert read_checkpoint(run).train_config.data == "digits"
 
 
 def test_a_test_part_that_cannot_be_read_stops_the_run_before_it_begins(
