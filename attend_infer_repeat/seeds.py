@@ -14,9 +14,11 @@ def check_seed(seed: object, name: str = "seed") -> int:
 
     Raises: ConfigError if it is no whole number from 0 to ``MAX_SEED``.
     """
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed <= MAX_SEED:
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    number = int(seed) if whole else -1  # type: ignore[call-overload]
+    if not 0 <= number <= MAX_SEED:
         raise ConfigError(f"{name}: expected a whole number from 0 to 2**63 - 1, got {seed!r}.")
-    return int(seed)
+    return number
 
 
 def shortened(*parts: int, bits: int) -> int:

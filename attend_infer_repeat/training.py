@@ -204,7 +204,7 @@ def load_training_data(
 def _load(
     config: TrainConfig, split: str, fitted: bool = True, options: Mapping[str, Any] | None = None
 ) -> Dataset:
-    given = options or {}
+    given = dict(options or {})
     if not is_path(config.data):
         return load_dataset(config.data, split, **(config.data_options() | given))
     canvas = config.model.canvas_size if fitted else config.canvas

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from exact import TINY
+from PIL import Image
 
-from attend_infer_repeat import ShapeError
+from attend_infer_repeat import DataError, ShapeError
 from attend_infer_repeat.arrays import as_images
+from attend_infer_repeat.data.folder import load_path
+from attend_infer_repeat.sources import find_sources, how_many
 
 COLOUR = replace(TINY, canvas_size=(9, 7), channels=3)
 
@@ -29,6 +34,9 @@ GOOD = {
     "broadcast, read-only": np.broadcast_to(np.uint8(3), (2, 8, 8)),
     "big-endian": np.zeros((2, 8, 8), ">f4"),
     "one image": np.zeros((1, 8, 8), np.uint8),
+    "long double": np.ones((2, 8, 8), np.longdouble),
+    "bfloat16": torch.ones(2, 8, 8, dtype=torch.bfloat16),
+    "float8": torch.ones(2, 8, 8).to(torch.float8_e4m3fn),
 }
 
 BAD = {
@@ -47,6 +55,18 @@ BAD = {
     "above 1": (np.full((2, 8, 8), 255.0), "255"),
     "below 0": (np.full((2, 8, 8), -0.1), r"\[0, 1\]"),
     "no images": (np.zeros((0, 8, 8), np.uint8), "at least one"),
+    "int16": (np.zeros((2, 8, 8), np.int16), "int16, which does not tell what white is"),
+    "big-endian whole numbers": (np.zeros((2, 8, 8), ">i4"), "which does not tell what white is"),
+    "whole numbers in a tensor": (torch.zeros(2, 8, 8, dtype=torch.int32), "int32, which does not"),
+    "a complex tensor": (torch.zeros(2, 8, 8, dtype=torch.complex64), "complex64"),
+    "a sparse tensor": (torch.zeros(2, 8, 8).to_sparse(), "dense"),
+    "fields": (np.zeros((2, 8, 8), [("grey", "u1")]), "grey"),
+    "dates": (np.zeros((2, 8, 8), "M8[s]"), "datetime64"),
+    "bytes": (np.zeros((2, 8, 8), "S3"), "S3"),
+    "one axis": (np.zeros(8, np.uint8), "expected"),
+    "opacity last": (np.zeros((2, 8, 8, 2), np.uint8), "opacity"),
+    "opacity first": (np.zeros((2, 2, 8, 8)), "opacity"),
+    "NaN in a tensor": (torch.full((2, 8, 8), torch.nan), "image 0 has NaN"),
     "a list": ([[0.0]], "list"),
     "nothing": (None, "NoneType"),
 }
@@ -57,14 +77,15 @@ def test_images_become_batch_channels_height_width(images: Any) -> None:
     tensor = as_images(images, TINY)
     assert tensor.shape == (len(images), 1, 8, 8)
     assert tensor.dtype in (torch.uint8, torch.get_default_dtype())
-    values = images.numpy() if isinstance(images, torch.Tensor) else images
+    values = images.double().numpy() if isinstance(images, torch.Tensor) else images
     np.testing.assert_array_equal(tensor.numpy().ravel(), values.astype(float).ravel())
 
 
 @pytest.mark.parametrize(("images", "message"), BAD.values(), ids=BAD)
 def test_what_does_not_fit_is_refused_with_the_way_out(images: Any, message: str) -> None:
-    with pytest.raises(ShapeError, match=message):
+    with pytest.raises(ShapeError, match=message) as refusal:
         as_images(images, TINY)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +118,144 @@ def test_bool_images_are_black_and_white() -> None:
     mask = np.eye(8, dtype=bool)[None]
     for images in (mask, torch.from_numpy(mask)):
         np.testing.assert_array_equal(as_images(images, TINY)[:, 0], 255 * mask)
+
+
+def test_the_first_image_with_a_bad_value_is_named() -> None:
+    images = np.full((100, 8, 8), 0.5)
+    images[70, 3, 3], images[80, 3, 3] = -1, np.nan
+    for given in (images, torch.as_tensor(images)):
+        with pytest.raises(ShapeError, match=r"image 70 has -1 to 0.5"):
+            as_images(given, TINY)
+
+
+# One rule for files and for Python
+
+GREY = np.random.default_rng(0).integers(0, 256, (70, 8, 9), dtype=np.uint8)
+GREY[:, 0] = 0
+
+SAME = {
+    "uint8": GREY,
+    "uint16": GREY.astype(np.uint16) * 257,
+    "big-endian uint16": (GREY.astype(np.uint16) * 257).astype(">u2"),
+    "float16": (GREY / 255).astype(np.float16),
+    "float32": (GREY / 255).astype(np.float32),
+    "float64": GREY / 255,
+    "big-endian float32": (GREY / 255).astype(">f4"),
+    "long double": GREY / np.longdouble(255),
+}
+
+SHAPES = {
+    "a channel first": GREY[:, None],
+    "a channel last": GREY[..., None],
+    "opacity last": np.stack((GREY, np.full_like(GREY, 255)), axis=-1),
+    "opacity first": np.stack((GREY, np.full_like(GREY, 255)), axis=1),
+}
+
+COLOURS = {
+    "channels first": np.stack((GREY, GREY // 2, GREY * 0), axis=1),
+    "channels last": np.stack((GREY, GREY // 2, GREY * 0), axis=-1),
+    "opacity last": np.stack((GREY, GREY // 2, GREY * 0, GREY * 0 + 255), axis=-1),
+    "opacity first": np.stack((GREY, GREY // 2, GREY * 0, GREY * 0 + 255), axis=1),
+}
+
+WRONG = {
+    "int64": GREY.astype(np.int64),
+    "int16": GREY.astype(np.int16),
+    "uint32": GREY.astype(np.uint32),
+    "big-endian int32": GREY.astype(">i4"),
+    "complex": GREY.astype(complex),
+    "text": GREY.astype(str),
+    "bytes": GREY.astype(bytes),
+    "fields": GREY.astype([("grey", "u1")]),
+    "dates": GREY.astype("M8[s]"),
+    "NaN": np.where(GREY.max() == GREY, np.nan, GREY / 255),
+    "infinite": np.where(GREY.max() == GREY, np.inf, GREY / 255),
+    "negative": GREY / 255 - 0.1,
+    "above 1": GREY / 254,
+    "no axis": np.array(1.0),
+    "one axis": GREY[0, 0],
+    "five axes": GREY[:, None, None],
+    "five channels": np.zeros((2, 8, 8, 5), np.uint8),
+    "no images": GREY[:0],
+    "no rows": GREY[:, :0],
+    "no columns": GREY[:, :, :0],
+    "one picture in colour": np.zeros((64, 60, 3), np.uint8),
+    "one picture with opacity": np.zeros((64, 60, 4), np.uint8),
+}
+
+
+@pytest.fixture(params=[".npy", ".npz"])
+def write(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[np.ndarray], Path]:
+    """Return what writes an array to a file of either kind."""
+
+    def written(images: np.ndarray) -> Path:
+        path = tmp_path / f"images{request.param}"
+        if request.param == ".npy":
+            np.save(path, images)
+        else:
+            np.savez(path, images=images)
+        return path
+
+    return written
+
+
+@pytest.mark.parametrize("images", SAME.values(), ids=SAME)
+def test_the_type_tells_black_and_white_in_files_and_in_python(images: Any, write: Any) -> None:
+    np.testing.assert_array_equal(load_path(write(images), invert="no").images, GREY)
+    config = replace(TINY, canvas_size=(8, 9))
+    tensor = as_images(images, config)
+    scaled = tensor if tensor.dtype == torch.uint8 else (tensor * 255).round()
+    np.testing.assert_array_equal(scaled[:, 0], GREY)
+
+
+@pytest.mark.parametrize("images", SHAPES.values(), ids=SHAPES)
+def test_grey_files_may_have_their_channels_anywhere(images: Any, write: Any) -> None:
+    np.testing.assert_array_equal(load_path(write(images), invert="no").images, GREY)
+
+
+@pytest.mark.parametrize("images", COLOURS.values(), ids=COLOURS)
+def test_coloured_files_may_have_their_channels_anywhere(images: Any, write: Any) -> None:
+    found = load_path(write(images), invert="no").images
+    np.testing.assert_array_equal(found, COLOURS["channels first"])
+
+
+def test_a_file_of_two_axes_is_one_grey_picture(write: Any) -> None:
+    np.testing.assert_array_equal(load_path(write(GREY[0]), invert="no").images, GREY[:1])
+
+
+@pytest.mark.parametrize("black", [True, False])
+def test_transparent_arrays_are_laid_on_the_ground_that_transparent_pictures_are(
+    black: bool, write: Any, tmp_path: Path
+) -> None:
+    drawing = np.zeros((1, 20, 20, 4), np.uint8)
+    drawing[0, 5:10, 5:10] = (*((0, 0, 0) if black else (200, 200, 200)), 255)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.fromarray(drawing[0]).save(folder / "a.png")
+    as_file = load_path(folder, channels=1).images
+    for images in (drawing, drawing[..., 2:], drawing.transpose(0, 3, 1, 2), drawing / 255):
+        np.testing.assert_array_equal(load_path(write(images), channels=1).images, as_file)
+
+
+@pytest.mark.parametrize("images", WRONG.values(), ids=WRONG)
+def test_what_means_nothing_is_refused_in_one_line_and_takes_no_other_picture_with_it(
+    images: Any, write: Any, tmp_path: Path
+) -> None:
+    path = write(images)
+    with pytest.raises(DataError) as refusal:
+        load_path(path)
+    assert "\n" not in str(refusal.value)
+    assert str(path) in str(refusal.value)
+    with pytest.raises(ShapeError):
+        as_images(images, replace(TINY, canvas_size=(8, 9)))
+    Image.fromarray(GREY[0]).save(tmp_path / "sound.png")
+    np.save(tmp_path / "sound.npy", GREY[:2])
+    arguments = [str(tmp_path / "sound.png"), str(path), str(tmp_path / "sound.npy")]
+    read = []
+    for source in find_sources(arguments):
+        try:
+            read.append(source.read().size)
+        except DataError as error:
+            read.append(str(error))
+    assert read == [(9, 8), str(refusal.value), (9, 8), (9, 8)]
+    assert how_many(arguments) == 4

@@ -338,9 +338,9 @@ def _without_single_channel(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _load_arrays(path: Path, name: str, split: str, options: Options) -> Dataset:
     from .survey import spread, survey
 
-    arrays = read_arrays(path)
+    arrays: dict[str, Any] = read_arrays(path)
     try:
-        data = Dataset(name, split, **arrays, digests=content_digests(arrays["images"]))
+        data = replace(Dataset(name, split, **arrays), digests=content_digests(arrays["images"]))
     except DataError as error:
         raise DataError(f"{shown(path)}: {error}") from error
     _check_objects(data, path)
@@ -401,6 +401,9 @@ def _check_objects(data: Dataset, path: Path) -> None:
     if data.counts is not None and data.counts.min() < 0:
         bad = int(data.counts.argmin())
         raise DataError(f"{path}: counts: image {bad} has {data.counts[bad]}. Expected 0 or more.")
+    if data.boxes is not None and np.isinf(data.boxes).any():
+        bad = int(np.isinf(data.boxes).any(axis=(1, 2)).argmax())
+        raise DataError(f"{shown(path)}: boxes: image {bad} has infinite ones. Correct them.")
     if data.counts is not None and data.boxes is not None:
         num_boxes = (~np.isnan(data.boxes).any(axis=2)).sum(axis=1)
         if (num_boxes != data.counts).any():

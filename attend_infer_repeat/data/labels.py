@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -56,11 +58,14 @@ def read_labels(folder: Path, names: Sequence[str], strict: bool = False) -> Lab
     """
     table = folder / COUNTS_FILE
     coco = find_coco(folder)
-    if table.exists() and coco is not None:
+    has_table = os.path.lexists(table)
+    if has_table and coco is not None:
         logger.warning("%s: not read, since %s tells more.", shown(table), coco.name)
     if coco is not None:
         return _read_coco(coco, names, strict)
-    return Labels(_read_counts(table, names, strict)) if table.exists() else None
+    if has_table and not table.is_file():  # a pipe would wait for ever
+        raise DataError(f"{shown(table)}: no file that can be read. Replace or remove it.")
+    return Labels(_read_counts(table, names, strict)) if has_table else None
 
 
 def find_coco(folder: Path) -> Path | None:
@@ -87,16 +92,21 @@ def _is_coco(path: Path) -> bool:
 def _read_coco(path: Path, names: Sequence[str], strict: bool) -> Labels:
     content = json.loads(path.read_bytes())
     try:
-        ids = {image["id"]: Path(str(image["file_name"])).name for image in content["images"]}
+        ids = _names_by_id(path, content["images"], strict)
         categories = {c["id"]: str(c["name"]) for c in content.get("categories", ())}
         kinds = sorted(categories)
-        boxes: dict[str, list[list[float]]] = {name: [] for name in ids.values()}
-        classes: dict[str, list[int]] = {name: [] for name in ids.values()}
+        named = {image_id: name for image_id, name in ids.items() if name is not None}
+        boxes: dict[str, list[list[float]]] = {name: [] for name in named.values()}
+        classes: dict[str, list[int]] = {name: [] for name in named.values()}
         for annotation in content["annotations"]:
             if annotation.get("iscrowd"):
                 continue
             name = ids[annotation["image_id"]]
+            if name is None:
+                continue
             x, y, width, height = (float(value) for value in annotation["bbox"])
+            if not math.isfinite(x + y + width + height):
+                raise ValueError(f"a bbox of {annotation['bbox']}")
             boxes[name].append([x, y, x + width, y + height])
             kind = annotation.get("category_id")
             classes[name].append(kinds.index(kind) if kind in categories else 0)
@@ -109,7 +119,7 @@ def _read_coco(path: Path, names: Sequence[str], strict: bool) -> Labels:
     unknown = [name for name in boxes if name not in known]
     if unknown:
         _complain(
-            f"{shown(path)}: {len(unknown)} of its {len(ids)} images are not beside it, such as "
+            f"{shown(path)}: {len(unknown)} of its {len(named)} images are not beside it, such as "
             f"{shown(unknown[0])}.",
             strict,
         )
@@ -118,8 +128,35 @@ def _read_coco(path: Path, names: Sequence[str], strict: bool) -> Labels:
         boxes={name: np.array(rows, np.float32).reshape(-1, 4) for name, rows in boxes.items()},
         classes={name: np.array(rows, np.int64) for name, rows in classes.items()},
         names=tuple(categories[kind] for kind in kinds),
-        image_ids={name: image_id for image_id, name in ids.items()},
+        image_ids={name: image_id for image_id, name in named.items()},
     )
+
+
+def _names_by_id(path: Path, images: Iterable[Any], strict: bool) -> dict[Any, str | None]:
+    """Return the name of each image's file, by the image's number.
+
+    Folders before a name are dropped. Of images that have the same name then, such as
+    ``train/1.png`` and ``val/1.png``, the one whose folders end as those of this file do is meant;
+    None is the name of the others, and of all if that tells none or more than one.
+    """
+    files = {image["id"]: PurePath(str(image["file_name"])) for image in images}
+    alike: dict[str, list[Any]] = {}
+    for image_id, file in files.items():
+        alike.setdefault(file.name, []).append(image_id)
+    names: dict[Any, str | None] = {image_id: file.name for image_id, file in files.items()}
+    for name, image_ids in alike.items():
+        if len(image_ids) == 1:
+            continue
+        here = (path.resolve().parent / name).parts
+        meant = [i for i in image_ids if here[-len(files[i].parts) :] == files[i].parts]
+        names |= {i: name if meant == [i] else None for i in image_ids}
+        if len(meant) != 1:
+            _complain(
+                f"{shown(path)}: {len(image_ids)} of its images are called {shown(name)}, and "
+                "which of them is the one beside it is not told; its count is taken for unknown.",
+                strict,
+            )
+    return names
 
 
 def _read_counts(table: Path, names: Sequence[str], strict: bool) -> dict[str, int]:

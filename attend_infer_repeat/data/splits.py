@@ -92,7 +92,7 @@ def _digests(data: Dataset) -> NDArray[np.uint64]:
 
 def content_digests(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Return a digest of each image's pixels, (N,)."""
-    return _first_words(hashlib.sha256(np.ascontiguousarray(image)) for image in images)
+    return _first_words(hashlib.sha256(np.ascontiguousarray(image).data) for image in images)
 
 
 def name_digests(names: Iterable[str]) -> NDArray[np.uint64]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attend_infer_repeat.data import load_dataset
 from attend_infer_repeat.data.folder import load_path
 from attend_infer_repeat.errors import DataError
 
@@ -393,12 +394,28 @@ def test_pictures_that_coco_does_not_list_have_unknown_counts(folder, caplog):
         '{"images": [], "annotations": [{"image_id": 3, "bbox": [0, 0, 1, 1]}]}',
         '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1}]}',
         '{"images": 3, "annotations": []}',
+        '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": '
+        '[{"image_id": 1, "bbox": [0, 0, NaN, 1]}]}',
         '{"images',
     ],
 )
 def test_a_damaged_coco_file_is_refused(folder, content):
     (folder / "annotations.json").write_text(content)
     assert_refused(folder, folder / "annotations.json")
+
+
+def test_coco_images_of_equal_names_are_told_apart_by_their_folders_or_left_out(folder, caplog):
+    here = f"{folder.name}/a.png"
+    names = ("other/a.png", here, "x/b.PNG", "y/b.PNG", "c.png")
+    boxes = [(10, 7, [0, 0, 1, 1]), (11, 7, [1, 2, 3, 4]), (12, 7, [0, 0, 1, 1])]
+    coco(folder, [*boxes, (14, 7, [0, 0, 2, 2])], names)
+    data = load_path(folder)
+    assert data.counts.tolist() == [1, -1, 1]
+    assert data.boxes[0, 0].tolist() == [1, 2, 4, 6]
+    (line,) = caplog.messages
+    assert "2 of its images are called b.PNG" in line
+    with pytest.raises(DataError, match=r"called b\.PNG"):
+        load_path(folder, strict=True)
 
 
 # .npz files
@@ -458,6 +475,7 @@ def test_a_channel_axis_of_one_is_dropped_and_of_three_is_kept(tmp_path):
         ({"images": IMAGES, "counts": np.array([0.5, 1])}, ["counts", "float64"]),
         ({"images": IMAGES, "counts": np.array([0, -1])}, ["counts", "image 1 has -1"]),
         ({"images": IMAGES, "boxes": BOXES[:, 0]}, ["boxes", "(2, 4)"]),
+        ({"images": IMAGES, "boxes": BOXES + np.float32(np.inf)}, ["image 0", "infinite"]),
         (
             {"images": IMAGES, "boxes": BOXES, "counts": np.array([1, 1])},
             ["image 1", "0 boxes", "count of 1"],
@@ -529,3 +547,72 @@ def test_absent_test_images_are_refused_with_their_place(folder, tmp_path):
     assert_refused(folder, "no test images", folder / "test", split="test")
     path = save(tmp_path, images=IMAGES)
     assert_refused(path, "no test images", tmp_path / "scenes_test.npz", split="test")
+
+
+# Places that are none
+
+
+def make(path, kind: str):
+    """Make something at a path that is no folder of images and no file of arrays."""
+    {
+        "nothing": lambda: None,
+        "a link to nowhere": lambda: path.symlink_to(path.parent / "nowhere"),
+        "a link to itself": lambda: path.symlink_to(path),
+        "a pipe": lambda: os.mkfifo(path),
+        "a device": lambda: path.symlink_to("/dev/zero"),
+        "an empty file": lambda: path.write_bytes(b""),
+        "a text": lambda: path.write_text("hello"),
+        "an empty folder": lambda: path.mkdir(),
+    }[kind]()
+    return path
+
+
+PLACES = pytest.mark.parametrize(
+    "kind",
+    [
+        *("nothing", "a link to nowhere", "a link to itself", "a pipe", "a device"),
+        *("an empty file", "a text", "an empty folder"),
+    ],
+)
+
+
+@PLACES
+@pytest.mark.parametrize("name", ["x", "x.npy", "x.npz", "x.png"])
+def test_a_place_that_holds_no_images_is_refused_in_one_line(tmp_path, name, kind):
+    assert_refused(make(tmp_path / name, kind), name)
+    with pytest.raises(DataError) as refusal:
+        load_dataset(str(tmp_path / name))
+    assert "\n" not in str(refusal.value)
+
+
+@PLACES
+@pytest.mark.parametrize("name", ["test", "scenes_test.npz"])
+def test_a_test_part_that_holds_no_images_is_refused_in_one_line(tmp_path, name, kind):
+    picture(10).save(tmp_path / "a.png")
+    np.savez(tmp_path / "scenes.npz", images=IMAGES)
+    make(tmp_path / name, kind)
+    assert_refused(tmp_path if name == "test" else tmp_path / "scenes.npz", name, split="test")
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "an empty folder", "a link to nowhere"])
+def test_counts_that_are_no_file_are_refused_in_one_line(folder, kind):
+    make(folder / "counts.csv", kind)
+    assert_refused(folder, folder / "counts.csv")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "a\0b"])
+def test_a_path_that_cannot_be_is_refused_in_one_line(name):
+    for load in (load_path, load_dataset):
+        with pytest.raises(DataError) as refusal:
+            load(name)
+        assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.parametrize("name", ["pictures", "pictures/a.png", "pictures/x.npz"])
+def test_a_place_that_may_not_be_looked_into_is_refused_in_one_line(folder, name):
+    folder.chmod(0)
+    try:
+        assert_refused(folder.parent / name, "ermission")
+    finally:
+        folder.chmod(0o700)
