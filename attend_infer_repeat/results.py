@@ -333,12 +333,22 @@ def _sound(lines: Path) -> Iterator[Record]:
         for line in file:
             try:
                 record = json.loads(line)
-                name, _ = record["file"], record["error"] if "error" in record else record["count"]
-            except (ValueError, TypeError, KeyError):
+            except ValueError:
                 return
-            if not line.endswith(b"\n") or not isinstance(name, str):
+            if not line.endswith(b"\n") or not _is_record(record):
                 return
             yield record
+
+
+def _is_record(value: Any) -> bool:
+    """Tell whether a value has what the forms of results need."""
+    if not isinstance(value, dict) or not isinstance(value.get("file"), str):
+        return False
+    if "error" in value:
+        return isinstance(value["error"], str)
+    found = value.get("objects")
+    whole = {"width", "height", "count_probs"} <= value.keys() and isinstance(found, list)
+    return whole and value.get("count") == len(found)
 
 
 class _UniqueNames:

@@ -169,7 +169,13 @@ def test_the_files_of_infer(folder: Path) -> None:
     pictures = [path.name for path in found.glob("*.png")]
     assert len(pictures) == len(list((found / "reconstructions").iterdir())) == 100 + 8
     others = {path.name for path in found.iterdir()} - {*pictures}
-    assert others == {"infer.json", "scenes.jsonl", "sources.jsonl", "reconstructions", "z_what.npy"}
+    assert others == {
+        "infer.json",
+        "scenes.jsonl",
+        "sources.jsonl",
+        "reconstructions",
+        "z_what.npy",
+    }
     assert {"infer.json", "NAME.png", "reconstructions/NAME.png", "z_what.npy"} <= {*listed}
     assert "sources.jsonl" in listed
     codes = np.load(found / "z_what.npy")

@@ -166,7 +166,10 @@ def test_a_folder_of_an_earlier_version_is_gone_on_with(
     assert content(out) == expected
 
 
-@pytest.mark.parametrize("damage", [b'{"file": "ha', b"\0\0\0\n", b"5\n", b"{}\n", b"[]\n"])
+@pytest.mark.parametrize(
+    "damage",
+    [b'{"file": "ha', b"\0\0\0\n", b"5\n", b"{}\n", b"[]\n", b'{"file": "x", "count": 1}\n'],
+)
 def test_lines_that_mean_nothing_are_done_again(model, pictures, tmp_path, damage) -> None:
     out = tmp_path / "found"
     assert infer(model, pictures, *all_of("csv"), "--out", out) == 0
