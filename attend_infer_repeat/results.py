@@ -234,7 +234,7 @@ class Results:
                     yield source
 
     def _write_pictures(self, rows: Sequence[Row]) -> None:
-        named = [(self._names.take(record["file"]), *row) for row in rows for record in row[:1]]
+        named = [(self._names.take(row[0]["file"]), *row) for row in rows]
         if not self.outputs.pictures:
             return
         for name, record, _, _ in named:
@@ -346,9 +346,9 @@ def _is_record(value: Any) -> bool:
         return False
     if "error" in value:
         return isinstance(value["error"], str)
-    found = value.get("objects")
-    whole = {"width", "height", "count_probs"} <= value.keys() and isinstance(found, list)
-    return whole and value.get("count") == len(found)
+    if not {"width", "height", "count", "count_probs", "objects"} <= value.keys():
+        return False
+    return isinstance(value["objects"], list) and value["count"] == len(value["objects"])
 
 
 class _UniqueNames:
