@@ -220,7 +220,8 @@ class Infer:
     batch_size: Annotated[int, arg(aliases=("-b",))] = 64
     """Pictures read and written at a time; it changes no result."""
     resume: bool = False
-    """Go on with the results in --out."""
+    """Go on with the results in --out; pictures that have changed since, or could not be read, are
+    read again."""
     strict: bool = False
     """Stop at a picture that cannot be read."""
     quiet: bool = False

@@ -178,7 +178,7 @@ class _Echo:
     """
 
     def __init__(self, options: Infer) -> None:
-        terminal = sys.stdout.isatty()
+        terminal = sys.stdout is not None and sys.stdout.isatty()
         self._form = options.format or ("text" if terminal else "json")
         self._sampled = options.samples > 0
         # Lines for people go above a bar; all else to where it was sent, whatever a bar does.
@@ -194,8 +194,9 @@ class _Echo:
         if not self._begun and len(self._held) == 1 and "error" in self._held[0]:
             return
         file = self._file or sys.stdout
-        file.write(self._text())
-        file.flush()
+        if file is not None:  # standard output may be closed
+            file.write(self._text())
+            file.flush()
         self._begun = self._begun or bool(self._held)
         self._held.clear()
 

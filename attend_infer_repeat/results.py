@@ -234,7 +234,7 @@ class Results:
                     yield source
 
     def _write_pictures(self, rows: Sequence[Row]) -> None:
-        named = [(self._names.take(record["file"]), *row) for row in rows for record in row[:1]]
+        named = [(self._names.take(row[0]["file"]), *row) for row in rows]
         if not self.outputs.pictures:
             return
         for name, record, _, _ in named:
@@ -333,12 +333,22 @@ def _sound(lines: Path) -> Iterator[Record]:
         for line in file:
             try:
                 record = json.loads(line)
-                name, _ = record["file"], record["error"] if "error" in record else record["count"]
-            except (ValueError, TypeError, KeyError):
+            except ValueError:
                 return
-            if not line.endswith(b"\n") or not isinstance(name, str):
+            if not line.endswith(b"\n") or not _is_record(record):
                 return
             yield record
+
+
+def _is_record(value: Any) -> bool:
+    """Tell whether a value has what the forms of results need."""
+    if not isinstance(value, dict) or not isinstance(value.get("file"), str):
+        return False
+    if "error" in value:
+        return isinstance(value["error"], str)
+    if not {"width", "height", "count", "count_probs", "objects"} <= value.keys():
+        return False
+    return isinstance(value["objects"], list) and value["count"] == len(value["objects"])
 
 
 class _UniqueNames:

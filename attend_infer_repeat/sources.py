@@ -86,6 +86,8 @@ def find_sources(
 
 def _from_argument(argument: str, standard_input: IO[bytes] | None) -> Iterator[Source]:
     if argument == STANDARD_INPUT:
+        if standard_input is None and sys.stdin is None:
+            raise DataError("standard input: closed; expected a picture, or names of pictures.")
         return _from_standard_input(standard_input or sys.stdin.buffer)
     return _matches(argument) if _is_pattern(argument) else _from_path(argument)
 

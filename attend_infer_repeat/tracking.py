@@ -104,8 +104,11 @@ class Tracker:
 
 def _cost(known: _Known, found: Record) -> float:
     z_where, z_what = np.array(found["z_where"]), np.array(found["z_what"])
-    # The centre of a window lies at -(x, y) / s, its width is 2 / s: see spatial.py.
-    centre, before = -z_where[1:] / z_where[0], -known.z_where[1:] / known.z_where[0]
-    moved = ((centre - before) ** 2).sum() * (known.z_where[0] / 2) ** 2
+    # The centre of a window lies at -(x, y) / s, its width is 2 / s: see spatial.py. Where s is 0,
+    # as it may be once it is rounded, that is nowhere.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        centre, before = -z_where[1:] / z_where[0], -known.z_where[1:] / known.z_where[0]
+        moved = ((centre - before) ** 2).sum() * (known.z_where[0] / 2) ** 2
     changed = ((z_what - known.z_what) ** 2).sum() / (2 * len(z_what))
-    return float(moved + changed)
+    cost = float(moved + changed)
+    return cost if np.isfinite(cost) else np.inf

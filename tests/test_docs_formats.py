@@ -78,10 +78,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         frames[0].save("video.gif", save_all=True, append_images=frames[1:])
         Path("broken.png").write_text("not a picture")
         infer = "infer digits scenes_test.npz broken.png video.gif --samples 2 --quiet"
-        assert main(f"{infer} --codes --reconstructions --out found".split()) == 0
+        assert main(f"{infer} --codes --reconstructions --out found".split()) == 1  # broken.png
         assert main("infer behind scenes_test.npz --quiet --out on_backgrounds".split()) == 0
-        assert main(f"{infer} --format csv --no-annotate --out rows".split()) == 0
-        assert main(f"{infer} --format coco --no-annotate --out coco".split()) == 0
+        assert main(f"{infer} --format csv --no-annotate --out rows".split()) == 1
+        assert main(f"{infer} --format coco --no-annotate --out coco".split()) == 1
     torch.set_default_dtype(before)
     return folder
 
@@ -169,8 +169,15 @@ def test_the_files_of_infer(folder: Path) -> None:
     pictures = [path.name for path in found.glob("*.png")]
     assert len(pictures) == len(list((found / "reconstructions").iterdir())) == 100 + 8
     others = {path.name for path in found.iterdir()} - {*pictures}
-    assert others == {"infer.json", "scenes.jsonl", "reconstructions", "z_what.npy"}
+    assert others == {
+        "infer.json",
+        "scenes.jsonl",
+        "sources.jsonl",
+        "reconstructions",
+        "z_what.npy",
+    }
     assert {"infer.json", "NAME.png", "reconstructions/NAME.png", "z_what.npy"} <= {*listed}
+    assert "sources.jsonl" in listed
     codes = np.load(found / "z_what.npy")
     num = sum(line.get("count", 0) for line in lines(found / "scenes.jsonl"))
     assert codes.dtype == "<f4"

@@ -229,3 +229,14 @@ def test_identities_are_in_every_form_of_the_results(folder: Path, tmp_path: Pat
     coco = json.loads((infer("coco") / "coco.json").read_text())
     assert {found["track_id"] for found in coco["annotations"]} == {1, 2}
     assert len(list((tmp_path / "coco").glob("*.png"))) == FRAMES
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-300])
+def test_a_window_of_no_place_is_an_object_of_its_own(scale: float) -> None:
+    tracker, identities = Tracker(), []
+    for _ in range(2):
+        found = {"z_where": [scale, 0.0, 0.1], "z_what": [0.0, 1.0]}
+        tracker.identify("video", {"objects": [found]})
+        identities.append(found["identity"])
+    assert identities[0] == 1
+    assert identities[1] in (1, 2)
