@@ -236,7 +236,7 @@ HANGING = (
     b"GET / " + HEAD,
     b"GET / " + HEAD + b"X-",  # and a byte each second
     b"POST /api/infer " + HEAD + b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n",
-    (b"GET /static/style.css " + HEAD + b"\r\n") * 300,
+    (b"GET /static/style.css " + HEAD + b"\r\n") * 20,
 )
 """What clients that hang send before they do."""
 
