@@ -10,17 +10,27 @@ connection, until 2,000 pictures are answered, in several rounds. The pictures a
 scenes of digits, the answers have all that the page shows of a picture. Seconds are the client's,
 from the request to the last byte; the memory is the server's resident set.
 
+Last, 200 clients hang at a server that may have 128 files open: a fifth each sends nothing, half of
+a request's headers, a byte of them each second, a body that does not come, and requests whose
+answers it does not take. Whoever is closed comes back a second later. Meanwhile one client asks as
+before.
+
 Result: ``benchmarks/results/serve.json``.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import io
 import json
 import os
+import select
+import selectors
+import shlex
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -55,6 +65,10 @@ class Serve:
     """Rounds; memory must not grow with them."""
     starts: int = 7
     """Processes to start; the median of their times counts."""
+    hanging: int = 200
+    """Clients that hang; 0 leaves them out."""
+    files: int = 128
+    """Files that the server may have open while they hang, as by `ulimit -n`."""
     table: bool = False
     """Only print the table of the last result."""
 
@@ -88,7 +102,8 @@ class Serve:
                 memory.append(resident(process.pid))
         return {
             "command": f"air benchmark serve --clients {self.clients} --requests {self.requests} "
-            f"--rounds {self.rounds} --starts {self.starts}",
+            f"--rounds {self.rounds} --starts {self.starts} --hanging {self.hanging} "
+            f"--files {self.files}",
             "machine": machine(1) | {"load": os.getloadavg()[0]},
             "starts": {
                 name: statistics.median(start[name] for start in starts) for name in starts[0]
@@ -98,6 +113,33 @@ class Serve:
             "alone": alone,
             "rounds": rounds,
             "memory_mib": [size / 2**20 for size in memory],
+            "hanging": self.measure_hanging(bodies) if self.hanging else None,
+        }
+
+    def measure_hanging(self, bodies: list[bytes]) -> dict[str, Any]:
+        """Return how a client fares while others hang."""
+        with server(self.files) as (process, port):
+            ask(port, "GET", "/api/model")
+            load(port, bodies, 1, 50)
+            free = load(port, bodies, 1, 200)
+            command = [sys.executable, __file__, "--hang", str(port), str(self.hanging)]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as others:
+                assert others.stdin is not None
+                assert others.stdout is not None
+                others.stdout.readline()  # all hang
+                beside = load(port, bodies, 1, 200)
+                descriptors = len(os.listdir(f"/proc/{process.pid}/fd"))
+                others.stdin.close()
+                told = json.loads(others.stdout.read())
+            again = load(port, bodies, 1, 200)
+        return {
+            "clients": self.hanging,
+            "files": self.files,
+            "descriptors": descriptors,
+            **told,
+            "before": free,
+            "beside": beside,
+            "after": again,
         }
 
 
@@ -115,9 +157,11 @@ def pictures() -> list[bytes]:
 
 
 @contextmanager
-def server() -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Run `air serve`; yield its process and its port."""
+def server(files: int | None = None) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run `air serve`, with at most so many open files; yield its process and its port."""
     command = [*AIR_COMMAND, "serve", "--port", "0"]
+    if files is not None:
+        command = ["sh", "-c", f"ulimit -n {files} && exec {shlex.join(command)}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process, int(process.stdout.readline().rsplit(":", 1)[1])
@@ -186,6 +230,71 @@ def be_clients(port: int, clients: int, requests: int) -> None:
     print(json.dumps(result))
 
 
+HEAD = b"HTTP/1.1\r\nHost: localhost\r\n"
+HANGING = (
+    b"",
+    b"GET / " + HEAD,
+    b"GET / " + HEAD + b"X-",  # and a byte each second
+    b"POST /api/infer " + HEAD + b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n",
+    (b"GET /static/style.css " + HEAD + b"\r\n") * 20,
+)
+"""What clients that hang send before they do."""
+
+
+def hang(port: int, clients: int) -> None:
+    """Be so many clients that hang until standard input ends; print how often they were closed."""
+    opened = 0
+    selector = selectors.DefaultSelector()
+    slow: set[socket.socket] = set()
+
+    def begin(kind: int) -> None:
+        nonlocal opened
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(60)
+        client.connect(("127.0.0.1", port))
+        opened += 1
+        client.setblocking(False)
+        with contextlib.suppress(OSError):
+            client.send(HANGING[kind])
+        # Closed connections are readable; what does not take its answers is looked at by sending.
+        taking = kind < len(HANGING) - 1
+        selector.register(client, selectors.EVENT_READ if taking else selectors.EVENT_WRITE, kind)
+        if kind == 2:
+            slow.add(client)
+
+    def end(client: socket.socket) -> None:
+        selector.unregister(client)
+        slow.discard(client)
+        client.close()
+
+    for i in range(clients):
+        begin(i % len(HANGING))
+    print("hanging", flush=True)
+    while not select.select([sys.stdin], [], [], 1.0)[0]:
+        for client in list(slow):
+            with contextlib.suppress(OSError):
+                client.send(b"X")
+        for key, _ in selector.select(0):
+            client, kind = key.fileobj, key.data
+            assert isinstance(client, socket.socket)
+            try:
+                closed = (
+                    not client.recv(100_000) if kind < len(HANGING) - 1 else not is_open(client)
+                )
+            except OSError:
+                closed = True
+            if closed:
+                end(client)
+                begin(kind)
+    print(json.dumps({"connections": opened}))
+
+
+def is_open(client: socket.socket) -> bool:
+    """Tell whether a connection is there, without taking what it has sent."""
+    return client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0 and client.send(b"") == 0
+
+
 def resident(pid: int) -> int:
     """Return a process's resident set in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -213,11 +322,24 @@ def table(result: dict[str, Any]) -> str:
             f"| {row['clients']} | {row['requests']:,} | {row['errors']} | "
             f"{row['per_second']:,.0f} | {times} | {size:.0f} MiB |"
         )
+    if hanging := result.get("hanging"):
+        lines += [
+            "",
+            f"| with {hanging['files']} files | requests | errors | p50 | p99 | longest |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
+        beside = f"beside {hanging['clients']} clients that hang"
+        for name, words in {"before": "alone", "beside": beside, "after": "afterwards"}.items():
+            row = hanging[name]
+            times = " | ".join(f"{1e3 * row[key]:,.0f} ms" for key in ("p50", "p99", "longest"))
+            lines.append(f"| {words} | {row['requests']:,} | {row['errors']} | {times} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--ask"]:
         be_clients(*map(int, sys.argv[2:]))
+    elif sys.argv[1:2] == ["--hang"]:
+        hang(*map(int, sys.argv[2:]))
     else:
         tyro.cli(Serve, description=__doc__, prog="air benchmark serve").run()

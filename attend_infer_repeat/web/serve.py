@@ -107,6 +107,14 @@ def address_of(listener: socket.socket, host: str) -> str:
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
+def _open(address: str) -> bool:
+    """Open a page in the user's browser; return whether there is one."""
+    try:
+        return webbrowser.open(address)
+    except webbrowser.Error:
+        return False
+
+
 def make_server(app: FastAPI, listener: Listener) -> uvicorn.Server:
     """Return what answers an address with an app: ``run(sockets=[listener])``."""
     import uvicorn
@@ -155,8 +163,8 @@ def _answer(options: Serve, listener: Listener) -> None:
     try:
         address = address_of(listener, options.host)
         print(f"Open {address}", flush=True)
-        if options.open:
-            webbrowser.open(address)
+        if options.open and not _open(address):
+            logger.warning("No browser could be started; open the address in one.")
         make_server(app, listener).run(sockets=[listener])
     finally:
         app.state.service.close()

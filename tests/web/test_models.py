@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -108,6 +110,30 @@ def test_a_model_without_numbers_is_refused(part: str, value: float) -> None:
     air.state_dict()[part].fill_(value)
     with pytest.raises(CheckpointError, match="finite"):
         make_app(air, "digits")
+
+
+def test_a_model_that_is_saved_to_meanwhile_is_served(tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    def save() -> None:
+        seed = 0
+        while not ended.is_set():
+            save_checkpoint(tmp_path, make_air(gain=3, seed=seed % 5), step=seed)
+            seed += 1
+
+    make_air().save(tmp_path)
+    saving = threading.Thread(target=save)
+    saving.start()
+    try:
+        for _ in range(10):
+            air = AIR.load(tmp_path)
+            service = make_app(air, tmp_path).state.service
+            told = asyncio.run(service.describe())
+            service.close()
+            assert told.missing == {}
+    finally:
+        ended.set()
+        saving.join()
 
 
 @contextmanager

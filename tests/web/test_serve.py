@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shlex
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import webbrowser
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import requests
 
-from attend_infer_repeat.cli import main
+from attend_infer_repeat.cli import Serve, main
 from attend_infer_repeat.web import serve as module
+from attend_infer_repeat.web.connections import Listener
 from attend_infer_repeat.web.serve import address_of, open_address
 
 AIR = (sys.executable, "-m", "attend_infer_repeat.cli", "serve")
@@ -166,6 +171,56 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
     assert "--port" in line
 
 
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EADDRNOTAVAIL, errno.EMFILE])
+def test_an_address_that_is_refused_is_one_line_and_exit_2(
+    code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bind(listener: socket.socket, address: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Listener, "bind", bind, raising=False)
+    assert main(["serve", "--port", "80"]) == 2
+    line = only_line(capsys)
+    assert os.strerror(code) in line
+    assert "--port or --host" in line
+
+
+def names_of_threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EPIPE, errno.EBADF])
+def test_where_the_address_cannot_be_written_nothing_is_left_behind(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(module, "make_server", None)  # it does not come to that
+    monkeypatch.setattr(sys, "stdout", Failing())
+    with pytest.raises(OSError, match=os.strerror(code)):
+        module.serve(Serve("sprites", port=0))
+    assert not names_of_threads() & {"model", "exhibits"}
+
+
+@pytest.mark.parametrize("fault", [False, webbrowser.Error("no display")])
+def test_without_a_browser_it_serves_and_says_so(
+    fault: bool | Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_none(address: str) -> bool:
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
+
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    monkeypatch.setattr("webbrowser.open", open_none)
+    assert main(["serve", "sprites", "--port", "0", "--open"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("Open http")
+    assert captured.err == "No browser could be started; open the address in one.\n"
+
+
 MISTAKES = {
     "--port 99999": "65535",
     "--port -1": "65535",
@@ -197,7 +252,7 @@ def test_another_host_than_this_machine_is_warned_of(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
-    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("webbrowser.open", lambda address: not opened.append(address))
     assert main(["serve", "sprites", "--port", "0", "--host", host, "--open"]) == 0
     captured = capsys.readouterr()
     address = captured.out.removeprefix("Open ").strip()
