@@ -294,7 +294,6 @@ class Plot:
         """Run the command."""
         from .plots import plot_run
 
-        _require_run(self.folder)
         for path in plot_run(self.folder):
             print(path)
 
@@ -331,7 +330,6 @@ class Report:
         from .devices import tune_process
         from .report import write_report
 
-        _require_run(self.folder)
         tune_process()
         with Console(stderr=True).status("looking at the images ..."):
             path = write_report(
@@ -654,18 +652,6 @@ def _require_at_least(least: int, **options: int) -> None:
     for name, value in options.items():
         if value < least:
             raise ConfigError(f"{name}: expected at least {least}, got {value}.")
-
-
-def _require_run(folder: Path) -> None:
-    """Refuse what is no run's folder but the weights of one: ConfigError."""
-    from .checkpoints import read_checkpoint
-
-    checkpoint = read_checkpoint(folder)
-    if checkpoint.folder.resolve() != (folder / "checkpoint").resolve():
-        raise ConfigError(
-            f"{folder}: weights without their run, so there are no curves and no settings to show; "
-            f"give the folder of a run that `air train` wrote, or use air evaluate {folder}."
-        )
 
 
 def load_model(path: str | Path, device: str) -> AIR:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import versions, write_atomically
+from .checkpoints import Checkpoint, read_checkpoint, versions, write_atomically
 from .config import TrainConfig, to_dict
 from .errors import CheckpointError, ConfigError
 
@@ -70,6 +70,21 @@ def read_provenance(run: Path) -> dict[str, Any]:
         return {"commands": record.get("commands", []), "versions": record.get("versions", {})}
     except (ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: damaged: {error}.") from error
+
+
+def read_run(folder: Path) -> tuple[Checkpoint, TrainConfig]:
+    """Return a run's checkpoint and settings.
+
+    Raises: CheckpointError if there is none, or weights without their run.
+    """
+    checkpoint = read_checkpoint(folder)
+    is_run = checkpoint.folder.resolve() == (folder / "checkpoint").resolve()
+    if checkpoint.train_config is None or not is_run:
+        raise CheckpointError(
+            f"{folder}: a model without its run, so there are no curves to show; give the folder "
+            f"of a run that `air train` wrote, or use air evaluate {folder}."
+        )
+    return checkpoint, checkpoint.train_config
 
 
 def _unused(path: Path) -> Path:
