@@ -450,20 +450,19 @@ def _run(arguments: list[str]) -> int:
         try:
             command = _parse(arguments)
             _prepare_messages()
-            command.run()
+            code: int = command.run() or 0
         except SystemExit:  # what was printed before may not have been written yet
             sys.stdout.flush()
             raise
         sys.stdout.flush()
+        return code
     except AirError as error:
         print(f"air: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:  # whoever read the output has seen enough
         return 0
     except OSError as error:
         print(f"air: {explain(error)}", file=sys.stderr)
-        return 2
-    return 0
+    return 2
 
 
 def _prepare_messages() -> None:
