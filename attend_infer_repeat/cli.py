@@ -299,7 +299,6 @@ class Plot:
         """Run the command."""
         from .plots import plot_run
 
-        _require_run(self.folder)
         for path in plot_run(self.folder):
             print(path)
 
@@ -336,7 +335,6 @@ class Report:
         from .devices import tune_process
         from .report import write_report
 
-        _require_run(self.folder)
         tune_process()
         with Console(stderr=True).status("looking at the images ..."):
             path = write_report(
@@ -458,20 +456,19 @@ def _run(arguments: list[str]) -> int:
         try:
             command = _parse(arguments)
             _prepare_messages()
-            status: int = command.run() or 0
+            code: int = command.run() or 0
         except SystemExit:  # what was printed before may not have been written yet
             sys.stdout.flush()
             raise
         sys.stdout.flush()
+        return code
     except AirError as error:
         print(f"air: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:  # whoever read the output has seen enough
         return 0
     except OSError as error:
         print(f"air: {explain(error)}", file=sys.stderr)
-        return 2
-    return status
+    return 2
 
 
 def _prepare_messages() -> None:
@@ -657,18 +654,6 @@ def _require_at_least(least: int, **options: int) -> None:
     for name, value in options.items():
         if value < least:
             raise ConfigError(f"{name}: expected at least {least}, got {value}.")
-
-
-def _require_run(folder: Path) -> None:
-    """Refuse what is no run's folder but the weights of one: ConfigError."""
-    from .checkpoints import read_checkpoint
-
-    checkpoint = read_checkpoint(folder)
-    if checkpoint.folder.resolve() != (folder / "checkpoint").resolve():
-        raise ConfigError(
-            f"{folder}: weights without their run, so there are no curves and no settings to show; "
-            f"give the folder of a run that `air train` wrote, or use air evaluate {folder}."
-        )
 
 
 def load_model(path: str | Path, device: str) -> AIR:

@@ -14,11 +14,9 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from .air import AIR
-from .checkpoints import load_checkpoint
 from .colors import GREY, INK, step_color
 from .data import Dataset
-from .errors import CheckpointError
-from .runs import read_metrics
+from .runs import load_run, read_metrics
 from .storage import write_atomically
 
 LINE_COLORS = {"train": "0.65", "validation": "C0", "test": "C3"}
@@ -35,10 +33,8 @@ def plot_run(run: Path, data: Dataset | None = None) -> list[Path]:
     """
     from .training import load_held_out
 
-    checkpoint, air = load_checkpoint(run)
-    if checkpoint.train_config is None:
-        raise CheckpointError(f"{run}: a model without a run; there are no curves to plot.")
-    data = load_held_out(checkpoint.train_config) if data is None else data
+    _, config, air = load_run(run)
+    data = load_held_out(config) if data is None else data
     records = read_metrics(run)
     figures = {
         "reconstructions": reconstructions_figure(air, data[first_not_blank(data, 10)]),

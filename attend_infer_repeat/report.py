@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from .air import AIR
-from .checkpoints import Checkpoint, load_checkpoint, versions
+from .checkpoints import Checkpoint, versions
 from .collapse import advice, collapse
 from .config import TrainConfig, flat, get_preset
 from .data import Dataset
 from .devices import find_device
-from .errors import CheckpointError, ConfigError, DataError
+from .errors import ConfigError, DataError
 from .pages import render_page
 from .plots import curve_figure
 from .report_images import (
@@ -33,7 +32,7 @@ from .report_images import (
     picture,
     quality_numbers,
 )
-from .runs import read_metrics, read_provenance
+from .runs import load_run, read_metrics, read_provenance
 from .storage import write_atomically
 from .training import load_held_out, load_training_data
 
@@ -66,7 +65,7 @@ def write_report(
     folder = Path(run)
     target = folder / "report.html" if out is None else Path(out)
     _check_options(target, num_samples)
-    checkpoint, config, air = _read_run(folder)
+    checkpoint, config, air = load_run(folder)
     air = air.to(find_device(device))
     if data is not None:  # whose options may differ
         config = replace(config, canvas=None, channels=None, max_count=None, fingerprints=())
@@ -94,15 +93,6 @@ def _check_options(target: Path, num_samples: int) -> None:
         raise ConfigError(f"samples: must not be negative: {num_samples}.")
     if target.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"out: expected a file that ends in .html, got {target}.")
-
-
-def _read_run(folder: Path) -> tuple[Checkpoint, TrainConfig, AIR]:
-    checkpoint, air = load_checkpoint(folder)
-    if checkpoint.train_config is None:
-        raise CheckpointError(f"{folder}: a model without a run; there is nothing to report.")
-    if checkpoint.folder == folder:
-        raise CheckpointError(f"{folder}: a checkpoint; give the run's folder, which holds it.")
-    return checkpoint, checkpoint.train_config, air
 
 
 def _load(

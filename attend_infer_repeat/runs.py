@@ -14,7 +14,15 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import CONFIG_FILE, Checkpoint, has_checkpoint, read_checkpoint, versions
+from .air import AIR
+from .checkpoints import (
+    CONFIG_FILE,
+    Checkpoint,
+    has_checkpoint,
+    load_checkpoint,
+    read_checkpoint,
+    versions,
+)
 from .config import TrainConfig, from_dict, to_dict
 from .errors import CheckpointError, ConfigError, TrainingError
 from .storage import LOCK_FILE, discard_leftovers, is_empty, owned, write_atomically
@@ -213,6 +221,21 @@ def _write_config_file(run: Path, record: dict[str, Any]) -> None:
 
 def _damaged(run: Path, reason: object) -> CheckpointError:
     return CheckpointError(f"{run / CONFIG_FILE}: damaged: {str(reason).rstrip('.')}.")
+
+
+def load_run(folder: Path) -> tuple[Checkpoint, TrainConfig, AIR]:
+    """Return a run's checkpoint, settings and model.
+
+    Raises: CheckpointError if there is none, or weights without their run.
+    """
+    checkpoint, air = load_checkpoint(folder)
+    is_run = checkpoint.folder.resolve() == (folder / "checkpoint").resolve()
+    if checkpoint.train_config is None or not is_run:
+        raise CheckpointError(
+            f"{folder}: a model without its run, so there are no curves to show; give the folder "
+            f"of a run that `air train` wrote, or use air evaluate {folder}."
+        )
+    return checkpoint, checkpoint.train_config, air
 
 
 # metrics.jsonl

@@ -30,10 +30,12 @@ from attend_infer_repeat import (
     ConfigError,
     TrainConfig,
     load_dataset,
+    progress,
     train,
 )
 from attend_infer_repeat.checkpoints import part_of, read_checkpoint, save_checkpoint
-from attend_infer_repeat.data import Dataset
+from attend_infer_repeat.cli import _parse
+from attend_infer_repeat.data import Dataset, is_path
 from attend_infer_repeat.errors import BusyError, TrainingError
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.runs import metrics_log, new_run, read_metrics
@@ -214,6 +216,40 @@ def test_the_trained_model_fits_the_data(data_file: Path, tmp_path: Path) -> Non
     data = load_dataset(str(data_file), "test")
     scenes = AIR.load(run).infer(data.images)
     assert scenes.reconstruction.shape == (10, 12, 10)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+@pytest.mark.parametrize("name", ["digits", "sprites", "pictures", "a/scenes.npz"])
+def test_a_data_set_alone_stands_for_what_the_command_line_takes_for_it(
+    name: str, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def run(config: TrainConfig, *arguments: Any) -> tuple[Path, bool]:
+        given.append(config)
+        return Path("run"), True
+
+    monkeypatch.setattr("attend_infer_repeat.training._run", run)
+    assert train(kind(name)) == Path("run")
+    # A path is never the name of a data set.
+    typed = f"./{name}" if kind is Path and not is_path(name) else name
+    assert given == [_parse(["train", "--data", typed]).training]
+
+
+def test_the_bar_moves_at_every_step(
+    data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a bar, as on a terminal
+    moved = []
+
+    class Bar(progress.RichProgress):
+        def update(self, task: Any, *, completed: Any = None, **fields: Any) -> None:
+            moved.append(completed)
+            super().update(task, completed=completed, **fields)
+
+    monkeypatch.setattr(progress, "RichProgress", Bar)
+    train(tiny(data_file, num_steps=7, progress_every=5, eval_every=0), tmp_path / "run")
+    assert list(dict.fromkeys(step for step in moved if step is not None)) == [*range(1, 8)]
 
 
 def test_progress_lines_average_over_their_steps(data_file: Path, tmp_path: Path) -> None:

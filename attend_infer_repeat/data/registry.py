@@ -117,8 +117,10 @@ def is_path(name_or_path: str | os.PathLike[str]) -> bool:
 
 def default_config(name_or_path: str | os.PathLike[str]) -> TrainConfig:
     """Return the settings with which a data set is trained on, or the user's own images."""
-    preset = get_preset("auto" if is_path(name_or_path) else "fast")
-    return dataclasses.replace(preset, data=os.fspath(name_or_path))
+    data = os.fspath(name_or_path)
+    if is_path(name_or_path) and not is_path(data):  # a folder that has the name of a data set
+        data = os.path.join(os.curdir, data)
+    return dataclasses.replace(get_preset("auto" if is_path(data) else "fast"), data=data)
 
 
 def _check_split(split: str) -> None:
