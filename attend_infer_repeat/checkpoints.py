@@ -23,6 +23,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -47,6 +48,9 @@ PARTS = ("model", "training")
 
 LOAD_ATTEMPTS = 100
 """How often a checkpoint is read anew that is replaced meanwhile."""
+
+SMALL_SIZES = 2**14
+"""Most that the sizes of all layers may come to in a model that is small by its config."""
 
 MOST_NUMBERS = 2**32
 """Most numbers that one image's canvases may take, with the model's tables: 16 GiB."""
@@ -117,8 +121,7 @@ class Checkpoint:
         """
         config = self.model_config
         try:
-            with torch.device("meta"), pyro.validation_enabled(False):
-                air = AIR(config)
+            air = _of_sizes_alone(config)
         except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
             raise ValueError(
                 f"does not fit the sizes in {STATE_FILE}, which no memory holds"
@@ -138,6 +141,24 @@ class Checkpoint:
                 f"canvas_size {config.canvas_size} and {config.max_steps} steps in {STATE_FILE} "
                 "need more memory than there is"
             )
+
+
+def _of_sizes_alone(config: ModelConfig) -> AIR:
+    """Return an AIR whose tensors have the right shapes, without much memory.
+
+    On the device "meta" they have nothing else. The first time, torch takes a second to import what
+    it needs for that: a model that is small by its config is just built.
+    """
+    sizes = sum(
+        sum(value) if isinstance(value, tuple) else value
+        for value in vars(config).values()
+        if type(value) is int or (isinstance(value, tuple) and all(type(v) is int for v in value))
+    )
+    areas = math.prod(config.canvas_size) + config.window_size**2
+    small = sizes + (config.channels + 1) * areas <= SMALL_SIZES
+    device = nullcontext() if small else torch.device("meta")
+    with torch.random.fork_rng(devices=()), pyro.validation_enabled(False), device:
+        return AIR(config)
 
 
 def _read_shapes(file: IO[bytes]) -> dict[str, tuple[int, ...]]:
