@@ -183,6 +183,9 @@ class AIR(nn.Module):
     ) -> Scenes:
         """Count, locate and describe the objects in images.
 
+        Poses and codes are the means of q(z | x), step by step, and so the probabilities of counts
+        are those along this one rollout: a plug-in for the average over poses and codes.
+
         Args:
             images: (N, height, width) or (N, channels, height, width); uint8, or floats in [0, 1].
             batch_size: images at a time, ``largest_batch`` if None; it bounds memory, and changes

@@ -54,7 +54,8 @@ class Reliability:
     confidence: float
     """Mean probability of the most probable count: above the accuracy if over-confident."""
     ece: float
-    """Expected calibration error: the images' mean of ``|accuracy - confidence|`` of their bin."""
+    """Expected calibration error: the images' mean of ``|accuracy - confidence|`` of their bin. The
+    bins of confidence end at ``EDGES``; with other bins, as the usual equal ones, it is another."""
     ece_limit: float
     """What the ECE stays below in 95% of samples this large if the confidences are right."""
     brier: float

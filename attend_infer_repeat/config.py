@@ -141,7 +141,8 @@ class ModelConfig:
     foresight: bool = False
     """Decide on z_pres by what one more object would be worth, log p(x) gained less the KL, and not
     by a network: it takes objects that touch for one. The guide must look at what is left, and
-    objects should be dear: --z-pres-prior 1e-8."""
+    objects should be dear: --z-pres-prior 1e-8. No gradient passes through that worth: the ELBO's
+    is biased."""
     rnn_hidden_size: int = 64
     """Size of the guide's LSTM state (and of the baseline's)."""
     embed_net: tuple[int, ...] | None = None

@@ -151,6 +151,8 @@ class AIRCounter(TransformerMixin, BaseEstimator):
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return q(n | x), (N, T + 1) float32, for the counts n in ``classes_``; rows sum to 1.
 
+        It is a plug-in, along the means of poses and codes: see ``AIR.infer``.
+
         Raises: as ``predict``.
         """
         count_probs: NDArray[np.float32] = self._infer(X).count_probs

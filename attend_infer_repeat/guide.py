@@ -30,7 +30,9 @@ y' being the object at the means of z_where_t and z_what_t. Of the last object, 
 at E[worth_t] + log p(n + 1) / p(n); the 5 is how far to trust one value of worth_t, and nothing is
 learned. A network decides before it has seen the object, and takes two digits that touch for one,
 where the second would be worth a hundred nats. worth_t is of x and of earlier latents, so that
-q(z | x) is a guide as before; gradients take it for data, as they do r_t.
+q(z | x) is a guide as before. Gradients take it for data, as they do r_t: a stop-gradient. So the
+gradient of the ELBO is biased: it lacks what flows through worth_t to the decoder, to the encoder
+and to the pose, and poses and codes serve the image alone, not the decision.
 
 A proposed place p_t is learned apart from the ELBO: it is data to all that follows, and is moved to
 where the object was then found, the mean of z_where_t. Were it moved by the ELBO, or the LSTM
@@ -221,6 +223,8 @@ class SceneGuide(nn.Module):
         self, previous: GuideState, z_where_dist: dist.Normal, memory: tuple[Tensor, Tensor]
     ) -> Tensor:
         """Return what one more object would add to the ELBO but for p(n): worth_t, (batch,), nats.
+
+        No gradient passes through it, so that the ELBO's is biased: see the head of this file.
 
         Args:
             previous: what is found so far.

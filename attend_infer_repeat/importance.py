@@ -7,6 +7,10 @@ For one walk along 'every object is present', z ~ q(z | x), and every count n,
 has the mean p(x, n): the steps after n integrate to 1. Summed over n, the mean of K walks is an
 unbiased estimate of p(x), and the log of it a lower bound of log p(x) in expectation that rises
 with K (Burda, Grosse and Salakhutdinov 2016). The guide's own q(n | x) is not used.
+
+Without a bound the sum over n is truncated: a walk leaves an image where q(n >= t | walk) < 1e-4
+(``walk.NEGLIGIBLE``), and counts from there on have no weight. What is left out is positive, so the
+mean is no longer p(x) but a little less, and its log still a lower bound of log p(x).
 """
 
 from __future__ import annotations
@@ -33,7 +37,8 @@ def importance_log_weights(
         num_samples: K, walks per image.
         noise: (K, batch) + noise_shape, what ``SceneGuide.noise`` drew for each walk over
             these images; drawn now if None.
-    Returns: (K, batch, T + 1), log w_n; -inf where an unbounded walk has left an image.
+    Returns: (K, batch, T + 1), log w_n; -inf where an unbounded walk has left an image, at counts
+        that the guide gives less than 1e-4 together.
     Raises: ShapeError if the noise is not for K walks over these images.
     Source: the formula at the head of this file.
     """

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .air import AIR, Scenes, concatenate, largest_batch, reproducible
 from .arrays import as_images
-from .calibration import Reliability, fit_temperature, reliability, temper
+from .calibration import EDGES, Reliability, fit_temperature, reliability, temper
 from .colors import step_color
 from .config import TrainConfig
 from .data import Dataset
@@ -273,6 +273,7 @@ def _reliability(air: AIR, data: Dataset, config: TrainConfig, num_samples: int)
             errors = "; ".join(f"{state}, ECE {r.ece:.4f}" for state, r in results.items())
             pictures.append(picture(reliability_figure(results), f"{name}: {errors}", name))
     return {
+        "edges": ", ".join(f"{edge:g}" for edge in EDGES),
         "where": _where(judged),
         "fitted": None if fitted is None else _where(fitted),
         "rows": rows,

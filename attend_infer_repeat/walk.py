@@ -72,7 +72,10 @@ class Path(NamedTuple):
         return count_log_prob(mix_with_coin(self.z_pres_logits, explore))[:, : self.num_steps + 1]
 
     def count_probs(self) -> Tensor:
-        """Return q(n | path), (batch, steps + 1), given that the image did not go on after it."""
+        """Return q(n | path), (batch, steps + 1), given that the image did not go on after it.
+
+        Along the rollout of the means it is a plug-in for q(n | x), the average over paths.
+        """
         probs = self.log_q().exp()
         if self.weights is None:
             return probs

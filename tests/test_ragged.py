@@ -159,6 +159,7 @@ def test_sampled_scenes_have_room_for_every_count_that_is_probable(
 def test_it_is_reported(run: Path) -> None:
     page = write_report(run, num_samples=2).read_text()
     assert "importance-weighted, K = 2" in page
+    assert "that end at 0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999" in page  # of the ECE
 
 
 def test_its_figures_are_drawn(air: AIR, run: Path, data: Dataset, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from attend_infer_repeat.distributions import (
 from attend_infer_repeat.errors import ConfigError
 from attend_infer_repeat.evaluation import elbo_per_image
 from attend_infer_repeat.illustrate import generation_figure
-from attend_infer_repeat.importance import importance_log_weights
+from attend_infer_repeat.importance import importance_log_weights, importance_weighted_bound
 from attend_infer_repeat.objectives import OBJECTIVES, count_terms
 from attend_infer_repeat.plots import samples_figure
 from attend_infer_repeat.walk import Path
@@ -371,6 +371,24 @@ def test_importance_weights_leave_out_what_was_not_walked() -> None:
     assert log_weights.shape[:2] == (7, 10)
     assert torch.isfinite(log_weights[..., 0]).all()
     assert not torch.isnan(log_weights).any()
+
+
+def test_importance_weights_are_truncated_where_hardly_any_probability_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    air, images = make_air(UNBOUNDED, gain=3.0), random_images(10)
+    noise = torch.stack([air.guide.noise(10) for _ in range(3)])
+    truncated = importance_log_weights(air, images, 3, noise)
+    with monkeypatch.context() as patch:
+        patch.setattr(walks, "NEGLIGIBLE", 0.0)
+        whole = importance_log_weights(air, images, 3, noise)
+    walked = truncated > -torch.inf
+    assert walks.NEGLIGIBLE == 1e-4  # as the docs say
+    assert not walked.all()
+    torch.testing.assert_close(truncated[walked], whole[..., : walked.shape[-1]][walked])
+    lower, bound = importance_weighted_bound(truncated), importance_weighted_bound(whole)
+    assert (lower <= bound).all()
+    assert whole.isfinite().all()  # so that something is left out
 
 
 def test_a_walk_without_a_bound_is_not_compiled() -> None:

@@ -6,6 +6,11 @@ enlarged, and others are added close by: what the guide finds hardest, objects s
 window could cover, and one large object that takes two. The guide learns to count these by the
 cross-entropy of q(n | x). Each count weighs about as often as the guide finds it in the images:
 pairs alone would teach it to see double, and equal weights to see a third object in pairs.
+
+No composite's sum may exceed 1 anywhere: another place is tried, and else the scene is left out.
+That is the rule by which the generated sets keep their objects from overlapping
+(``data/scenes.py``), and Pyro's multi-MNIST with them, taken over; on images whose objects do
+overlap, it is a choice.
 """
 
 from __future__ import annotations

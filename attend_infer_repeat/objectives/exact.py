@@ -8,7 +8,9 @@ for them. With p_t = q(z_pres_t = 1 | path) and q(n | path) = (1 - p_{n+1}) prod
                                         - sum_{t<=n} KL_t ) ]
 
 Its mean and its mean gradient are those of the tutorial's estimator; the score-function term,
-and with it the baselines, are gone. KL_t, of Gaussians, is in closed form.
+and with it the baselines, are gone. KL_t, of Gaussians, is in closed form. Where the guide stops
+gradients, at what is drawn and with foresight at the worth of an object, both estimators are of
+what is left of the gradient: see ``guide.py``.
 
 Early in training q(n | path) may explore: with a small probability it is uniform on 0..T. That is
 another guide, with an ELBO of its own, in which every prefix of the path has to explain the image
