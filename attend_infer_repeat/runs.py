@@ -284,11 +284,12 @@ class Metrics:
         """
         self._run = run
         path = run / METRICS_FILE
-        with writing(run):
+        with writing(run), ExitStack() as stack:
             kept = [json.dumps(r) + "\n" for r in read_metrics(run) if r["step"] <= step]
             write_atomically(path, "".join(kept).encode())
-            self._file = path.open("ab")
-            self._events = _Events(run / "tensorboard", step)
+            self._file = stack.enter_context(path.open("ab"))
+            self._events = stack.enter_context(closing(_Events(run / "tensorboard", step)))
+            self._files = stack.pop_all()
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one record, which has at least ``step``."""
@@ -308,8 +309,8 @@ class Metrics:
 
     def close(self) -> None:
         """Close both logs."""
-        with writing(self._run), closing(self._file):
-            self._events.close()
+        with writing(self._run):
+            self._files.close()
 
 
 class _Events:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,14 @@ import torch
 from exact import TINY, make_air, random_images
 
 from attend_infer_repeat import AIR, CheckpointError, ModelConfig, TrainConfig
-from attend_infer_repeat.checkpoints import load_model, read_checkpoint, save_checkpoint
+from attend_infer_repeat.checkpoints import (
+    JOURNAL_FILE,
+    load_model,
+    read_checkpoint,
+    save_checkpoint,
+)
+from attend_infer_repeat.cli import main
+from attend_infer_repeat.config import to_dict
 
 BASIC = replace(TINY, guide="basic", z_pres_prior_raw=True, embed_net=(5,), channels=3)
 
@@ -95,6 +104,38 @@ def test_a_second_save_leaves_no_stale_files(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path).step == 5
 
 
+OTHERS = (
+    *("mine.safetensors", "model.safetensors", "model-final.safetensors", "training-1.safetensors"),
+    *("model-0123456789abcdef.safetensors", "model-0123456789ABCDEF.safetensors"),
+    *("notes.tmp", ".notes.tmp", ".notes.0123abcd.tmp", "state.json.tmp", "next.json", ".lock"),
+)
+
+
+def test_files_of_the_users_stay_whatever_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in OTHERS:
+        (tmp_path / name).write_text(name)
+    make_air(seed=1).save(tmp_path)
+    with monkeypatch.context() as patch:
+        crash_at(patch, "state")
+        with pytest.raises(Crash):
+            make_air(seed=2).save(tmp_path)
+    make_air(seed=3).save(tmp_path)
+    assert all((tmp_path / name).read_text() == name for name in OTHERS)
+    assert len(os.listdir(tmp_path)) == len(OTHERS) + 2
+    assert_same_weights(AIR.load(tmp_path), make_air(seed=3))
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", '{"lives": 3}', "notes", '{"sha256": 3}'])
+def test_another_programs_state_is_not_replaced(content: str, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"state\.json: not a checkpoint's"):
+        make_air().save(tmp_path)
+    assert os.listdir(tmp_path) == ["state.json"]
+    assert (tmp_path / "state.json").read_text() == content
+
+
 # Damage
 
 
@@ -148,6 +189,20 @@ DAMAGE: dict[str, Callable[[str], str]] = {
     "sha256 is null": with_value("sha256", None),
     "sha256 is empty": with_value("sha256", {}),
     "sha256 is a list": with_value("sha256", ["model"]),
+    **{
+        f"sha256 of the model is {value!r}": with_value("sha256", {"model": value})
+        for value in (None, 3, [], "", "0" * 63, "G" * 64, "../../../../x" + "0" * 51)
+    },
+    "sha256 of another part": with_value("sha256", {"model": "0" * 64, "../x": "0" * 64}),
+    **{
+        f"{key} is {value!r}": with_value(key, value)
+        for key in ("step", "seconds")
+        for value in (None, "3", [], {}, True, -1, float("nan"), float("inf"))
+    },
+    "step is a fraction": with_value("step", 1.5),
+    "model with a number that no float holds": with_value("model", {"likelihood_sd": 10**400}),
+    "nested without end": lambda text: "[" * 100_000,
+    "train of other sizes": lambda text: with_value("train", to_dict(TrainConfig()))(text),
 }
 
 
@@ -158,6 +213,115 @@ def test_damaged_json_is_noticed_and_named(damage: Callable[[str], str], tmp_pat
     state.write_text(damage(state.read_text()))
     with pytest.raises(CheckpointError, match=r"state\.json"):
         AIR.load(tmp_path)
+
+
+SIZES: dict[str, tuple[ModelConfig, dict[str, object]]] = {
+    "window": (TINY, {"window_size": 10**6}),
+    "window beyond 64 bits": (TINY, {"window_size": 10**12}),
+    "layers": (TINY, {"decoder_net": [10**9, 10**9]}),
+    "memory": (TINY, {"rnn_hidden_size": 10**9}),
+    "codes": (TINY, {"encoder_latent_size": 10**9}),
+    "channels": (TINY, {"channels": 10**9}),
+    "canvas": (replace(TINY, guide="memoryless"), {"canvas_size": [10**6, 10**6]}),
+    "canvas beyond 64 bits": (TINY, {"canvas_size": [10**12, 10**12]}),
+    "one side": (replace(TINY, guide="memoryless"), {"canvas_size": [1, 10**9]}),
+    "steps": (TINY, {"model_steps": 10**12}),
+    "steps without a bound": (
+        replace(TINY, guide="memoryless", unbounded=True),
+        {"step_limit": 10**12},
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "sizes"), SIZES.values(), ids=SIZES)
+def test_sizes_that_no_memory_holds_are_refused_before_it_is_taken(
+    config: ModelConfig, sizes: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    make_air(config).save(tmp_path)
+    state = tmp_path / "state.json"
+    values = json.loads(state.read_text())
+    assert sizes.keys() <= values["model"].keys()
+    values["model"] |= sizes
+    state.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=r"state\.json"):
+        AIR.load(tmp_path)
+    assert main(["evaluate", str(tmp_path), "--data", "digits"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def with_header(change: Callable[[dict[str, dict[str, object]]], None]) -> Callable[[bytes], bytes]:
+    """Change the header of a safetensors file."""
+
+    def changed(content: bytes) -> bytes:
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length])
+        change(header)
+        text = json.dumps(header).encode()
+        return len(text).to_bytes(8, "little") + text + content[8 + length :]
+
+    return changed
+
+
+def change_all(**values: object) -> Callable[[bytes], bytes]:
+    def change(header: dict[str, dict[str, object]]) -> None:
+        for entry in header.values():
+            entry.update(values)
+
+    return with_header(change)
+
+
+WEIGHTS_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "garbage": lambda content: bytes(range(256)) * 40,
+    "text": lambda content: b"not weights at all, but long enough for a header",
+    "a header of 2**63 bytes": lambda content: (2**63).to_bytes(8, "little") + content[8:],
+    "truncated": lambda content: content[:-1],
+    "with more": lambda content: content + b"x",
+    "a header that is a list": lambda content: (2).to_bytes(8, "little") + b"[]",
+    "no tensors": lambda content: (2).to_bytes(8, "little") + b"{}",
+    "no shapes": with_header(lambda header: [entry.pop("shape") for entry in header.values()]),
+    "shapes of text": change_all(shape=["x"]),
+    "negative shapes": change_all(shape=[-1]),
+    "huge shapes": change_all(shape=[10**30]),
+    "offsets elsewhere": change_all(data_offsets=[10**15, 10**16]),
+    "offsets of text": change_all(data_offsets="xy"),
+    "an unknown type": change_all(dtype="F7"),
+    "numbers without infinity": change_all(dtype="F8_E4M3"),
+    "a tensor less": with_header(lambda header: header.pop(min(header))),
+}
+
+
+@pytest.mark.parametrize("damage", WEIGHTS_DAMAGE.values(), ids=WEIGHTS_DAMAGE)
+def test_damaged_weights_are_named_in_one_line_though_their_digest_agrees(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    make_air().save(tmp_path)
+    content = damage(weights_file(tmp_path).read_bytes())
+    digest = hashlib.sha256(content).hexdigest()
+    (tmp_path / f"model-{digest[:16]}.safetensors").write_bytes(content)
+    state = tmp_path / "state.json"
+    state.write_text(with_value("sha256", {"model": digest})(state.read_text()))
+    with pytest.raises(CheckpointError, match=digest[:16]) as raised:
+        AIR.load(tmp_path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(value: float, tmp_path: Path) -> None:
+    names = make_air().state_dict().keys()
+    for name in (*sorted(names)[::7], "model.z_where_loc", "model.success"):
+        air = make_air()
+        air.state_dict()[name].flatten()[-1:].fill_(value)
+        air.save(tmp_path)
+        with pytest.raises(CheckpointError, match=f"{name} is not finite"):
+            AIR.load(tmp_path)
+
+
+def test_weights_in_training_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    training = {"weights/x": torch.tensor([1.0, torch.nan]), "objective/y": torch.ones(1)}
+    save_checkpoint(tmp_path, make_air(), training=training)
+    with pytest.raises(CheckpointError, match="x is not finite"):
+        read_checkpoint(tmp_path).tensors("training")
 
 
 def test_json_that_is_not_text_is_noticed(tmp_path: Path) -> None:
@@ -233,6 +397,58 @@ def test_the_save_after_an_interrupted_one_clears_up(
             save_checkpoint(tmp_path, make_air(), step=3, training={"x": torch.ones(1)})
     save_checkpoint(tmp_path, make_air(), step=4)
     assert kinds(tmp_path) == ["model.safetensors", "state.json"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("prefix", ["model", "training", "state", JOURNAL_FILE, "removal"])
+def test_the_save_after_one_that_was_killed_clears_up(prefix: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, make_air(seed=1), step=1, training={"x": torch.zeros(1)})
+    child = os.fork()
+    if not child:  # killed between two moves, or before it removes what it has replaced
+        move, remove = os.replace, os.unlink
+
+        def crashing(source: str, target: str) -> None:
+            if Path(target).name.startswith(prefix):
+                os._exit(9)
+            move(source, target)
+
+        def removing(path: str, **options: int) -> None:
+            if prefix == "removal" and "safetensors" in str(path):
+                os._exit(9)
+            remove(path, **options)
+
+        os.replace, os.unlink = crashing, removing  # type: ignore[assignment]
+        save_checkpoint(tmp_path, make_air(seed=2), step=2, training={"x": torch.ones(1)})
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert read_checkpoint(tmp_path).step == (2 if prefix == "removal" else 1)
+    assert_same_weights(load_model(tmp_path), make_air(seed=2 if prefix == "removal" else 1))
+    save_checkpoint(tmp_path, make_air(seed=3), step=3)
+    assert kinds(tmp_path) == ["model.safetensors", "state.json"]
+
+
+def test_a_checkpoint_is_loaded_while_others_take_its_place(tmp_path: Path) -> None:
+    models = [make_air(seed=seed) for seed in (1, 2)]
+    models[0].save(tmp_path)
+    ended = threading.Event()
+
+    def save_on_and_on() -> None:
+        while not ended.is_set():
+            for air in models:
+                air.save(tmp_path)
+
+    writer = threading.Thread(target=save_on_and_on)
+    writer.start()
+    try:
+        for _ in range(100):
+            loaded = AIR.load(tmp_path).state_dict()
+            assert any(
+                all(torch.equal(value, air.state_dict()[name]) for name, value in loaded.items())
+                for air in models
+            )
+    finally:
+        ended.set()
+        writer.join()
 
 
 # What is not read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,7 +15,14 @@ from pathlib import Path
 import pytest
 
 from attend_infer_repeat.errors import BusyError
-from attend_infer_repeat.storage import LOCK_FILE, is_empty, owned, replacing, write_atomically
+from attend_infer_repeat.storage import (
+    LOCK_FILE,
+    discard_leftovers,
+    is_empty,
+    owned,
+    replacing,
+    write_atomically,
+)
 
 HOLD = """
 import sys, time
@@ -68,8 +76,52 @@ def test_readers_find_the_old_content_until_all_of_the_new_is_written(tmp_path: 
     assert path.read_text(encoding="utf-8") == "né"
 
 
-def test_the_longest_name_that_a_folder_takes_can_be_written(tmp_path: Path) -> None:
-    write_atomically(tmp_path / ("x" * 255), b"content")
+@pytest.mark.parametrize("name", ["x" * 255, "字" * 85], ids=["one byte", "three bytes"])
+def test_the_longest_name_that_a_folder_takes_can_be_written(tmp_path: Path, name: str) -> None:
+    write_atomically(tmp_path / name, b"content")
+
+
+def test_an_error_names_the_file_that_the_user_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for path in (tmp_path / "file", tmp_path / ("x" * 300), tmp_path / "nowhere" / "file"):
+        with pytest.raises(OSError, match="Errno") as raised:
+            write_atomically(path, b"content")
+        assert raised.value.filename == str(path)
+        assert str(raised.value.filename2) not in str(raised.value)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_link_stays_a_link_to_what_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "file", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_only_what_an_interrupted_write_left_is_cleared_up(tmp_path: Path) -> None:
+    leftover = tmp_path / ".file.0123abcd.tmp"
+    others = [".other.0123abcd.tmp", "file.tmp", ".file.tmp", ".file.notes.tmp", "file.0123abcd"]
+    for name in (leftover.name, *others):
+        (tmp_path / name).write_text(name)
+    discard_leftovers(tmp_path / "file")
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
+
+
+@pytest.mark.parametrize("name", ["x", "x.tmp", ".x.tmp", ".lock", ".x.01234567.temp"])
+def test_a_folder_with_a_users_file_is_not_empty(tmp_path: Path, name: str) -> None:
+    (tmp_path / LOCK_FILE).touch()
+    (tmp_path / ".file.0123abcd.tmp").touch()
+    assert is_empty(tmp_path)
+    (tmp_path / name).touch()
+    assert not is_empty(tmp_path)
 
 
 def test_a_folder_has_one_writer_and_the_error_names_it(tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import resource
 import signal
+import subprocess
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,15 +33,26 @@ from attend_infer_repeat import (
 )
 from attend_infer_repeat.checkpoints import part_of, read_checkpoint
 from attend_infer_repeat.data import Dataset
+from attend_infer_repeat.errors import BusyError, TrainingError
 from attend_infer_repeat.objectives import OBJECTIVES
+from attend_infer_repeat.runs import metrics_log, new_run, read_metrics
 from attend_infer_repeat.schedules import cosine_decay
-from attend_infer_repeat.training import TrainingError, count_prior_schedule
+from attend_infer_repeat.storage import LOCK_FILE, write_atomically
+from attend_infer_repeat.training import count_prior_schedule
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
+FIGURES = ("first.png", "second.png")
+
+
 class Killed(Exception):
     """What ends a run without warning."""
+
+
+def draw(path: Path) -> None:
+    """Stand in for a figure."""
+    path.write_text("figure")
 
 
 @pytest.fixture
@@ -59,14 +74,21 @@ def data_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def figures_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no figures: they take longer than all the rest of a tiny run."""
+    monkeypatch.setitem(sys.modules, "attend_infer_repeat.plots", stand_in())
+
+
+def stand_in() -> types.ModuleType:
+    """Return a module whose ``plot_run`` writes two files."""
     plots = types.ModuleType("attend_infer_repeat.plots")
 
     def plot_run(run: Path, data: Dataset | None = None) -> list[Path]:
         (run / "figures").mkdir(exist_ok=True)
-        return [run / "figures" / "none.png"]
+        for name in FIGURES:
+            draw(run / "figures" / name)
+        return [run / "figures" / name for name in FIGURES]
 
     plots.plot_run = plot_run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "attend_infer_repeat.plots", plots)
+    return plots
 
 
 pytestmark = pytest.mark.usefixtures("figures_apart")
@@ -394,6 +416,309 @@ def test_a_run_on_a_gpu_goes_on_after_an_interruption(
     assert [line["step"] for line in training_lines(run)] == list(range(1, 13))
 
 
+PHASES = {
+    "before config.json": "attend_infer_repeat.training.write_config",
+    "before the first line": "attend_infer_repeat.training.metrics_log",
+    "before the first checkpoint": "attend_infer_repeat.training.save_checkpoint",
+    "in the first checkpoint": "attend_infer_repeat.checkpoints._file_name",
+    "before it is tested": "attend_infer_repeat.training._finish",
+    "in its figures": "test_training.draw",
+    "before it is noted that all is done": "attend_infer_repeat.training.mark_finished",
+}
+
+
+@pytest.mark.parametrize("name", PHASES.values(), ids=PHASES)
+def test_a_run_that_is_killed_in_any_phase_goes_on_to_the_same_end(
+    name: str, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(data_file, save_every=0)
+    straight = train(config, tmp_path / "straight", quiet=True)
+    run, calls = tmp_path / "run", []
+    with monkeypatch.context() as patch:
+        module, function = name.rsplit(".", 1)
+        genuine = getattr(sys.modules[__name__ if module == "test_training" else module], function)
+
+        def killing(*arguments: Any, **options: Any) -> Any:
+            calls.append(function)
+            if len(calls) > (function == "draw"):  # one figure is there, and the other is not
+                raise Killed
+            return genuine(*arguments, **options)
+
+        patch.setattr(f"{__name__ if module == 'test_training' else module}.{function}", killing)
+        with pytest.raises(Killed):
+            train(config, run, quiet=True)
+    if function == "write_config":  # nothing is there, nor in the way
+        train(config, run, quiet=True)
+    else:
+        train(config, resume=run, quiet=True)
+    assert_same_end(run, straight)
+    assert without_time(metrics(run)) == without_time(metrics(straight))
+    assert {path.name for path in (run / "figures").iterdir()} == set(FIGURES)
+    with pytest.raises(ConfigError, match="all of its 12 steps"):
+        train(config, resume=run, quiet=True)
+
+
+def interrupted(config: TrainConfig, run: Path, step: int = 8) -> Path:
+    """Kill a run in a step (from 0)."""
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(patch, config.objective, step, kill)
+        with pytest.raises(Killed):
+            train(config, run, quiet=True)
+    return run
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe\x00",
+        b'{"commands": 3}',
+        b'{"commands": [3]}',
+        b"[" * 10**5,
+    ],
+    ids=lambda content: repr(content[:20]),
+)
+def test_a_damaged_config_file_beside_a_sound_checkpoint_stops_nothing(
+    content: bytes, data_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny(data_file)
+    run = interrupted(config, tmp_path / "run")
+    (run / "config.json").write_bytes(content)
+    train(config, resume=run, quiet=True)
+    assert caplog.text.count("commands in it begins anew") == 1
+    assert len(json.loads((run / "config.json").read_text())["commands"]) == 1
+    assert read_checkpoint(run).step == 12
+
+
+def test_without_a_checkpoint_a_damaged_config_file_is_named(
+    data_file: Path, tmp_path: Path
+) -> None:
+    config = tiny(data_file)
+    run = interrupted(config, tmp_path / "run", step=2)
+    for content in ("", "[]", '{"config": 3}', "{}", '{"config": {"lives": 9}}'):
+        (run / "config.json").write_text(content)
+        with pytest.raises(CheckpointError, match=r"config\.json: damaged"):
+            train(config, resume=run, quiet=True)
+
+
+LINES = {
+    "half": '{"step": 3, "sec',
+    "empty": "",
+    "null": "null",
+    "a number": "3",
+    "a list": "[1]",
+    "text": '"step"',
+    "no step": '{"elbo": 3.0}',
+    "step is null": '{"step": null}',
+    "step is text": '{"step": "3"}',
+    "step is true": '{"step": true}',
+    "step is a fraction": '{"step": 1.5}',
+    "step is huge": f'{{"step": {10**400}}}',
+    "elbo is text": '{"step": 3, "elbo": "3"}',
+    "seconds is a list": '{"step": 3, "seconds": []}',
+    "split is a number": '{"step": 3, "split": 3}',
+    "confusion is text": '{"step": 3, "split": "test", "count_accuracy": 1, "confusion": "x"}',
+    "confusion is ragged": '{"step": 3, "split": "test", "confusion": [[1], [1, 2]]}',
+    "confusion by itself": '{"step": 3, "confusion": [[1]]}',
+    "nested without end": "[" * 100_000,
+    "not text": "\udcff\udcfe",
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_a_line_of_metrics_that_means_nothing_takes_no_other_with_it(
+    line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    good = [json.dumps({"step": step, "elbo": float(step)}) for step in range(1, 7)]
+    text = "\n".join([*good[:3], line, *good[3:]]) + "\n" + '{"step": 7, "el'  # cut while writing
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    assert [record.message.count("line 4 is left out") for record in caplog.records] == [1]
+    with metrics_log(tmp_path, 5) as log:  # as a run does that goes on
+        log.write({"step": 6, "elbo": 0.5})
+    caplog.clear()
+    assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    assert path.read_text().splitlines()[:5] == good[:5]
+    assert not caplog.records
+
+
+# One writer
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["out", "resume"])
+def test_a_folder_that_a_process_writes_to_is_refused_by_its_name(
+    resumed: bool, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = tiny(data_file), tmp_path / "run"
+    if resumed:
+        interrupted(config, run)
+    straight = train(config, tmp_path / "straight", quiet=True)
+    place = {"resume": run} if resumed else {"out": run}
+    refused = []
+
+    def second() -> None:
+        before = snapshot(run)
+        with pytest.raises(BusyError, match=f"run: process {os.getpid()} on ") as raised:
+            train(config, quiet=True, **place)
+        with pytest.raises(BusyError):
+            train(config, resume=run, quiet=True)
+        assert {k: v for k, v in snapshot(run).items() if v} == {
+            k: v for k, v in before.items() if v
+        }
+        refused.append(str(raised.value))
+
+    with monkeypatch.context() as patch:
+        at_step(patch, "exact", 10, second)
+        train(config, quiet=True, **place)
+    assert len(refused) == 1
+    assert len(refused[0].splitlines()) == 1
+    assert_same_end(run, straight)
+    assert LOCK_FILE not in os.listdir(run)
+
+
+def test_what_a_killed_process_left_in_an_empty_folder_is_not_in_the_way(
+    data_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / LOCK_FILE).write_text('{"process": 1, "host": "gone"}')
+    (tmp_path / ".config.json.0123abcd.tmp").write_text("{")
+    config = tiny(data_file, num_steps=1)
+    assert read_checkpoint(train(config, tmp_path / "out", quiet=True)).step == 1
+    folder = tmp_path / "left"
+    folder.mkdir()
+    for path in (tmp_path / LOCK_FILE, tmp_path / ".config.json.0123abcd.tmp"):
+        path.rename(folder / path.name)
+    assert read_checkpoint(train(config, folder, quiet=True)).step == 1
+
+
+def test_runs_without_a_name_that_begin_at_once_get_folders_of_their_own(
+    data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # as each sees it before the other
+    with ExitStack() as stack:
+        runs = [stack.enter_context(new_run(tiny(data_file), None)) for _ in range(3)]
+    assert len(set(runs)) == 3
+
+
+# A disk that refuses
+
+
+def full(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "metrics", "events", "figures", "config"])
+def test_a_full_disk_ends_a_run_in_one_line_that_says_how_to_go_on(
+    what: str, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = tiny(data_file), tmp_path / "run"
+    straight = train(config, tmp_path / "straight", quiet=True)
+    fsync, write, limits = os.fsync, write_atomically, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def writing_config(path: Path, content: bytes) -> None:
+        full(0) if run / "figures" in run.iterdir() else write(path, content)
+
+    def happens() -> None:
+        if what == "checkpoint":
+            monkeypatch.setattr(os, "fsync", full)
+        elif what == "config":
+            monkeypatch.setattr("attend_infer_repeat.runs.write_atomically", writing_config)
+        elif what == "figures":
+            monkeypatch.setattr(f"{__name__}.draw", full)
+        else:
+            (path,) = run.glob({"metrics": "metrics.jsonl", "events": "tensorboard/*"}[what])
+            # A little more is taken, and then no more.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, limits[1]))
+
+    at_step(monkeypatch, "exact", 8, happens)
+    try:
+        with pytest.raises(TrainingError, match=f"go on with: air train --resume {run}") as raised:
+            train(config, run, quiet=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    monkeypatch.undo()
+    assert len(str(raised.value).splitlines()) == 1
+    assert read_checkpoint(run).step == {"figures": 12, "config": 12}.get(what, 5)
+    AIR.load(run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "attend_infer_repeat.plots", stand_in())
+        train(config, resume=run, quiet=True)
+    assert os.fsync is fsync
+    assert_same_end(run, straight)
+    assert without_time(metrics(run)) == without_time(metrics(straight))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a disk of 4 MiB; needs the right to."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_run_on_a_disk_that_fills_up_goes_on_when_there_is_room(
+    small_disk: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = tiny(data_file), small_disk / "run"
+    straight = train(config, tmp_path / "straight", quiet=True)
+
+    def fill() -> None:
+        with (small_disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    with monkeypatch.context() as patch:
+        at_step(patch, "exact", 7, fill)
+        with pytest.raises(TrainingError, match="No space left on device"):
+            train(config, run, quiet=True)
+    AIR.load(run)
+    assert read_checkpoint(run).step == 5
+    (small_disk / "filler").unlink()
+    train(config, resume=run, quiet=True)
+    assert_same_end(run, straight)
+    assert without_time(metrics(run)) == without_time(metrics(straight))
+
+
+def test_a_disk_that_cannot_be_written_to_is_named_in_one_line(
+    small_disk: Path, data_file: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config = tiny(data_file)
+    run = interrupted(config, small_disk / "run")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for place, error in (
+        ({"out": small_disk / "new"}, ConfigError),
+        ({"resume": run}, TrainingError),
+    ):
+        with pytest.raises(error, match="Read-only file system") as raised:
+            train(config, quiet=True, **place)
+        assert len(str(raised.value).splitlines()) == 1
+    assert read_checkpoint(run).step == 5
+
+
+@pytest.mark.parametrize("out", ["x" * 300, "file/run", "file"])
+def test_a_place_where_no_folder_can_be_is_refused_in_one_line(
+    out: str, data_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("a user's")
+    with pytest.raises(ConfigError, match="give another --out") as raised:
+        train(tiny(data_file), tmp_path / out, quiet=True)
+    assert len(str(raised.value).splitlines()) == 1
+
+
 # Refusals
 
 
@@ -476,6 +801,24 @@ def test_a_model_without_a_run_is_not_resumed(data_file: Path, tmp_path: Path) -
     AIR(TINY).save(tmp_path / "model")
     with pytest.raises(CheckpointError, match="nothing to resume"):
         train(tiny(data_file), resume=tmp_path / "model", quiet=True)
+
+
+def test_a_run_is_resumed_by_its_own_folder_alone(
+    data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = interrupted(tiny(data_file), tmp_path / "run")
+    before = snapshot(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for given, message in (
+        (run / "checkpoint", "give the run's folder"),
+        ("digits", "give the run's folder"),
+        ("nowhere", "no such run"),
+        (tmp_path, "holds no checkpoint"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            train(tiny(data_file), resume=given, quiet=True)
+    assert snapshot(tmp_path) == before
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_damaged_checkpoint_is_not_resumed_and_nothing_is_touched(

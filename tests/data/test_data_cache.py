@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -148,12 +149,13 @@ def test_a_folder_that_cannot_be_written_to_is_logged_once_and_stops_nothing(
     assert "AIR_CACHE_DIR" in warnings[0].getMessage()
 
 
-def test_a_full_disk_leaves_no_half_written_file(own_cache, monkeypatch, caplog):
-    def fill_the_disk(path, **arrays):
-        path.write_bytes(b"half a file")
+@pytest.mark.parametrize("function", ["numpy.savez_compressed", "os.fsync"])
+def test_a_full_disk_leaves_no_half_written_file(own_cache, monkeypatch, caplog, function):
+    def fill_the_disk(file, **arrays):
+        os.write(file if isinstance(file, int) else file.fileno(), b"half a file")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez_compressed", fill_the_disk)
+    monkeypatch.setattr(function, fill_the_disk)
     assert len(load_or_generate(RECIPE, Maker())) == 50
     assert not list(own_cache.iterdir())
     assert "No space left on device" in caplog.text
