@@ -127,7 +127,7 @@ class Codes:
 
     A linear probe reads the class from the codes of found objects, and k-means groups them; both
     also from the same windows' pixels. The data must have boxes and labels. Probes are fitted on
-    the training part, without its last scenes, those of the validation part.
+    the training part, without the scenes that are held out for validation.
 
     Examples:
       air codes runs/mnist

@@ -16,7 +16,7 @@ from PIL import Image
 from attend_infer_repeat import DataError, ShapeError
 from attend_infer_repeat.arrays import as_images
 from attend_infer_repeat.data.folder import load_path
-from attend_infer_repeat.sources import find_sources, how_many
+from attend_infer_repeat.sources import find_sources
 
 COLOUR = replace(TINY, canvas_size=(9, 7), channels=3)
 
@@ -258,4 +258,3 @@ def test_what_means_nothing_is_refused_in_one_line_and_takes_no_other_picture_wi
         except DataError as error:
             read.append(str(error))
     assert read == [(9, 8), str(refusal.value), (9, 8), (9, 8)]
-    assert how_many(arguments) == 4

@@ -1,11 +1,7 @@
 """What the numbers in an array of images mean: one rule, for files and for Python.
 
-| type | black | white |
-| --- | --- | --- |
-| bool | False | True |
-| uint8 | 0 | 255 |
-| uint16 | 0 | 65535 |
-| floats of any size | 0 | 1 |
+Black and white are False and True of bool, 0 and 255 of uint8, 0 and 65535 of uint16, 0 and 1 of
+floats of any size.
 
 A type alone decides, never the values. Other types do not tell what white is, and floats that are
 not finite, or outside of [0, 1], have no meaning: both are refused.
