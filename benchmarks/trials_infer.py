@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import tyro
 from PIL import Image
 from runs import RESULTS, machine, write_result
@@ -55,6 +56,7 @@ class Trials:
 
     def run(self) -> None:
         """Run the command."""
+        torch.set_num_threads(1)  # a pool of threads would not outlive a fork
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             write_pictures(folder / "pictures")
