@@ -22,8 +22,12 @@ from .config import ModelConfig
 from .errors import ShapeError
 from .guide import SceneGuide
 from .model import SceneModel, intensity
+from .seeds import check_seed
 from .spatial import ink_boxes, window_boxes
 from .walk import Path
+
+NEGLIGIBLE_TAIL = 1e-7
+"""Probability of more objects than sampled scenes of an unbounded model have room for."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,9 @@ class Scenes:
     counts: Any
     """(N,) int64, the most probable count, or the sampled one."""
     count_probs: Any
-    """(N, T + 1) float32, q(n | x) for n = 0..T; rows sum to 1. Without a bound, T is the number of
-    steps that were taken with the images that took most."""
+    """(N, T + 1) float32, q(n | x) for n = 0..T along the rollout of the means: a plug-in for the
+    average over z_where and z_what; of ``AIR.sample``, p(n). Rows sum to 1. Without a bound, T is
+    the number of steps that were taken with the images that took most."""
     boxes: Any
     """(N, T, 4) float32, pixels x0, y0, x1, y1; NaN where absent. Windows, which may reach past the
     canvas, or the bounds of what was drawn: ``ModelConfig.boxes`` says which."""
@@ -59,19 +64,60 @@ class Scenes:
 
     def filled_up(self, steps: int) -> Scenes:
         """Return the same scenes, of tensors, with room for ``steps`` objects, at least as many."""
-        filled = {}
-        for name in ("count_probs", "boxes", "z_pres", "z_where", "z_what"):
-            values = getattr(self, name)
-            missing = steps + (name == "count_probs") - values.shape[1]
-            if missing > 0:
-                size = len(values), missing, *values.shape[2:]
-                fill = values.new_full(size, torch.nan if name == "boxes" else 0)
-                filled[name] = torch.cat((values, fill), dim=1)
+        filled = {
+            name: filled_up(getattr(self, name), steps + (name == "count_probs"), fill)
+            for name, fill in PER_STEP.items()
+        }
         return dataclasses.replace(self, **filled)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Scenes]) -> Scenes:
+        """Join the scenes of several batches, of tensors.
+
+        Without a bound, each batch has as many steps as it needs; the whole has the most of them.
+        """
+        return cls(
+            **{
+                field.name: concatenate(
+                    [getattr(part, field.name) for part in parts], PER_STEP.get(field.name)
+                )
+                for field in dataclasses.fields(cls)
+            }
+        )
 
     def numpy(self) -> Scenes:
         """Return the same scenes as NumPy arrays."""
         return Scenes(*map(np.asarray, self.fields()))
+
+
+PER_STEP = {"count_probs": 0.0, "boxes": math.nan, "z_pres": 0.0, "z_where": 0.0, "z_what": 0.0}
+"""The fields of ``Scenes`` with an axis of steps, and what stands there for steps not taken."""
+
+
+def filled_up(values: Tensor, size: int, fill: float = 0.0) -> Tensor:
+    """Return values, (N, steps, ...), filled up to ``size`` steps, if there are fewer."""
+    missing = size - values.shape[1]
+    if missing <= 0:
+        return values
+    more = values.new_full((len(values), missing, *values.shape[2:]), fill)
+    return torch.cat((values, more), dim=1)
+
+
+def concatenate(parts: Sequence[Tensor], fill: float | None = 0.0) -> Tensor:
+    """Join the rows of batches, (N, steps, ...), that may differ in their number of steps.
+
+    This is the one way to join what has an axis of steps or counts: without a bound, each batch has
+    as many as it needs.
+
+    Args:
+        parts: the batches.
+        fill: what stands for the steps that a batch lacks; None where there is no such axis.
+    Returns: (all N, most steps, ...).
+    """
+    if fill is not None:
+        most = max(part.shape[1] for part in parts)
+        parts = [filled_up(part, most, fill) for part in parts]
+    return torch.cat(list(parts))
 
 
 class AIR(nn.Module):
@@ -150,14 +196,11 @@ class AIR(nn.Module):
         batch_size = largest_batch(self.config) if batch_size is None else batch_size
         if batch_size < 1:
             raise ShapeError(f"batch_size: expected at least 1, got {batch_size}.")
-        with reproducible(seed):
+        with reproducible(seed, self.device):
             batches = [
                 Scenes(*self.infer_batch(batch, sample)) for batch in checked.split(batch_size)
             ]
-        # Without a bound, a batch has as many steps as it needs.
-        steps = max(batch.z_where.shape[1] for batch in batches)
-        filled = [batch.filled_up(steps).fields() for batch in batches]
-        scenes = Scenes(*(torch.cat(parts).cpu() for parts in zip(*filled, strict=True)))
+        scenes = Scenes(*(tensor.cpu() for tensor in Scenes.concatenate(batches).fields()))
         if images.ndim == 3:
             scenes = dataclasses.replace(scenes, reconstruction=scenes.reconstruction[:, 0])
         return scenes if isinstance(images, Tensor) else scenes.numpy()
@@ -201,7 +244,9 @@ class AIR(nn.Module):
             counts: the number of objects in each scene, in 0..T; drawn from p(n) if None.
             seed: of the draws.
         Returns: Scenes whose ``reconstruction`` (num_scenes, channels, height, width) is the
-            drawn image and whose ``count_probs`` is p(n).
+            drawn image and whose ``count_probs`` is p(n). Without a bound, T is so large that more
+            objects have a probability of at most 1e-7, which the last of them includes, unless the
+            model's step limit comes first: then the last is that of all who reached it.
         Raises: ShapeError if ``counts`` does not fit.
         """
         steps = self.config.max_steps
@@ -213,18 +258,27 @@ class AIR(nn.Module):
                 )
             present = torch.arange(steps) < torch.tensor(counts)[:, None]  # (num_scenes, steps)
             given = {f"z_pres_{t}": present[:, t].to(self.model.z_where_loc) for t in range(steps)}
-        with reproducible(seed):
+        with reproducible(seed, self.device):
             first, *states = poutine.condition(self.model.prior, data=given)(num_scenes)
         z_pres, z_where, z_what = (
             torch.stack(values, dim=1)
             for values in zip(*((s.z_pres, s.z_where, s.z_what) for s in states), strict=True)
         )
-        prior = self.model.count_prior.log_prob().exp()[: len(states) + 1].expand(num_scenes, -1)
+        prior = self.model.count_probs()
+        more = 1 - prior.cumsum(dim=0)  # P(n > t)
+        steps = max(len(states), int((more > NEGLIGIBLE_TAIL).sum()))
+        prior = torch.cat((prior[:steps], prior[steps:].sum(dim=0, keepdim=True)))
         counts_drawn = z_pres.sum(dim=1).long()
-        scenes = self._scenes(
-            counts_drawn, prior, z_where, z_what, states[-1].x, first.z_background
+        fields = self._scenes(
+            counts_drawn,
+            prior.expand(num_scenes, -1),
+            z_where,
+            z_what,
+            states[-1].x,
+            first.z_background,
         )
-        return Scenes(*(tensor.cpu() for tensor in scenes)).numpy()
+        scenes = Scenes(*fields).filled_up(steps)
+        return Scenes(*(tensor.cpu() for tensor in scenes.fields())).numpy()
 
     def _scenes(
         self,
@@ -280,9 +334,19 @@ def presence_scores(count_probs: Any) -> Any:
 
 
 @contextmanager
-def reproducible(seed: int) -> Iterator[None]:
-    """Draw from a seed of one's own and leave torch's global generators as they were."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices), pyro.validation_enabled(False):
-        torch.manual_seed(seed)
+def reproducible(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from a seed of one's own and leave torch's global generators as they were.
+
+    Args:
+        seed: of the draws.
+        device: where they are drawn, beside the CPU. Other GPUs' generators are not touched.
+    Raises: ConfigError if it is no seed.
+    """
+    seed = check_seed(seed)
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(gpus), pyro.validation_enabled(False):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reset every GPU's
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
         yield

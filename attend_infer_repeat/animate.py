@@ -19,6 +19,7 @@ from .colors import GREY, INK, readable_color
 from .plots import approximately, plural, show_box, show_code, show_image, symbol
 from .spatial import MIN_SCALE, image_to_object, window_boxes
 from .steps import Array, Step, read_steps
+from .storage import replacing
 
 SIZE = 720, 424
 """Width and height in pixels, if it is not scaled."""
@@ -74,7 +75,9 @@ def save_inference_animation(
     screen = _Screen(width)
     frames = _with_one_palette([screen.render(moment) for moment in moments])
     durations = [moment.milliseconds or frame_ms for moment in moments]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    options = {"save_all": True, "append_images": frames[1:], "duration": durations, "loop": 0}
+    with replacing(path) as file:
+        frames[0].save(file, "GIF", **options)
 
 
 # The story: each act goes on from a moment and returns those that follow it.

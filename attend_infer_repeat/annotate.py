@@ -19,16 +19,43 @@ CAPTION = 18
 """Height of the line below the picture, in pixels."""
 
 
-def annotated(picture: Image, record: dict[str, Any]) -> Image:
-    """Return a picture with the boxes of a record (see ``records.scene_record``), and its count."""
+def shrunk_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size, (width, height), of what an annotated picture of a size is made from."""
+    return _times(min(_scale(max(size)), 1), size)
+
+
+def shrunk(picture: Image, size: tuple[int, int]) -> Image:
+    """Return what ``annotated`` needs of a picture: all of it, if it is not large.
+
+    Args:
+        picture: perhaps decoded at less than its size.
+        size: its own, (width, height).
+    """
+    from PIL.Image import Resampling
+
+    target = shrunk_size(size)
+    return picture if picture.size == target else picture.resize(target, Resampling.BILINEAR)
+
+
+def annotated(picture: Image, record: dict[str, Any], size: tuple[int, int] | None = None) -> Image:
+    """Return a picture with the boxes of a record (see ``records.scene_record``), and its count.
+
+    Args:
+        picture: it, or what ``shrunk`` made of it.
+        record: what was found.
+        size: its own, (width, height), if it was shrunk.
+    """
     from PIL import Image, ImageDraw
     from PIL.Image import Resampling
 
-    scale = _scale(max(picture.size))
-    width, height = (max(round(side * scale), 1) for side in picture.size)
-    how = Resampling.NEAREST if scale >= 1 else Resampling.BILINEAR
+    size = picture.size if size is None else size
+    scale = _scale(max(size))
+    width, height = target = _times(scale, size)
+    if picture.size != target:
+        how = Resampling.NEAREST if scale >= 1 else Resampling.BILINEAR
+        picture = picture.resize(target, how)
     shown = Image.new("RGB", (max(width, SMALLEST), max(height, 1) + CAPTION), "white")
-    shown.paste(picture.convert("RGB").resize((width, height), how))
+    shown.paste(picture.convert("RGB"))
     draw = ImageDraw.Draw(shown)
     for found in record["objects"]:
         identity = found.get("identity")
@@ -56,3 +83,7 @@ def _scale(side: int) -> float:
     if side > LARGEST:
         return LARGEST / side
     return float(-(-SMALLEST // side)) if side < SMALLEST else 1.0
+
+
+def _times(scale: float, size: tuple[int, int]) -> tuple[int, int]:
+    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)

@@ -2,79 +2,98 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .config import ModelConfig
+from .data.pixels import as_bytes, check_range, check_type
 from .errors import ShapeError
 
 
-def as_images(images: NDArray[np.generic] | Tensor, config: ModelConfig) -> Tensor:
+def as_images(images: NDArray[Any] | Tensor, config: ModelConfig) -> Tensor:
     """Check images once and return them as a tensor of the model's shape.
 
     Args:
         images: (batch, height, width) of a one-channel model or
-            (batch, channels, height, width); uint8, bool, or floats in [0, 1].
+            (batch, channels, height, width); bool, uint8, uint16, or floats in [0, 1], as
+            ``data.pixels`` has it.
         config: the model's, for the expected sizes.
     Returns: (batch, channels, height, width), uint8 or float32.
-    Raises: ShapeError if the shape, the type or a value does not fit.
+    Raises: ShapeError, in one line, if the shape, the type or a value does not fit.
     """
     if not isinstance(images, (np.ndarray, Tensor)):
         raise ShapeError(
-            f"images: expected a NumPy array or a tensor, got {type(images).__name__}."
+            f"images: expected a NumPy array or a tensor, got {type(images).__name__}; "
+            "convert with numpy.asarray(images)."
         )
-    tensor = _as_tensor(images)
+    if isinstance(images, Tensor):
+        _check_tensor(images)
     expected = (config.channels, *config.canvas_size)
-    if tensor.ndim == 3 and config.channels == 1:
-        tensor = tensor[:, None]
-    if tensor.ndim != 4 or tuple(tensor.shape[1:]) != expected:
+    shape = tuple(images.shape)
+    given = (shape[0], 1, *shape[1:]) if len(shape) == 3 and config.channels == 1 else shape
+    if len(given) != 4 or given[1:] != expected:
         raise ShapeError(
             f"images: expected (batch, {', '.join(map(str, expected))}), "
-            f"got {tuple(images.shape)}; {_shape_hint(tuple(images.shape), expected)}."
+            f"got {shape}; {_shape_hint(shape, expected)}."
         )
-    if len(tensor) == 0:
+    if shape[0] == 0:
         raise ShapeError("images: expected at least one, got none.")
-    if tensor.dtype == torch.uint8:
-        return tensor
-    if tensor.dtype == torch.bool:
-        return tensor.to(torch.uint8) * 255
-    if not tensor.is_floating_point():
-        raise ShapeError(
-            f"images: expected uint8 or floats in [0, 1], got {tensor.dtype}; "
-            "convert with images.astype('uint8') if they run from 0 to 255."
-        )
-    if not torch.isfinite(tensor).all():
-        raise ShapeError("images: some pixels are NaN or infinite; clean or drop those images.")
-    low, high = tensor.min().item(), tensor.max().item()
-    if low < 0 or high > 1:
-        raise ShapeError(
-            f"images: floats must lie in [0, 1], got {low:g} to {high:g}; "
-            "divide by 255 or pass uint8."
-        )
-    return tensor.to(torch.get_default_dtype())
+    return _intensities(images).reshape(given)
 
 
-def _as_tensor(images: NDArray[np.generic] | Tensor) -> Tensor:
-    """Return a tensor of the same values; it shares memory with the images where torch can."""
-    if isinstance(images, Tensor):
+def _check_tensor(images: Tensor) -> None:
+    if images.is_nested or images.layout is not torch.strided or images.is_meta:
+        raise ShapeError("images: expected a dense tensor; convert with images.to_dense().")
+
+
+def _intensities(images: NDArray[Any] | Tensor) -> Tensor:
+    """Return uint8 or float32, of the same shape; it shares memory with the images if it can."""
+    if isinstance(images, np.ndarray):
+        if images.dtype.kind != "f":
+            images = as_bytes(images)
+        elif images.dtype.itemsize > 8:  # torch has no float128
+            images = images.astype(np.float64)
+        # Torch knows neither negative strides nor foreign byte orders, and warns of read-only
+        # memory.
+        images = np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("="))
+        images = torch.from_numpy(images if images.flags.writeable else images.copy())
+    name = str(images.dtype).removeprefix("torch.")
+    check_type(name, known=images.is_floating_point() or name in ("bool", "uint8", "uint16"))
+    if images.dtype == torch.uint8:
         return images
-    if images.dtype.kind not in "biuf":
-        raise ShapeError(f"images: expected uint8 or floats in [0, 1], got {images.dtype}.")
-    # Torch knows neither negative strides nor foreign byte orders, and warns of read-only memory.
-    images = np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("="))
-    try:
-        return torch.from_numpy(images if images.flags.writeable else images.copy())
-    except TypeError as error:  # a type that torch lacks, such as float128
-        raise ShapeError(
-            f"images: expected uint8 or floats in [0, 1], got {images.dtype}."
-        ) from error
+    if images.dtype == torch.bool:
+        return images.to(torch.uint8) * 255
+    if name == "uint16":
+        return (images.to(torch.float32) / 257).round().to(torch.uint8)
+    _check_floats(images)
+    return images.to(torch.get_default_dtype())
+
+
+def _check_floats(images: Tensor) -> None:
+    if images.dtype.itemsize == 1:  # float8, of which torch takes no minimum
+        images = images.float()
+    low, high = images.amin().item(), images.amax().item()
+    if not (low >= 0 and high <= 1):  # NaN is neither
+        rows = images.flatten(1)
+        lows, highs = rows.amin(dim=1), rows.amax(dim=1)
+        index = int((~((lows >= 0) & (highs <= 1))).to(torch.uint8).argmax())
+        check_range(index, lows[index].item(), highs[index].item())
 
 
 def _shape_hint(shape: tuple[int, ...], expected: tuple[int, int, int]) -> str:
+    channels, *canvas = expected
     if shape in (expected, expected[1:]):
         return "add a batch axis with images[None]"
-    if shape[1:] == (*expected[1:], expected[0]):
+    if shape[1:] == (*canvas, channels):
         return "move the channels forward with images.transpose(0, 3, 1, 2)"
+    if len(shape) == 4 and shape[1:] in ((*canvas, channels + 1), (channels + 1, *canvas)):
+        return "lay them on black, and leave out their opacity"
+    if len(shape) == 3 and shape[1:] == tuple(canvas):
+        return f"repeat their grey with images[:, None].repeat({channels}, 1)"
+    if len(shape) > 4:
+        return "bring the leading axes together with images.reshape(-1, *images.shape[-3:])"
     return "resize the images, or train a model of their size"

@@ -8,21 +8,27 @@ A checkpoint is a folder:
 
 A file's name holds the first digits of its SHA-256, so no save touches another's files, and
 ``state.json`` is replaced last and in one go: whoever reads the folder, also after a crash, finds
-either the old checkpoint or the new one. A run's folder holds its own in ``checkpoint/``.
+either the old checkpoint or the new one. What a save is about to write and to remove stands in
+``.saving.json`` meanwhile, so the next one clears up after a crash, and no other file is touched. A
+run's folder holds its checkpoint in ``checkpoint/``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
+import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import IO, Any
 
+import pyro
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -32,12 +38,23 @@ from . import __version__
 from .air import AIR
 from .config import ModelConfig, TrainConfig, from_dict, to_dict
 from .errors import CheckpointError, nearest
+from .storage import discard_leftovers, owned, write_atomically
 
 STATE_FILE = "state.json"
-TEMPORARY = ".tmp"
+CONFIG_FILE = "config.json"  # of a run
+JOURNAL_FILE = ".saving.json"
+PARTS = ("model", "training")
+
+LOAD_ATTEMPTS = 100
+"""How often a checkpoint is read anew that is replaced meanwhile."""
+
+MOST_NUMBERS = 2**32
+"""Most numbers that one image's canvases may take, with the model's tables: 16 GiB."""
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Where the trained models that come with the package are, a checkpoint's folder each."""
+
+PROJECT = "attend-infer-repeat"
 
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
@@ -53,10 +70,15 @@ class Checkpoint:
     seconds: float  # of training, without evaluation
     sha256: dict[str, str]  # of the files of "model" and "training"
 
+    stamp: tuple[int, int]  # of state.json: another one has another
+
     def tensors(self, part: str) -> dict[str, Tensor]:
         """Read the tensors of ``model`` or ``training``.
 
-        Raises: CheckpointError if the file is missing or damaged.
+        The sizes are checked before much memory is taken, whatever the files say.
+
+        Raises: CheckpointError if the file is missing or damaged, if the model has other sizes than
+            the config, or if a weight is not finite.
         """
         if part not in self.sha256:
             raise CheckpointError(
@@ -64,15 +86,85 @@ class Checkpoint:
             )
         path = self.folder / _file_name(part, self.sha256[part])
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:  # stays readable if a save removes it
+                shapes = _read_shapes(file)
+                if part == "model":
+                    self._check_sizes(shapes)
+                content = file.read()
+            if hashlib.sha256(content).hexdigest() != self.sha256[part]:
+                raise ValueError(f"damaged, its SHA-256 is not the one in {STATE_FILE}")
+            tensors = load(content)
+            bad = not_finite(tensors if part == "model" else part_of(tensors, "weights"))
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read: {error.strerror}.") from error
-        if hashlib.sha256(content).hexdigest() != self.sha256[part]:
-            raise CheckpointError(f"{path}: damaged, its SHA-256 is not the one in {STATE_FILE}.")
-        try:
-            return load(content)
-        except SafetensorError as error:
+        except MemoryError as error:
+            raise CheckpointError(f"{path}: larger than the memory.") from error
+        except (SafetensorError, RuntimeError) as error:  # or of a type that has no isfinite
             raise CheckpointError(f"{path}: not a safetensors file: {error}.") from error
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {error}.") from error
+        if bad is not None:
+            raise CheckpointError(
+                f"{path}: {bad} is not finite: training has diverged; train anew with a lower "
+                "--learning-rate."
+            )
+        return tensors
+
+    def _check_sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Compare the sizes in the file with those of the config, without taking their memory.
+
+        Raises: ValueError if they differ, or if no memory holds what does not stand in the file.
+        """
+        config = self.model_config
+        try:
+            with torch.device("meta"), pyro.validation_enabled(False):
+                air = AIR(config)
+        except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
+            raise ValueError(
+                f"does not fit the sizes in {STATE_FILE}, which no memory holds"
+            ) from error
+        expected = {name: tuple(value.shape) for name, value in air.state_dict().items()}
+        if shapes != expected:
+            name = min(n for n in {**shapes, **expected} if shapes.get(n) != expected.get(n))
+            raise ValueError(
+                f"the weights do not fit the config in {STATE_FILE}: {name} is "
+                f"{shapes.get(name, 'absent')}, expected {expected.get(name, 'nothing')}; "
+                "if another version of the package wrote them, use that one, or train again"
+            )
+        canvases = (config.max_steps + 1) * config.channels * math.prod(config.canvas_size)
+        numbers = canvases + sum(buffer.numel() for buffer in air.buffers())
+        if numbers > MOST_NUMBERS:
+            raise ValueError(
+                f"canvas_size {config.canvas_size} and {config.max_steps} steps in {STATE_FILE} "
+                "need more memory than there is"
+            )
+
+
+def _read_shapes(file: IO[bytes]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes in a safetensors file's header, and go back to its beginning.
+
+    Raises: ValueError if the header is damaged or the file has another length than it says.
+    """
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    try:
+        if length > size - 8:
+            raise ValueError("the file is truncated")
+        header: dict[str, Any] = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        shapes = {name: tuple(map(int, entry["shape"])) for name, entry in header.items()}
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        if 8 + length + end != size:
+            raise ValueError("the file has another length than its header says")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ValueError(f"not a safetensors file, or damaged: {error}") from error
+    file.seek(0)
+    return shapes
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of a tensor with an infinite value or NaN; None if there is none."""
+    return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
 
 
 def prefixed(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -105,13 +197,12 @@ def save_checkpoint(
         training: what a run needs to go on beside the model.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    sha256 = {}
-    for part, tensors in (("model", air.state_dict()), ("training", training)):
-        if tensors is not None:
-            content = save({name: value.contiguous().cpu() for name, value in tensors.items()})
-            sha256[part] = hashlib.sha256(content).hexdigest()
-            write_atomically(folder / _file_name(part, sha256[part]), content)
+    contents = {
+        part: save({name: value.contiguous().cpu() for name, value in tensors.items()})
+        for part, tensors in (("model", air.state_dict()), ("training", training))
+        if tensors is not None
+    }
+    sha256 = {part: hashlib.sha256(content).hexdigest() for part, content in contents.items()}
     state = {
         "model": to_dict(air.config),
         "train": to_dict(train_config) if train_config is not None else None,
@@ -120,11 +211,62 @@ def save_checkpoint(
         "sha256": sha256,
         "versions": versions(),
     }
-    write_atomically(folder / STATE_FILE, json.dumps(state, indent=2).encode())
-    current = {_file_name(part, digest) for part, digest in sha256.items()}
-    for path in (*folder.glob("*.safetensors"), *folder.glob(f"*{TEMPORARY}")):
-        if path.name not in current:
-            path.unlink()
+    new = {_file_name(part, digest) for part, digest in sha256.items()}
+    with owned(folder):
+        _clear_up(folder)  # after a save that was killed
+        journal = sorted(_files_of_state(folder) | new)
+        write_atomically(folder / JOURNAL_FILE, json.dumps(journal).encode())
+        try:
+            for part, content in contents.items():
+                write_atomically(folder / _file_name(part, sha256[part]), content)
+            write_atomically(folder / STATE_FILE, json.dumps(state, indent=2).encode())
+        finally:
+            _clear_up(folder)
+
+
+def _files_of_state(folder: Path) -> set[str]:
+    """Return the names of the weights that ``state.json`` lists.
+
+    Raises: CheckpointError if it is another program's file, which a save would replace.
+    """
+    path = folder / STATE_FILE
+    content = path.read_bytes() if path.is_file() else b""
+    if not content.strip():
+        return set()
+    try:
+        return _our_names(
+            _file_name(part, digest) for part, digest in json.loads(content)["sha256"].items()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: not a checkpoint's, and saving would replace it; give another folder."
+        ) from error
+
+
+def _clear_up(folder: Path) -> None:
+    """Remove what a save's journal lists and ``state.json`` does not, and then the journal."""
+    keep, journal = _files_of_state(folder), folder / JOURNAL_FILE
+    try:
+        listed = _our_names(json.loads(journal.read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError):  # there was none, or it was cut
+        listed = set()
+    for name in listed:
+        discard_leftovers(folder / name)
+        if name not in keep:
+            (folder / name).unlink(missing_ok=True)
+    discard_leftovers(folder / STATE_FILE)
+    discard_leftovers(journal)
+    journal.unlink(missing_ok=True)
+
+
+def _our_names(names: Iterable[str]) -> set[str]:
+    pattern = rf"({'|'.join(PARTS)})-[0-9a-f]{{16}}\.safetensors"
+    return {name for name in names if re.fullmatch(pattern, name)}
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Tell whether a run has saved anything yet."""
+    return (run / "checkpoint" / STATE_FILE).is_file()
 
 
 def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
@@ -140,21 +282,44 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     else:
         raise CheckpointError(f"{given}: {_why_none(given)}")
     try:
-        state = json.loads(state_file.read_bytes())
-        train = state["train"]
-        if "model" not in state["sha256"]:
-            raise KeyError("model")
+        with state_file.open("rb") as file:
+            status = os.fstat(file.fileno())
+            state = json.loads(file.read())
+        model, train = from_dict(ModelConfig, state["model"]), state["train"]
+        config = None if train is None else from_dict(TrainConfig, train)
+        if config is not None and config.model != model:
+            raise ValueError("model and train.model differ")
         return Checkpoint(
             folder=folder,
-            model_config=from_dict(ModelConfig, state["model"]),
-            train_config=None if train is None else from_dict(TrainConfig, train),
-            step=state["step"],
-            seconds=state["seconds"],
-            sha256={part: str(digest) for part, digest in state["sha256"].items()},
+            model_config=model,
+            train_config=config,
+            step=_checked_number(state, "step", int),
+            seconds=_checked_number(state, "seconds", int, float),
+            sha256=_checked_digests(state["sha256"]),
+            stamp=(status.st_ino, status.st_mtime_ns),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError),
+        *(ArithmeticError, RecursionError),
+    ) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         raise CheckpointError(f"{state_file}: damaged or of another version: {reason}.") from error
+
+
+def _checked_number(state: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    value = state[name]
+    if type(value) not in kinds or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _checked_digests(sha256: Mapping[str, Any]) -> dict[str, str]:
+    if "model" not in sha256:
+        raise KeyError("model")
+    for part, digest in sha256.items():
+        if part not in PARTS or not re.fullmatch("[0-9a-f]{64}", str(digest)):
+            raise ValueError(f"sha256 of {part} is {digest!r}")
+    return dict(sha256)
 
 
 def shipped() -> list[str]:
@@ -166,6 +331,8 @@ def _why_none(path: Path) -> str:
     """Say why there is no checkpoint at a path, and what to do."""
     advice = "give a folder that `air train` wrote"
     if path.is_dir():
+        if (path / CONFIG_FILE).is_file():
+            return f"a run without a checkpoint as yet; go on with: air train --resume {path}."
         pickles = [file for file in sorted(path.iterdir()) if file.suffix in PICKLES]
         if not pickles:
             return f"holds no checkpoint; {advice}."
@@ -194,52 +361,70 @@ def _is_pickle(path: Path) -> bool:
 
 
 def load_model(path: str | PathLike[str]) -> AIR:
-    """Rebuild the AIR of a run or checkpoint.
+    """Rebuild the AIR of a run or checkpoint, also while another process saves there.
 
     Raises: CheckpointError if it is missing or damaged.
     """
-    checkpoint = read_checkpoint(path)
-    air = AIR(checkpoint.model_config)
-    try:
-        air.load_state_dict(checkpoint.tensors("model"))
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{checkpoint.folder}: the weights do not fit the config in {STATE_FILE}."
-        ) from error
-    return air.eval()
+    return load_checkpoint(path)[1]
+
+
+def load_checkpoint(path: str | PathLike[str]) -> tuple[Checkpoint, AIR]:
+    """Read a checkpoint and rebuild its AIR: see ``load_model``."""
+    for _ in range(LOAD_ATTEMPTS):
+        checkpoint = read_checkpoint(path)
+        try:
+            tensors = checkpoint.tensors("model")
+        except CheckpointError:
+            if read_checkpoint(path).stamp == checkpoint.stamp:
+                raise
+            continue  # a save has replaced it meanwhile, and removed its files
+        air = AIR(checkpoint.model_config)
+        air.load_state_dict(tensors)
+        return checkpoint, air.eval()
+    raise CheckpointError(f"{path}: replaced again and again while it was read; try again.")
 
 
 def versions() -> dict[str, str | None]:
     """Return what made a result: versions of the software, and the commit of a checkout."""
-    import pyro
-
     return {
         "attend_infer_repeat": __version__,
         "torch": torch.__version__,
         "pyro": pyro.__version__,
         "python": platform.python_version(),
-        "commit": _commit(),
+        "commit": commit_of(Path(__file__).parent),
     }
 
 
-def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+def commit_of(package: Path) -> str | None:
+    """Return the commit of the checkout of this project that a package's folder is part of.
+
+    None if it is part of none: installed, it may lie in a repository of the user's, whose commit
+    says nothing about the package.
+    """
+    # Where git itself called, as from a hook, its variables would name another repository.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+
+    def git(*command: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(package), *command],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+            env=environment,
+        ).stdout.strip()
+
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
+        project = Path(git("rev-parse", "--show-toplevel"))
+        if not (project / package.name).samefile(package):
+            return None
+        if f'name = "{PROJECT}"' not in (project / "pyproject.toml").read_text(encoding="utf-8"):
+            return None
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return git("describe", "--always", "--dirty") or None
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return result.stdout.strip() or None
 
 
 def _file_name(part: str, sha256: str) -> str:
     return f"{part}-{sha256[:16]}.safetensors"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one go: readers find the old content or the new, also after a crash."""
-    temporary = path.with_name(path.name + TEMPORARY)
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -18,6 +18,7 @@ from . import __version__
 from .config import TrainConfig, get_preset
 from .errors import AirError, ConfigError, Stopped, nearest
 from .options import Positional, Suppress, arg, build, options_of, parse, show_commands, show_help
+from .seeds import check_seed
 from .streams import explain, is_interrupt, standard_streams
 
 if TYPE_CHECKING:
@@ -173,9 +174,11 @@ class Infer:
     An animated GIF is read frame by frame, and with --track the pictures of a folder are the frames
     of a video, too: its objects then have an identity, which they keep from frame to frame.
 
-    Prints one JSON object a line: file, width, height, count, count_probs = q(n | x), and objects
-    with score = q(z_pres), box (x0, y0, x1, y1 in the picture's pixels), z_where and z_what; or
-    CSV, a row an object; or COCO. A picture that cannot be read has a line with its error.
+    In a terminal, prints a line a picture: its name, its count, and the probability of that. Into a
+    file or a pipe, or with --format json, one JSON object a line: file, width, height, count,
+    count_probs = q(n | x), and objects with score = q(z_pres), box (x0, y0, x1, y1 in the picture's
+    pixels), z_where and z_what; or CSV, a row an object; or COCO. A picture that cannot be read has
+    a line with its error, and the exit code is 1.
 
     With --out, the folder gets scenes.jsonl, scenes.csv or coco.json (and coco_results.json, for
     pycocotools' loadRes), and each picture with its boxes as a PNG. What was interrupted goes on
@@ -196,8 +199,8 @@ class Infer:
     """Picture files, folders, patterns, arrays, or - for standard input."""
     out: Annotated[Path | None, arg(metavar="DIR")] = None
     """Folder for the results, new or empty."""
-    format: Literal["json", "csv", "coco"] = "json"
-    """Form of the results."""
+    format: Literal["json", "csv", "coco"] | None = None
+    """Form of the results; if not given, lines for people in a terminal, and JSON elsewhere."""
     annotate: bool = True
     """Write each picture with its boxes to --out."""
     reconstructions: bool = False
@@ -225,19 +228,20 @@ class Infer:
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
 
-    def run(self) -> None:
-        """Run the command."""
+    def run(self) -> int:
+        """Run the command; return the exit code."""
         from .inference import run_inference
         from .progress import show_log
 
         show_log(self.quiet)
         if not self.images:
             raise ConfigError("images: none given; name at least one picture, folder or pattern.")
-        _require_at_least(0, samples=self.samples, seed=self.seed)
+        _require_at_least(0, samples=self.samples)
+        check_seed(self.seed)
         _require_at_least(1, batch_size=self.batch_size)
         if self.out is None and (self.resume or self.reconstructions or self.codes):
             raise ConfigError("resume, reconstructions, codes: need a folder; add --out.")
-        run_inference(load_model(self.model, self.device), self)
+        return run_inference(load_model(self.model, self.device), self)
 
 
 @dataclass(frozen=True)
@@ -267,7 +271,7 @@ class Sample:
 
     def run(self) -> None:
         """Run the command."""
-        from .plots import samples_figure
+        from .plots import samples_figure, save_figure
 
         _require_at_least(1, num_scenes=self.num_scenes)
         if self.out.suffix.lower() != ".png":
@@ -275,7 +279,7 @@ class Sample:
         air = load_model(self.model, self.device)
         figure = samples_figure(air, self.num_scenes, self.seed, self.from_prior)
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(self.out, dpi=120)
+        save_figure(figure, self.out)
         print(f"Open {self.out}")
 
 
@@ -431,7 +435,8 @@ COMMANDS: dict[str, type] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 2 after a user's mistake, or 130 after Ctrl-C.
 
-    A disk, a file or a stream that fails is one line and 2, too.
+    `air infer` returns 1 if a picture could not be read. A disk, a file or a stream that fails is
+    one line and 2, too.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     with standard_streams():
@@ -595,12 +600,9 @@ def _with_values(arguments: list[str]) -> list[str]:
 def _base_config(given: Mapping[str, Any]) -> TrainConfig:
     """Return the settings that `air train`'s options change: a preset's or a resumed run's."""
     if given.get("resume") is not None:
-        from .checkpoints import read_checkpoint
+        from .runs import resumable
 
-        config = read_checkpoint(given["resume"]).train_config
-        if config is None:
-            raise ConfigError(f"resume: {given['resume']} is a model without a run.")
-        return config
+        return resumable(Path(given["resume"]))[0]
     if "preset" in given:
         return get_preset(given["preset"])
     from .data import default_config
@@ -630,7 +632,7 @@ def _help_of(name: str, words: Sequence[str]) -> str:
     command: Any = kind
     if kind is Train:
         rest = [word for word in words if word not in (SHORT_HELP, HELP)]
-        with contextlib.suppress(ConfigError):  # its defaults are those of the preset that is given
+        with contextlib.suppress(AirError):  # its defaults are those of the preset that is given
             command = _command(name, rest)
     options = options_of(command)
     groups, heading = {}, "Options"

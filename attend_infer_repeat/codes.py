@@ -33,6 +33,7 @@ from .boxes import match_boxes
 from .data import Dataset
 from .errors import ConfigError, DataError
 from .model import intensity
+from .seeds import check_seed, shortened
 from .spatial import image_to_object
 
 FOLDS = 3  # of the cross-validation that chooses a probe's penalty
@@ -142,6 +143,7 @@ def evaluate_codes(
     """
     if not 0 < min_iou <= 1:
         raise ConfigError(f"min_iou: expected a number above 0, and at most 1, got {min_iou}.")
+    seed = check_seed(seed)
     if test is None:
         order = np.random.default_rng(seed).permutation(len(data))
         half = len(data) // 2
@@ -274,6 +276,7 @@ def _probe(
 
 def _cluster(rows: Rows, labels: Labels, num_clusters: int, seed: int) -> dict[str, float]:
     """Return how well the clusters of k-means agree with the classes."""
+    seed = seed if seed < 2**32 else shortened(seed, bits=32)  # scikit-learn takes no more
     clusters = KMeans(num_clusters, n_init=RESTARTS, random_state=seed).fit_predict(rows)
     return {
         "purity": float(contingency_matrix(labels, clusters).max(axis=0).sum() / len(labels)),

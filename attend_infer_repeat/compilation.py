@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Generic, ParamSpec, TypeVar
 
 import torch
+
+logger = logging.getLogger(__name__)
+
+LONGEST_REASON = 200  # characters of an error's first line that are shown
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
 
 class Compiled(Generic[Args, Result]):
-    """A function that runs compiled where that works, and as it is, silently, where it does not.
+    """A function that runs compiled where that works, and as it is, with a line, where it does not.
 
     Args:
         function: of tensors, without side effects; it may be called twice for one result.
@@ -33,6 +38,20 @@ class Compiled(Generic[Args, Result]):
             try:
                 torch.compiler.cudagraph_mark_step_begin()
                 return self.compiled(*args, **kwargs)
-            except Exception:  # no compiler, or one that fails: the function itself says what is up
+            except Exception as error:  # no compiler, or one that fails
                 self.compiled = None
+                result = self.function(*args, **kwargs)  # which raises what is wrong with itself
+                logger.warning("--compile failed, going on without it: %s", _reason(error))
+                return result
         return self.function(*args, **kwargs)
+
+
+def _reason(error: BaseException) -> str:
+    """Return why compiling failed, in one line: the first of the errors that led to each other."""
+    while cause := getattr(error, "inner_exception", None) or error.__cause__:
+        error = cause
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return "out of memory."
+    lines = [line.strip() for line in str(error).splitlines()]
+    first = next(filter(None, lines), "no reason given")
+    return f"{type(error).__name__}: {first[:LONGEST_REASON]}"

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from .errors import ConfigError, nearest
 from .options import Suppress, arg
+from .seeds import check_seed
 
 Config = TypeVar("Config")
 
@@ -265,7 +266,7 @@ class TrainConfig:
     explore_steps: int = 150
     """Steps over which that probability falls to 0."""
     composite_weight: float = 20.0
-    """Weight of the loss on scenes made from scenes (exact objective, T > 1); 0 makes none. They
+    """Weight of the loss on copy-paste composites (exact objective, T > 1); 0 makes none. They
     teach how to count: with foresight that is not learned, and none are made."""
     composite_begin: int = 50
     """Steps before the first scenes are made."""
@@ -278,7 +279,7 @@ class TrainConfig:
     composite_share: float = 0.5
     """How many scenes are made at a time, as a share of the images of a mini-batch."""
     composite_most: int | None = None
-    """Most objects in a made scene: T if not given, or without a bound one more than the guide
+    """Most objects in a composite: T if not given, or without a bound one more than the guide
     finds in any image of the mini-batch. Give the most in the images, to train on no more."""
     composite_rare: float = 0.1
     """Added to how often a count is found: scenes of every count weigh as often as it is found."""
@@ -306,6 +307,8 @@ class TrainConfig:
 
     chosen: Suppress[tuple[str, ...]] = ()
     """What the preset auto has chosen, and why."""
+    fingerprints: Suppress[tuple[str, ...] | None] = None
+    """What the user's own images were when the run began: number and SHA-256 of each split."""
 
     model: ModelConfig = ModelConfig()
     """The model and its guide."""
@@ -344,8 +347,9 @@ class TrainConfig:
         _require_layers(self, "bl_predict_net")
         _require_finite(self, "composite_weight")
         _require_positive(self, "composite_rare", "composite_share")
+        check_seed(self.seed)
         for name in (
-            *("eval_every", "save_every", "anneal_prior_begin", "seed"),
+            *("eval_every", "save_every", "anneal_prior_begin"),
             *("composite_weight", "composite_begin"),
         ):
             _require(

@@ -26,6 +26,10 @@ class CheckpointError(AirError, ValueError):
     """A run or checkpoint that is missing, damaged, or belongs to another configuration."""
 
 
+class TrainingError(AirError):
+    """Training cannot go on."""
+
+
 class BusyError(AirError, RuntimeError):
     """A folder that another process is writing to."""
 

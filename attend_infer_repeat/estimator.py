@@ -19,8 +19,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .air import AIR, Scenes, presence_scores, reproducible
-from .arrays import as_images
-from .config import ModelConfig, TrainConfig, for_images, from_dict, get_preset, to_dict
+from .auto import choose
+from .config import TrainConfig, differences, for_images, from_dict, get_preset, to_dict
+from .data.pixels import as_bytes
 from .devices import find_device
 from .errors import ConfigError, DataError, ShapeError
 from .training import train
@@ -37,26 +38,26 @@ except ImportError:  # scikit-learn before 1.6
 class AIRCounter(TransformerMixin, BaseEstimator):
     """Count and describe the objects in images, without labels.
 
-    ``fit`` trains an AIR as ``air train`` does: the same settings and images give the same model.
-    Like there, the last tenth of the images is held out, and only evaluated.
+    ``fit`` trains an AIR as ``air train`` does: the same settings and training images give the same
+    model. It trains on all of X: nothing is held out, since nothing is chosen by it.
 
-    X is (N, height, width), (N, channels, height, width) or, flattened, (N, features); uint8, or
-    floats in [0, 1]. The background is dark. Pixels are kept with 8 bits.
+    X is (N, height, width), (N, channels, height, width) or, flattened, (N, features); bool, uint8,
+    uint16, or floats in [0, 1]. The background is dark. Pixels are kept with 8 bits.
 
     Args:
         image_shape: (height, width) or (channels, height, width) of flattened images; one side
             may be -1 for what is left. None takes squares.
-        value_range: which values are black and white: "dtype" for 0 and 255 of uint8, 0 and 1 of
-            floats, and no others; "data" for the least and the greatest value in ``fit``; or
-            (low, high). What lies beyond the last two is cut off.
+        value_range: which values are black and white: "dtype" for those of the type, 0 and 255 of
+            uint8, 0 and 65535 of uint16, 0 and 1 of floats, and no others; "data" for the least and
+            the greatest value in ``fit``; or (low, high). What lies beyond the last two is cut off.
         model_steps: T, the most objects that can be counted.
         num_steps: optimisation steps.
         batch_size: images in a mini-batch.
         learning_rate: Adam's.
         random_state: the seed; a RandomState draws one, and None takes that of the settings, so
             that every ``fit`` gives the same model.
-        preset: "fast" or "tutorial", the settings to start from. Any of the five above that is
-            None is taken from there.
+        preset: "fast", "tutorial", "many" or "auto", the settings to start from. Any of the five
+            above that is None is taken from there.
         config: settings to start from instead of a preset's. What they say of data is left aside,
             and windows larger than the images are reduced to their size.
         device: "cpu", "cuda", ..., or "auto" for a GPU where there is one.
@@ -121,18 +122,22 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         """
         images = self._images(X, reset=True)
         self.config_ = self._settings()
-        self.classes_ = np.arange(self.config_.model.max_steps + 1)
-        with TemporaryDirectory(prefix="air-") as folder, reproducible(self.config_.seed):
+        device = find_device(self.device)
+        with TemporaryDirectory(prefix="air-") as folder, reproducible(self.config_.seed, device):
             data = Path(folder) / "images.npz"
             np.savez(data, images=images)
+            config = self._chosen(replace(self.config_, data=str(data)))
             run = train(
-                replace(self.config_, data=str(data)),
+                config,
                 Path(folder) / "run",
                 device=self.device,
                 quiet=not self.verbose,
                 figures=False,
+                validate=False,
             )
             self.model_ = AIR.load(run)
+        self.config_ = replace(config, data="X")
+        self.classes_ = np.arange(self.config_.model.max_steps + 1)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
@@ -233,8 +238,18 @@ class AIRCounter(TransformerMixin, BaseEstimator):
             seed=_seed(self.random_state),
         )
         settings["model"] |= _given(model_steps=self.model_steps)
+        settings["model"]["invert"] = "no"  # predict does not, either
         settings["model"]["window_size"] = min(start.model.window_size, *canvas)
         return from_dict(TrainConfig, settings)
+
+    def _chosen(self, config: TrainConfig) -> TrainConfig:
+        """Choose what the preset auto leaves open, but not how images come onto a canvas."""
+        if config.preset != "auto" or config.chosen:
+            return config
+        own = {change.split(":")[0] for change in differences(get_preset("auto"), config)}
+        if self.model_steps is not None:
+            own.add("model.model_steps")
+        return choose(config, given=own | {"canvas", "model.resize", "model.zoom"})
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
@@ -291,9 +306,13 @@ def _image_shape(shape: Any, num_features: int) -> tuple[int, int, int]:
             f"features, got {shape!r}."
         ) from error
     if channels not in ([], [1], [3]):
+        channels_last = len(channels) == 1 and width in (1, 3)
+        advice = "give image_shape, or leave out what is no colour, such as opacity"
+        if channels_last:
+            advice = "move channels forward with X.transpose(0, 3, 1, 2)"
         raise ShapeError(
             f"X: expected images of (height, width) or (1 or 3 channels, height, width), got "
-            f"{tuple(shape)}; move channels forward with X.transpose(0, 3, 1, 2)."
+            f"{tuple(shape)}; {advice}."
         )
     return (*channels, 1)[0], height, width
 
@@ -321,9 +340,7 @@ def _as_uint8(images: NDArray[Any], value_range: tuple[float, float] | None) -> 
     Raises: ShapeError if no range is given, and the values are not those of their type.
     """
     if value_range is None:
-        _, channels, *canvas = images.shape
-        as_images(images, ModelConfig(channels=channels, canvas_size=(canvas[0], canvas[1])))
-        value_range = (0, 255) if images.dtype == np.uint8 else (0, 1)
+        return as_bytes(images)
     low, high = value_range
     if images.dtype == np.uint8 and value_range == (0, 255):
         return images

@@ -152,7 +152,7 @@ def elbo_per_image(
     Raises: ShapeError if the images do not fit the model.
     """
     batches = []
-    with reproducible(seed):
+    with reproducible(seed, air.device):
         for batch in as_images(data.images, air.config).split(
             batch_size or largest_batch(air.config)
         ):
@@ -169,7 +169,7 @@ def _importance(
 ) -> tuple[float, NDArray[np.int64]]:
     """Return the mean importance-weighted bound and the most probable count of each image."""
     bounds, counts = [], []
-    with reproducible(seed):
+    with reproducible(seed, air.device):
         for batch in images.split(batch_size):
             log_weights = importance_log_weights(air, intensity(batch.to(air.device)), num_samples)
             bounds.append(importance_weighted_bound(log_weights).double())

@@ -18,7 +18,7 @@ too, and in place of h_t it sees x: a_t = predict(glimpses of r_t and of x aroun
 is all that it knows of earlier steps, so that it does not learn when to expect the last object, and
 goes on where there are more than it ever saw. The improved guide looks nowhere before it decides:
 a_t = predict(h_t), and p_t is the prior's mean. The basic guide moreover
-reads z_what_t from h_t, not from w_t, and its LSTM sees only x.
+reads z_what_t from h_t, not from w_t.
 
 With foresight, a guide that looks at r_t leaves z_pres_t to what an object would be worth there:
 
@@ -121,7 +121,7 @@ class SceneGuide(nn.Module):
         if self.remembers:
             seen = window if self.residual else config.channels * math.prod(config.canvas_size)
             self.embed = Embedding(seen, config.embed_net, activation)
-            step_size = 0 if self.basic else 3 + self.what_dim + 1
+            step_size = 3 + self.what_dim + 1
             self.rnn = ImageLSTM(self.embed.out_size, step_size, config.rnn_hidden_size)
             num_features += config.rnn_hidden_size
         else:
@@ -144,7 +144,7 @@ class SceneGuide(nn.Module):
             pixels = config.channels * math.prod(config.canvas_size)
             size = background_size(config)
             self.look_behind = GaussianNetwork(pixels, config.background_net, size, activation)
-        if self.remembers and not self.basic:  # whose LSTM reads neither
+        if self.remembers:
             self.z_where_init = nn.Parameter(torch.zeros(3))
             self.z_what_init = nn.Parameter(torch.zeros(self.what_dim))
         z_where_prior = model.z_where_dist()
@@ -170,7 +170,7 @@ class SceneGuide(nn.Module):
             background = self.model.background(z_background)
             canvas = self.model.empty(images - background, background)
             images = canvas.x.detach()
-        if self.basic or not self.remembers:
+        if not self.remembers:
             z_where, z_what = images.new_zeros(1, 3), images.new_zeros(1, self.what_dim)
         else:
             z_where, z_what = self.z_where_init[None], self.z_what_init[None]
@@ -196,8 +196,7 @@ class SceneGuide(nn.Module):
         guide starts near the prior.
         """
         if self.remembers:
-            features = step_features(previous)
-            memory = self.rnn(gates, features[:, :0] if self.basic else features, previous.memory)
+            memory = self.rnn(gates, step_features(previous), previous.memory)
         else:
             memory = gates, gates
         seen, place = memory[0], self.z_where_loc.expand(len(gates), -1)

@@ -112,7 +112,7 @@ def _show_image_drawn(
     column: NDArray[np.object_], air: AIR, canvas: Array, count: int, seed: int
 ) -> None:
     """Show a canvas, (1, channels, height, width), with pixel noise, below why nothing follows."""
-    with reproducible(seed + 1):  # not the draws that made the objects
+    with reproducible(seed + 1, air.device):  # not the draws that made the objects
         x = air.model.x_dist(torch.from_numpy(canvas).to(air.device)).sample()[0].cpu()
     show_image(column[-1], x.numpy())
     noise = f"noise of sd {float(torch.as_tensor(air.model.likelihood_sd).detach()):.2g}"

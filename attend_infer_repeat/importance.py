@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .air import AIR
+from .air import AIR, concatenate
 from .errors import ShapeError
 from .walk import Path
 
@@ -47,10 +47,7 @@ def importance_log_weights(
             )
     walks = [None] * num_samples if noise is None else noise
     log_weights = [_log_weights_of_one_walk(air, images, walk) for walk in walks]
-    most = max(part.shape[1] for part in log_weights)
-    return torch.stack(
-        [F.pad(part, (0, most - part.shape[1]), value=-torch.inf) for part in log_weights]
-    )
+    return concatenate(log_weights, fill=-torch.inf).unflatten(0, (num_samples, len(images)))
 
 
 def importance_weighted_bound(log_weights: Tensor) -> Tensor:

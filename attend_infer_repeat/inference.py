@@ -6,26 +6,24 @@ import hashlib
 import io
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from itertools import tee
+from itertools import islice, tee
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from .air import AIR
+from .coco import find_truths, write_coco
 from .config import to_dict
-from .data.folder import picture_names
 from .data.framing import Framing
-from .data.labels import read_labels
 from .data.reading import shown
 from .errors import DataError
 from .progress import watch
-from .records import Record, read_records, write_coco, write_csv
+from .records import Record, to_json, to_text, write_csv
 from .results import Outputs, Results
 from .sources import find_sources, how_many
 from .streaming import framing_of, infer_pictures
@@ -37,11 +35,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def run_inference(air: AIR, options: Infer) -> None:
+def run_inference(air: AIR, options: Infer) -> int:
     """Do what `air infer` does, with its options.
 
+    Returns: the exit code: 1 if a picture could not be read, else 0.
     Raises: DataError if no picture can be read, or one cannot and ``strict``; ConfigError if the
-        folder of results cannot be used.
+        folder of results cannot be used; BusyError if another process writes to it.
     """
     framing = framing_of(air)
     if options.invert is not None:
@@ -52,8 +51,9 @@ def run_inference(air: AIR, options: Infer) -> None:
     with ExitStack() as stack:
         results = _open_results(air, framing, options, stack)
         if results is not None:
-            for source, record in results.skip_done(sources):
-                tracker.follow(source.video, record)
+            sources = results.remaining(
+                sources, lambda source, record: tracker.follow(source.video, record)
+            )
         sources, order = tee(sources)
         tally, echo = _Tally(options.strict, results), _Echo(options)
         batches = infer_pictures(
@@ -63,27 +63,35 @@ def run_inference(air: AIR, options: Infer) -> None:
             samples=options.samples,
             seed=options.seed,
             batch_size=options.batch_size,
+            keep_shrunk=results is not None and results.outputs.annotated,
         )
+        if not echo.in_the_way:
+            batches = watch(batches, total, "Inferring", len, tally.num)
         try:
-            for rows in watch(batches, total, "Inferring", len, tally.num):
-                for (record, _, _), source in zip(rows, order, strict=False):
-                    tracker.identify(source.video, record)
+            for rows in batches:
+                read = list(islice(order, len(rows)))
+                for (record, _, _), source in zip(rows, read, strict=True):
+                    if source.record is None:
+                        tracker.identify(source.video, record)
+                    else:
+                        tracker.follow(source.video, record)
                 tally.add([record for record, _, _ in rows])
                 if results is not None:
-                    results.write(rows)
-                echo.write(record for record, _, _ in rows)
+                    results.write(rows, [source.state for source in read])
+                new = zip(rows, read, strict=True)
+                echo.write(record for (record, _, _), source in new if source.record is None)
         except KeyboardInterrupt:
             if options.out is not None:
                 logger.info("Stopped; the same command with --resume goes on.")
             raise
         tally.check()
         if results is not None:
-            results.finish()
-            _write_other_forms(results, options)
+            _finish(results, options)
     if options.out is not None and tally.num > 1:
         seconds, where = time.perf_counter() - began, shown(options.out)
         failed = f", {tally.num_failed} could not be read" if tally.num_failed else ""
         logger.info("%d pictures in %.1f s%s; see %s", tally.num, seconds, failed, where)
+    return 1 if tally.num_failed else 0
 
 
 def _open_results(air: AIR, framing: Framing, options: Infer, stack: ExitStack) -> Results | None:
@@ -106,49 +114,21 @@ def _open_results(air: AIR, framing: Framing, options: Infer, stack: ExitStack) 
     return stack.enter_context(Results(outputs, settings, options.resume))
 
 
+def _finish(results: Results, options: Infer) -> None:
+    """Write what is made of all lines; COCO to standard output without a folder."""
+    truths = find_truths(options.images) if options.format == "coco" else []
+    if options.out is None:
+        write_coco(results.lines, sys.stdout, None, truths)
+    else:
+        results.finish(options.format or "json", options.samples > 0, truths)
+
+
 def fingerprint(air: AIR) -> str:
     """Return a digest of a model's weights and config: equal models have equal ones."""
     digest = hashlib.sha256(json.dumps(to_dict(air.config), sort_keys=True).encode())
     for name, value in sorted(air.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _write_other_forms(results: Results, options: Infer) -> None:
-    """Make CSV or COCO from the lines."""
-    folder, lines = results.outputs.folder, results.lines
-    if options.format == "csv":
-        with open(
-            folder / "scenes.csv", "w", newline="", encoding="utf-8", errors="surrogateescape"
-        ) as file:
-            write_csv(read_records(lines), file)
-    if options.format == "coco":
-        ids = _image_ids(options.images)
-        if options.out is None:
-            write_coco(lines, sys.stdout, None, ids)
-            return
-        with (
-            (folder / "coco.json").open("w", encoding="utf-8") as dataset,
-            (folder / "coco_results.json").open("w", encoding="utf-8") as found,
-        ):
-            write_coco(lines, dataset, found, ids)
-
-
-def _image_ids(arguments: Sequence[str]) -> dict[str, int]:
-    """Return the numbers that a COCO file beside the pictures of a folder gives them, if it does.
-
-    Only where they are the numbers of all pictures: others could not be told from them.
-    """
-    if len(arguments) != 1 or not os.path.isdir(arguments[0]):
-        return {}
-    folder = Path(arguments[0])
-    names = picture_names(folder)
-    try:
-        labels = read_labels(folder, names)
-    except DataError:  # they are not needed here
-        return {}
-    ids = {} if labels is None else labels.image_ids or {}
-    return ids if all(isinstance(ids.get(name), int) for name in names) else {}
 
 
 class _Tally:
@@ -192,32 +172,42 @@ class _Tally:
 
 
 class _Echo:
-    """Prints records as they come; not to a terminal where a folder has them, and COCO at the end.
+    """Prints records as they come, in a terminal as lines for people; COCO comes at the end.
 
     A failure alone is an error, not a record.
     """
 
     def __init__(self, options: Infer) -> None:
-        self.form = options.format
-        kept_elsewhere = options.out is not None and sys.stdout.isatty()
-        self.silent = self.form == "coco" or kept_elsewhere
+        terminal = sys.stdout.isatty()
+        self._form = options.format or ("text" if terminal else "json")
+        self._sampled = options.samples > 0
+        # Lines for people go above a bar; all else to where it was sent, whatever a bar does.
+        self._file = None if self._form == "text" else sys.stdout
+        self.in_the_way = terminal and self._form in ("json", "csv")
+        """Whether what is printed and a bar would disturb each other."""
         self._held: list[Record] = []
         self._begun = False
 
     def write(self, records: Iterable[Record]) -> None:
         """Print records; a failure is held back until a second record comes."""
-        self._held += [] if self.silent else records
+        self._held += records
         if not self._begun and len(self._held) == 1 and "error" in self._held[0]:
             return
-        if self.form == "json":
-            for record in self._held:
-                print(json.dumps(record))
-        elif self._held:
-            text = io.StringIO()
-            write_csv(self._held, text)
-            lines = text.getvalue().split("\n", self._begun)[-1]  # the header once
-            # Standard output takes no bytes that are no text; a file of --out does.
-            print(lines.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), end="")
+        file = self._file or sys.stdout
+        file.write(self._text())
+        file.flush()
         self._begun = self._begun or bool(self._held)
         self._held.clear()
-        sys.stdout.flush()
+
+    def _text(self) -> str:
+        if self._form == "json":
+            return "".join(f"{to_json(record)}\n" for record in self._held)
+        if self._form == "text":  # failures are told by the tally
+            return "".join(f"{to_text(record)}\n" for record in self._held if "error" not in record)
+        if self._form == "coco" or not self._held:
+            return ""
+        text = io.StringIO()
+        write_csv(self._held, text, self._sampled)
+        lines = text.getvalue().split("\n", self._begun)[-1]  # the header once
+        # Standard output takes no bytes that are no text; a file of --out does.
+        return lines.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -129,6 +129,17 @@ class SceneModel(nn.Module):
         law = BernoulliCount if self.config.z_pres_prior_raw else TruncatedGeometricCount
         return law(success, self.config.model_steps)
 
+    def count_probs(self) -> Tensor:
+        """Return p(n) as ``prior`` draws it, n = 0..T: it sums to 1.
+
+        Without a bound, T is the step limit, at which the program stops: the last probability is
+        that of as many objects or more.
+        """
+        law = self.count_prior
+        if isinstance(law, GeometricCount):
+            law = BernoulliCount(law.success, law.max_count)
+        return law.log_prob().exp()
+
     def z_where_dist(self) -> dist.Normal:
         """p(z_where_t), batch shape (3,)."""
         return gaussian(self.z_where_loc, self.z_where_scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from .air import AIR
 from .colors import GREY, INK, step_color
 from .data import Dataset
-from .runs import read_metrics, read_run
+from .runs import load_run, read_metrics
+from .storage import write_atomically
 
 LINE_COLORS = {"train": "0.65", "validation": "C0", "test": "C3"}
 
@@ -31,8 +33,7 @@ def plot_run(run: Path, data: Dataset | None = None) -> list[Path]:
     """
     from .training import load_held_out
 
-    _, config = read_run(run)
-    air = AIR.load(run)
+    _, config, air = load_run(run)
     data = load_held_out(config) if data is None else data
     records = read_metrics(run)
     figures = {
@@ -48,8 +49,15 @@ def plot_run(run: Path, data: Dataset | None = None) -> list[Path]:
     for name, figure in figures.items():
         if figure is not None:
             paths.append(folder / f"{name}.png")
-            figure.savefig(paths[-1], dpi=120)
+            save_figure(figure, paths[-1])
     return paths
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG, which is there whole or not at all."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    write_atomically(path, content.getvalue())
 
 
 def reconstructions_figure(air: AIR, data: Dataset) -> Figure:

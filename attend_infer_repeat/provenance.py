@@ -28,11 +28,11 @@ def one_operation(function: Function) -> Function:
     """
 
     @wraps(function)
-    def operation(*args: Any) -> Any:
-        if not _is_tracked(args):
-            return function(*args)
-        plain, provenance = extract_provenance(args)
-        return track_provenance(function(*plain), provenance)
+    def operation(*args: Any, **kwargs: Any) -> Any:
+        if not _is_tracked((*args, *kwargs.values())):
+            return function(*args, **kwargs)
+        (plain, named), provenance = extract_provenance((args, kwargs))
+        return track_provenance(function(*plain, **named), provenance)
 
     return operation  # type: ignore[return-value]
 

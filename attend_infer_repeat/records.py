@@ -1,15 +1,15 @@
-"""What was found in pictures, as JSON lines, CSV and COCO.
+"""What was found in pictures, as JSON lines, as CSV, and as a line for people.
 
-The lines are written as pictures come; the other forms are made from them, a line at a time, so
-that none needs more memory for more pictures.
+The lines are written as pictures come; the other forms are made from them, a line at a time. COCO
+is in ``coco``.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from .air import Scenes, presence_scores
 from .data.framing import Frame
+from .data.reading import shown
+from .errors import DataError
 
 Record = dict[str, Any]
 
@@ -25,6 +27,15 @@ CSV_COLUMNS = (
     *("file", "width", "height", "count", "probability"),
     *("object", "score", "x0", "y0", "x1", "y1", "error", "identity"),
 )
+
+SAMPLED_COLUMNS = ("importance_count", "importance_probability", "effective_sample_size")
+"""Columns more, where there are importance samples."""
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What a terminal or a spreadsheet may take for a command: control characters, ESC among them."""
+
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for the beginning of a formula; the latter are the wide forms."""
 
 
 def scene_record(
@@ -41,8 +52,14 @@ def scene_record(
         scenes: as NumPy arrays.
         index: the picture's row.
         unbounded: leave out the counts that were only thought of for pictures beside it.
+    Raises: DataError if a value is not finite.
     """
     count, count_probs = int(scenes.counts[index]), scenes.count_probs[index]
+    check_finite(
+        name,
+        *(count_probs, scenes.boxes[index, :count], scenes.z_where[index, :count]),
+        *(scenes.z_what[index, :count], scenes.z_background[index], scenes.reconstruction[index]),
+    )
     if unbounded:
         count_probs = np.trim_zeros(count_probs, "b")
     scores = presence_scores(scenes.count_probs[index : index + 1])[0]
@@ -70,6 +87,15 @@ def scene_record(
     }
 
 
+def check_finite(name: str, *values: Any) -> None:
+    """Raise a DataError if what the model says of a picture is not made of finite numbers."""
+    if not all(np.isfinite(value).all() for value in values):
+        raise DataError(
+            f"{shown(name)}: the model's answer is not finite. Its weights may be damaged, or its "
+            "training went astray: see air evaluate."
+        )
+
+
 def failure_record(name: str, reason: str) -> Record:
     """Return what stands for a picture that could not be read."""
     return {"file": name, "error": reason}
@@ -80,6 +106,25 @@ def rounded(values: NDArray[np.floating], digits: int = 6) -> list[float]:
     return [round(float(value), digits) for value in values]
 
 
+def to_json(value: Any) -> str:
+    """Return a value as JSON on one line; a ValueError if JSON has no word for it, as for NaN."""
+    return json.dumps(value, allow_nan=False)
+
+
+def to_text(record: Record) -> str:
+    """Return a record as a line for people, such as ``scan.png: 2 objects (0.98)``."""
+    if "error" in record:
+        return str(record["error"])
+    count = record["count"]
+    noun = "object" if count == 1 else "objects"
+    line = f"{shown(record['file'])}: {count} {noun} ({record['count_probs'][count]:.2f})"
+    if "importance" in record:
+        weighted = record["importance"]
+        probability = weighted["count_probs"][weighted["count"]]
+        line += f"; by importance samples {weighted['count']} ({probability:.2f})"
+    return line
+
+
 def read_records(lines: Path) -> Iterator[Record]:
     """Yield the records of a file of JSON lines, one at a time."""
     with lines.open("rb") as file:
@@ -87,87 +132,40 @@ def read_records(lines: Path) -> Iterator[Record]:
             yield json.loads(line)
 
 
-def csv_rows(records: Iterable[Record]) -> Iterator[list[Any]]:
-    """Yield the header, and a row for each object; a picture without objects has one row, too."""
-    yield list(CSV_COLUMNS)
-    for record in records:
-        if "error" in record:
-            blank = [""] * (len(CSV_COLUMNS) - 3)
-            yield [record["file"], *blank, record["error"], ""]
-            continue
-        count = record["count"]
-        own = [record[key] for key in ("file", "width", "height", "count")]
-        own.append(record["count_probs"][count])
-        for found in record["objects"]:
-            identity = found.get("identity", "")
-            yield [*own, found["step"], found["score"], *found["box"], "", identity]
-        if not count:
-            yield [*own, *[""] * (len(CSV_COLUMNS) - len(own))]
-
-
-def write_csv(records: Iterable[Record], file: IO[str]) -> None:
-    """Write records as CSV."""
-    csv.writer(file, lineterminator="\n").writerows(csv_rows(records))
-
-
-def write_coco(
-    lines: Path, dataset: IO[str], results: IO[str] | None, image_ids: Mapping[str, int]
-) -> None:
-    """Write records as COCO has them.
+def csv_rows(records: Iterable[Record], sampled: bool = False) -> Iterator[list[Any]]:
+    """Yield the header, and a row for each object; a picture without objects has one row, too.
 
     Args:
-        lines: the file of JSON lines; it is read three times.
-        dataset: gets one object with images, annotations (with scores) and categories.
-        results: gets the list of detections alone, which ``COCO.loadRes`` reads.
-        image_ids: of pictures by the names of their files; others are numbered in order.
+        records: of the pictures.
+        sampled: whether they have importance samples.
     """
-    dataset.write('{"info": {"description": "objects found by attend-infer-repeat"},\n')
-    dataset.write('"categories": [{"id": 1, "name": "object", "supercategory": ""}],\n"images": [')
-    _write_list(dataset, _coco_images(lines, image_ids))
-    dataset.write('],\n"annotations": [')
-    _write_list(dataset, _coco_annotations(lines, image_ids))
-    dataset.write("]}\n")
-    if results is not None:
-        results.write("[")
-        kept = ("image_id", "category_id", "bbox", "score")
-        found = _coco_annotations(lines, image_ids)
-        _write_list(results, ({key: row[key] for key in kept} for row in found))
-        results.write("]\n")
+    columns = CSV_COLUMNS + (SAMPLED_COLUMNS if sampled else ())
+    yield list(columns)
+    for record in records:
+        own = {"file": _cell(record["file"])}
+        if "error" in record:
+            own["error"] = _cell(record["error"])
+        else:
+            own |= {key: record[key] for key in ("width", "height", "count")}
+            own["probability"] = record["count_probs"][record["count"]]
+        if "importance" in record:
+            weighted = record["importance"]
+            count, size = weighted["count"], weighted["effective_sample_size"]
+            own |= zip(SAMPLED_COLUMNS, (count, weighted["count_probs"][count], size), strict=True)
+        objects: list[Record] = record.get("objects") or [{}]
+        for found in objects:
+            row = own | {"object": found.get("step", "")}
+            row |= {key: found[key] for key in ("score", "identity") if key in found}
+            row |= zip(("x0", "y0", "x1", "y1"), found.get("box", ()), strict=False)
+            yield [row.get(column, "") for column in columns]
 
 
-def _write_list(file: IO[str], values: Iterable[Record]) -> None:
-    separator = "\n"
-    for value in values:
-        file.write(separator + json.dumps(value))
-        separator = ",\n"
+def _cell(text: str) -> str:
+    """Return text that neither a terminal nor a spreadsheet takes for a command."""
+    text = CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _identified(lines: Path, image_ids: Mapping[str, int]) -> Iterator[tuple[int, Record]]:
-    """Yield each picture that was read, with its number in the COCO file."""
-    for number, record in enumerate(read_records(lines), 1):
-        if "error" not in record:
-            yield image_ids.get(os.path.basename(record["file"]), number), record
-
-
-def _coco_images(lines: Path, image_ids: Mapping[str, int]) -> Iterator[Record]:
-    for image_id, record in _identified(lines, image_ids):
-        size = {key: record[key] for key in ("width", "height")}
-        yield {"id": image_id, "file_name": record["file"], **size}
-
-
-def _coco_annotations(lines: Path, image_ids: Mapping[str, int]) -> Iterator[Record]:
-    number = 0
-    for image_id, record in _identified(lines, image_ids):
-        for found in record["objects"]:
-            number += 1
-            x0, y0, x1, y1 = found["box"]
-            width, height = round(x1 - x0, 3), round(y1 - y0, 3)
-            yield {
-                "id": number,
-                "image_id": image_id,
-                "category_id": 1,
-                "bbox": [x0, y0, width, height],
-                "area": round(width * height, 3),
-                "iscrowd": 0,
-                "score": found["score"],
-            } | ({"track_id": found["identity"]} if "identity" in found else {})
+def write_csv(records: Iterable[Record], file: IO[str], sampled: bool = False) -> None:
+    """Write records as CSV; see ``csv_rows``."""
+    csv.writer(file, lineterminator="\n").writerows(csv_rows(records, sampled))

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from .air import AIR
 from .checkpoints import Checkpoint, versions
 from .config import TrainConfig, flat, get_preset
 from .data import Dataset
@@ -32,7 +31,8 @@ from .report_images import (
     picture,
     quality_numbers,
 )
-from .runs import read_metrics, read_provenance, read_run
+from .runs import load_run, read_metrics, read_provenance
+from .storage import write_atomically
 from .training import load_held_out, load_training_data
 
 
@@ -64,10 +64,11 @@ def write_report(
     folder = Path(run)
     target = folder / "report.html" if out is None else Path(out)
     _check_options(target, num_samples)
-    checkpoint, config = read_run(folder)
-    air = AIR.load(folder).to(find_device(device))
+    checkpoint, config, air = load_run(folder)
+    air = air.to(find_device(device))
     if data is not None:  # whose options may differ
-        config = replace(config, data=data, canvas=None, channels=None, max_count=None)
+        config = replace(config, canvas=None, channels=None, max_count=None, fingerprints=())
+        config = replace(config, data=data)
     held_out, notice = _load(config, split, must_exist=data is not None or split is not None)
     records = read_metrics(folder)
     page = _run_sections(folder, checkpoint, records) | {"notice": notice}
@@ -76,9 +77,10 @@ def write_report(
     else:
         page |= image_sections(air, held_out, config, num_samples, checkpoint.step)
     page["headline"].append(_training_time(checkpoint))
+    html = render_page("report.html", page)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(render_page("report.html", page), encoding="utf-8", errors="replace")
+        write_atomically(target, html.encode(errors="replace"))
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written: {error.strerror}.") from error
     return target

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .air import AIR, Scenes, largest_batch, reproducible
+from .air import AIR, Scenes, concatenate, largest_batch, reproducible
 from .arrays import as_images
 from .calibration import Reliability, fit_temperature, reliability, temper
 from .colors import step_color
@@ -309,12 +309,12 @@ def _count_probs(
     if num_samples == 0:
         return kinds, None
     probs, sizes = [], []
-    with reproducible(0):
+    with reproducible(0, air.device):
         for batch in as_images(data.images, air.config).split(largest_batch(air.config)):
             log_weights = importance_log_weights(air, intensity(batch.to(air.device)), num_samples)
             probs.append(importance_weighted_count_probs(log_weights))
             sizes.append(effective_sample_size(log_weights))
-    kinds[f"importance-weighted, K = {num_samples}"] = torch.cat(probs).cpu().numpy()
+    kinds[f"importance-weighted, K = {num_samples}"] = concatenate(probs).cpu().numpy()
     return kinds, torch.cat(sizes).cpu().numpy()
 
 

@@ -2,39 +2,48 @@
 
     infer.json         what decides the results; a resumed run must have the same
     scenes.jsonl       a line for each picture, written last
+    sources.jsonl      what each picture's file was like when it was read
     NAME.png           the picture with its boxes; NAME-2.png, ... of equal names
     reconstructions/   the scenes drawn again
-    z_what.npy         the codes of all objects, in the order of the lines (at first z_what.part)
+    z_what.npy         the codes of all objects, in the order of the lines
 
-So a line stands for all of its picture's results.
+So a line stands for all of its picture's results, and what belongs to all pictures is made from the
+lines at the end. Where a picture has changed since its line was written, the lines from there on
+are set aside, in ``aside.jsonl``; those of pictures that have not changed are taken from it again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count, islice
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .annotate import annotated, as_image
-from .checkpoints import write_atomically
+from .coco import Truth, write_coco
 from .data.parallel import in_parallel
+from .data.reading import shown
 from .errors import ConfigError
-from .records import Record, read_records
+from .records import Record, read_records, to_json, write_csv
 from .sources import Source
+from .storage import TEMPORARY, is_empty, owned, replacing, sync_folder, write_atomically
 from .streaming import Placed, Row
 
 SCENES_FILE = "scenes.jsonl"
+SOURCES_FILE = "sources.jsonl"
 SETTINGS_FILE = "infer.json"
 CODES_FILE = "z_what.npy"
-UNFINISHED_CODES = "z_what.part"
+RECONSTRUCTIONS = "reconstructions"
+ASIDE_FILE = "aside.jsonl"
+UNFINISHED_CODES = "z_what.part"  # of earlier versions
 
 LONGEST_STEM = 120
 """Characters of a file's name that its PNG's name takes over: file systems have a limit."""
@@ -75,26 +84,19 @@ class Results:
     def __init__(self, outputs: Outputs, settings: Record, resume: bool) -> None:
         self.outputs = outputs
         self.lines = outputs.folder / SCENES_FILE
-        self.names = _UniqueNames()
-        self.done, self.num_failed, num_objects, code_size = 0, 0, 0, settings["code_size"]
-        _claim(outputs.folder, settings, resume)
-        _drop_unfinished_line(self.lines)
-        for record in read_records(self.lines):
-            self.done += 1
-            self.num_failed += "error" in record
-            num_objects += record.get("count", 0)
-            if outputs.pictures and "error" not in record:
-                self.names.take(record["file"])
-        self.code_size = code_size
-        codes = outputs.folder / UNFINISHED_CODES
-        if outputs.codes:
-            if (outputs.folder / CODES_FILE).exists():  # finished before
-                np.load(outputs.folder / CODES_FILE, mmap_mode="r").tofile(codes)
-            codes.touch()
-            os.truncate(codes, 4 * code_size * num_objects)
-        self._stack = ExitStack()
-        self._file = self._stack.enter_context(self.lines.open("ab"))
-        self._codes = self._stack.enter_context(codes.open("ab")) if outputs.codes else None
+        self.done = self.num_failed = 0
+        self._names = _UniqueNames()
+        self._states = outputs.folder / SOURCES_FILE
+        self._aside = outputs.folder / ASIDE_FILE
+        self._num_objects, self._code_size = 0, settings["code_size"]
+        with ExitStack() as stack:
+            _claim(outputs.folder, settings, resume, stack)
+            with self._told():
+                _sweep(outputs.folder)
+                self._line_file = _Lines(self.lines, stack)
+                self._state_file = _Lines(self._states, stack)
+                sync_folder(outputs.folder)
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> Results:
         return self
@@ -102,71 +104,241 @@ class Results:
     def __exit__(self, *unused: object) -> None:
         self._stack.close()
 
-    def skip_done(self, sources: Iterator[Source]) -> Iterator[tuple[Source, Record]]:
-        """Pass over the pictures that have their lines already: ConfigError if these differ."""
-        for record in read_records(self.lines):
-            source = next(sources, None)
-            if source is None or source.name != record["file"]:
-                raise ConfigError(
-                    f"resume: the pictures are not those of {self.lines}: expected "
-                    f"{record['file']!r}, got {source.name if source else 'no more'!r}; "
-                    "give another --out."
-                )
-            yield source, record
+    def remaining(
+        self, sources: Iterator[Source], follow: Callable[[Source, Record], object]
+    ) -> Iterator[Source]:
+        """Return the pictures that are still to be read; those that are known have their record.
 
-    def write(self, rows: Sequence[Row]) -> None:
-        """Write a batch: pictures and codes first, so that a line stands for all of its results.
+        Args:
+            sources: all pictures.
+            follow: called with each picture that is passed over, and its record.
+        Raises: ConfigError if they are not those of the lines.
+        """
+        with self._told():
+            noted = self._states.stat().st_size > 0  # not by earlier versions
+            states = b""
+            for record, state in self._pairs():
+                source = self._named(next(sources, None), record)
+                if noted and (state is None or state != source.state):
+                    self._set_aside()
+                    sources = chain((source,), sources)
+                    break
+                self._names.take(source.name)
+                self._count(record)
+                follow(source, record)
+                self._line_file.keep(1)
+                states += b"" if noted else _as_line(source.state)
+            self._line_file.cut()
+            self._state_file.keep(self.done if noted else 0)
+            self._state_file.cut()
+            self._state_file.write(states)
+        return self._with_records(sources)
 
+    def write(self, rows: Sequence[Row], states: Sequence[str | None]) -> None:
+        """Write a batch: what belongs to a picture first, so that its line stands for all of it.
+
+        Args:
+            rows: of pictures.
+            states: of their files.
         Raises: ConfigError if the disk is full, or what else stands against it.
         """
+        records = [record for record, _, _ in rows]
+        kept = [
+            None if "error" in record else state
+            for record, state in zip(records, states, strict=True)
+        ]
+        with self._told():
+            self._write_pictures(rows)
+            self._state_file.write(b"".join(map(_as_line, kept)))
+            self._line_file.write(b"".join(map(_as_line, records)))
+        for record in records:
+            self._count(record)
+
+    def finish(self, form: str, sampled: bool, truths: Sequence[Truth]) -> None:
+        """Write what is made of all lines: codes, CSV or COCO.
+
+        Args:
+            form: ``json``, ``csv`` or ``coco``.
+            sampled: whether there are importance samples.
+            truths: for COCO, the images of the user's own file.
+        Raises: ConfigError as ``write``.
+        """
+        folder = self.outputs.folder
+        with self._told():
+            if self.outputs.codes:
+                with replacing(folder / CODES_FILE) as file:
+                    self._write_codes(file)
+            if form == "csv":
+                options = {"newline": "", "errors": "surrogateescape"}
+                with replacing(folder / "scenes.csv", "w", **options) as file:
+                    write_csv(read_records(self.lines), file, sampled)
+            if form == "coco":
+                with (
+                    replacing(folder / "coco.json", "w") as dataset,
+                    replacing(folder / "coco_results.json", "w") as found,
+                ):
+                    write_coco(self.lines, dataset, found, truths)
+            for path in (self._aside, folder / UNFINISHED_CODES):
+                path.unlink(missing_ok=True)
+
+    def _count(self, record: Record) -> None:
+        self.done += 1
+        self.num_failed += "error" in record
+        self._num_objects += record.get("count", 0)
+
+    def _named(self, source: Source | None, record: Record) -> Source:
+        """Return the picture that a record is of: ConfigError if it is another one."""
+        if source is None or source.name != record["file"]:
+            raise ConfigError(
+                f"resume: the pictures are not those of {shown(self.lines)}: expected "
+                f"{record['file']!r}, got {source.name if source else 'no more'!r}; "
+                "give another --out."
+            )
+        return source
+
+    def _pairs(self) -> Iterator[tuple[Record, str | None]]:
+        """Yield the record and the state of each picture that has a line."""
+        with self._states.open("rb") as states:
+            for record in _sound(self.lines):
+                yield record, _state(states.readline())
+
+    def _set_aside(self) -> None:
+        """Keep all lines, for pictures that have not changed; before, an earlier run may have."""
+        with ExitStack() as stack:
+            before = self._read_aside(stack)
+            file = stack.enter_context(replacing(self._aside))
+            for record, state in self._pairs():
+                file.write(_as_line([state, record]))
+                next(before, None)
+            file.writelines(before)
+
+    def _read_aside(self, stack: ExitStack) -> Iterator[bytes]:
+        if not self._aside.exists():
+            return iter(())
+        return iter(stack.enter_context(self._aside.open("rb")))
+
+    def _with_records(self, sources: Iterator[Source]) -> Iterator[Source]:
+        """Yield pictures, with the records that were set aside of those that have not changed."""
+        changed: str | None = None  # the video in which a frame has: identities may, from there on
+        with ExitStack() as stack:
+            aside = islice(self._read_aside(stack), self.done, None)
+            for source in sources:
+                state, record = json.loads(next(aside, b"[null, null]"))
+                if record is not None:
+                    self._named(source, record)
+                same = state is not None and state == source.state
+                if same and (source.video is None or source.video != changed):
+                    yield source._replace(record=record)
+                else:
+                    changed = source.video
+                    yield source
+
+    def _write_pictures(self, rows: Sequence[Row]) -> None:
+        named = [(self._names.take(record["file"]), *row) for row in rows for record in row[:1]]
+        if not self.outputs.pictures:
+            return
+        for name, record, _, _ in named:
+            if "error" in record:  # it may have been a picture before
+                for folder in (self.outputs.folder, self.outputs.folder / RECONSTRUCTIONS):
+                    (folder / name).unlink(missing_ok=True)
+        for _ in in_parallel(lambda row: self._write_picture(*row), named):
+            pass
+
+    def _write_picture(
+        self, name: str, record: Record, placed: Placed | None, drawn: NDArray[np.float32]
+    ) -> None:
+        if placed is None:  # it cannot be read, or its picture is there
+            return
+        if self.outputs.annotated and placed.shrunk is not None:
+            with replacing(self.outputs.folder / name) as file:
+                annotated(placed.shrunk, record, placed.frame.size).save(file, "png")
+        if self.outputs.reconstructions:
+            folder = self.outputs.folder / RECONSTRUCTIONS
+            folder.mkdir(exist_ok=True)
+            with replacing(folder / name) as file:
+                as_image(drawn).save(file, "png")
+
+    def _write_codes(self, file: IO[bytes]) -> None:
+        header = {
+            "descr": "<f4",
+            "fortran_order": False,
+            "shape": (self._num_objects, self._code_size),
+        }
+        np.lib.format.write_array_header_1_0(file, header)
+        for record in read_records(self.lines):
+            codes = [found["z_what"] for found in record.get("objects", ())]
+            file.write(np.array(codes, "<f4").tobytes())
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what the disk has against it into a ConfigError of one line."""
         try:
-            self._write(rows)
+            yield
         except OSError as error:
             raise ConfigError(
-                f"{self.outputs.folder}: cannot be written to: {error.strerror or error}; nothing "
-                "is lost: the same command with --resume goes on."
+                f"{shown(self.outputs.folder)}: cannot be written to: {error.strerror or error}; "
+                "nothing is lost: the same command with --resume goes on."
             ) from error
 
-    def _write(self, rows: Sequence[Row]) -> None:
-        if self.outputs.pictures:
-            sound = [
-                (self.names.take(record["file"]), record, placed, drawn)
-                for record, placed, drawn in rows
-                if placed is not None
-            ]
-            for _ in in_parallel(lambda row: self._write_pictures(*row), sound):
-                pass
-        if self._codes is not None:
-            codes = [
-                found["z_what"] for record, _, _ in rows for found in record.get("objects", ())
-            ]
-            self._codes.write(np.array(codes, "<f4").tobytes())
-            self._codes.flush()
-        self._file.write(b"".join(json.dumps(record).encode() + b"\n" for record, _, _ in rows))
-        self._file.flush()
 
-    def finish(self) -> None:
-        """Complete what only the end completes: the header of ``z_what.npy``."""
-        if self._codes is None:
-            return
-        self._codes.close()
-        part = self.outputs.folder / UNFINISHED_CODES
-        num = part.stat().st_size // (4 * self.code_size)
-        with (self.outputs.folder / CODES_FILE).open("wb") as file, part.open("rb") as rows:
-            header = {"descr": "<f4", "fortran_order": False, "shape": (num, self.code_size)}
-            np.lib.format.write_array_header_1_0(file, header)
-            shutil.copyfileobj(rows, file)
-        part.unlink()
+class _Lines:
+    """A file of lines, of which some at the beginning are kept, and to which others are added."""
 
-    def _write_pictures(
-        self, name: str, record: Record, placed: Placed, drawn: NDArray[np.float32]
-    ) -> None:
-        if self.outputs.annotated:
-            annotated(placed.picture, record).save(self.outputs.folder / name)
-        if self.outputs.reconstructions:
-            folder = self.outputs.folder / "reconstructions"
-            folder.mkdir(exist_ok=True)
-            as_image(drawn).save(folder / name)
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        path.touch()
+        self._reader = stack.enter_context(path.open("rb"))
+        # Unbuffered: what a full disk did not take is not tried again when the file is closed.
+        self._file = stack.enter_context(path.open("r+b", buffering=0))
+        self._length = 0  # of what is kept and written
+
+    def keep(self, num: int) -> None:
+        """Keep so many lines more."""
+        for line in islice(self._reader, num):
+            self._length += len(line)
+
+    def cut(self) -> None:
+        """Drop all that is not kept."""
+        self._file.truncate(self._length)
+
+    def write(self, content: bytes) -> None:
+        """Add lines; if not all of them can be, none is."""
+        self._file.seek(self._length)
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.cut()
+            raise
+        self._length += len(content)
+
+
+def _as_line(value: Any) -> bytes:
+    return to_json(value).encode() + b"\n"
+
+
+def _state(line: bytes) -> str | None:
+    """Return the state in a line; None, so that the picture is read again, if there is none."""
+    with contextlib.suppress(ValueError):
+        state = json.loads(line)
+        return state if isinstance(state, str) else None
+    return None
+
+
+def _sound(lines: Path) -> Iterator[Record]:
+    """Yield the records of the lines that are whole, up to the first one that is not."""
+    with lines.open("rb") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+                name, _ = record["file"], record["error"] if "error" in record else record["count"]
+            except (ValueError, TypeError, KeyError):
+                return
+            if not line.endswith(b"\n") or not isinstance(name, str):
+                return
+            yield record
 
 
 class _UniqueNames:
@@ -189,44 +361,41 @@ class _UniqueNames:
         raise AssertionError("numbers do not end")
 
 
-def _claim(folder: Path, settings: Record, resume: bool) -> None:
+def _claim(folder: Path, settings: Record, resume: bool, stack: ExitStack) -> None:
     """Take a new or empty folder for results, or one that holds the same results unfinished."""
     path = folder / SETTINGS_FILE
-    if resume and path.is_file():
-        try:
-            before = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise ConfigError(f"{path}: damaged; give another --out.") from error
-        changed = [key for key in settings if before.get(key) != settings[key]]
-        if changed:
-            raise ConfigError(
-                f"resume: {folder} was begun with other settings ({', '.join(changed)}); "
-                "give the same ones, or another --out."
-            )
-        return
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        hint = "give another --out" + ("." if resume else ", or go on with --resume.")
-        raise ConfigError(f"{folder}: already exists and holds files; {hint}")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(settings, indent=2).encode() + b"\n")
+        usable = folder.is_dir() or not folder.exists()
+        if usable:
+            stack.enter_context(owned(folder))
+        if usable and resume and path.is_file():
+            _compare(path, settings)
+        elif usable and is_empty(folder):
+            write_atomically(path, json.dumps(settings, indent=2).encode() + b"\n")
+        else:
+            hint = "give another --out" + ("." if resume else ", or go on with --resume.")
+            raise ConfigError(f"{shown(folder)}: already exists and holds files; {hint}")
     except OSError as error:
         raise ConfigError(
-            f"{folder}: cannot be written to: {error.strerror}; give another --out."
+            f"{shown(folder)}: cannot be written to: {error.strerror or error}; give another --out."
         ) from error
 
 
-def _drop_unfinished_line(path: Path) -> None:
-    """Cut off a line that was not written to its end; make the file if it is not there."""
-    path.touch()
-    with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(end - 65536, 0)
-            file.seek(start)
-            last = file.read(end - start).rfind(b"\n")
-            if last >= 0:
-                file.truncate(start + last + 1)
-                return
-            end = start
-        file.truncate(0)
+def _compare(path: Path, settings: Record) -> None:
+    """Raise a ConfigError if a folder was begun with other settings."""
+    try:
+        before = json.loads(path.read_bytes())
+        changed = [key for key in settings if before.get(key) != settings[key]]
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"{shown(path)}: damaged; give another --out.") from error
+    if changed:
+        raise ConfigError(
+            f"resume: {shown(path.parent)} was begun with other settings ({', '.join(changed)}); "
+            "give the same ones, or another --out."
+        )
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed run left half written."""
+    for path in (*folder.glob(f".*{TEMPORARY}"), *folder.glob(f"reconstructions/.*{TEMPORARY}")):
+        path.unlink(missing_ok=True)

@@ -3,60 +3,190 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import shlex
+import socket
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import Checkpoint, read_checkpoint, versions, write_atomically
-from .config import TrainConfig, to_dict
-from .errors import CheckpointError, ConfigError
+from .air import AIR
+from .checkpoints import (
+    CONFIG_FILE,
+    Checkpoint,
+    has_checkpoint,
+    load_checkpoint,
+    read_checkpoint,
+    versions,
+)
+from .config import TrainConfig, from_dict, to_dict
+from .errors import CheckpointError, ConfigError, TrainingError
+from .storage import LOCK_FILE, discard_leftovers, is_empty, owned, write_atomically
 
-CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 
+logger = logging.getLogger(__name__)
 
-def new_run(config: TrainConfig, out: Path | None) -> Path:
-    """Make the folder of a new run.
+
+@contextmanager
+def new_run(config: TrainConfig, out: Path | None) -> Iterator[Path]:
+    """Make the folder of a new run and own it, for the length of a ``with`` block.
 
     Args:
         config: the run's settings.
         out: the folder; by default the first unused ``runs/<data>-<preset>-<seed>[-<k>]``.
-    Raises: ConfigError if ``out`` exists and is not an empty folder.
+    Raises: ConfigError if ``out`` cannot be made, or exists and is not an empty folder; BusyError
+        if another process writes to it.
     """
     if out is None:
-        out = _unused(Path("runs") / f"{Path(config.data).stem}-{config.preset}-{config.seed}")
+        out = _make_unused(Path("runs") / f"{Path(config.data).stem}-{config.preset}-{config.seed}")
     check_new(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"{out}: cannot be made: {error.strerror}; give another --out."
+        raise _cannot_be_made(out, error) from error
+    with _owned_run(out):
+        if not is_empty(out):  # another run began and ended since
+            raise _holds_files(out)
+        yield out
+
+
+@contextmanager
+def resumed_run(run: Path) -> Iterator[tuple[TrainConfig, Checkpoint | None]]:
+    """Own the folder of a run that is to go on, for the length of a ``with`` block.
+
+    Yields: as ``resumable``.
+    Raises: as ``resumable``; BusyError if another process writes to it.
+    """
+    resumable(run)  # nothing is made where there is no run
+    with _owned_run(run):
+        for name in (CONFIG_FILE, METRICS_FILE):
+            discard_leftovers(run / name)
+        yield resumable(run)
+
+
+def resumable(run: Path) -> tuple[TrainConfig, Checkpoint | None]:
+    """Return the settings of a run and its last checkpoint, None if it was cut before the first.
+
+    Raises: CheckpointError if there is no run, or if what is needed of it is damaged.
+    """
+    if not has_checkpoint(run) and (run / CONFIG_FILE).is_file():
+        record = _read_config_file(run)
+        try:
+            return from_dict(TrainConfig, record["config"]), None
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+            raise _damaged(run, error) from error
+    checkpoint = read_checkpoint(run)
+    if checkpoint.train_config is None:
+        raise CheckpointError(f"{run}: a model without a run; nothing to resume.")
+    if checkpoint.folder != run / "checkpoint":
+        raise CheckpointError(f"{run}: a checkpoint; give the run's folder, which holds it.")
+    return checkpoint.train_config, checkpoint
+
+
+def check_new(out: Path) -> None:
+    """Refuse a place that exists and is not an empty folder.
+
+    Raises: BusyError if a process is writing to it, else ConfigError.
+    """
+    try:
+        if not out.exists() or (out.is_dir() and is_empty(out)):
+            return
+        if (out / LOCK_FILE).exists():
+            with owned(out):  # a process that was killed holds it no more
+                pass
+    except OSError as error:
+        raise _cannot_be_made(out, error) from error
+    raise _holds_files(out)
+
+
+@contextmanager
+def writing(run: Path) -> Iterator[None]:
+    """Turn a disk's refusal, full or read-only, into an error that says how to go on.
+
+    Raises: TrainingError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{error.filename or run}: cannot be written: {error.strerror or error}. What was "
+            f"saved last is sound; go on with: air train --resume {run}"
         ) from error
-    return out
 
 
-def check_new(out: Path | None) -> None:
-    """Refuse a place that exists and is not an empty folder: ConfigError."""
-    if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(
-            f"{out}: already holds files; give another --out, or go on with --resume {out}."
-        )
+@contextmanager
+def _owned_run(run: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        with writing(run):
+            stack.enter_context(owned(run))
+        yield
+
+
+def _make_unused(path: Path) -> Path:
+    """Make the first folder of that name, or with a number, that is not there yet."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for candidate in (path, *(path.with_name(f"{path.name}-{k}") for k in range(2, 10_000))):
+            try:
+                candidate.mkdir()  # by no more than one of those that try at once
+                return candidate
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise _cannot_be_made(path, error) from error
+    raise ConfigError(f"{path}: there are 10,000 runs of that name; give --out.")
+
+
+def _cannot_be_made(out: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{out}: cannot be made: {error.strerror}; give another --out.")
+
+
+def _holds_files(out: Path) -> ConfigError:
+    advice = f", or go on with --resume {out}" if (out / CONFIG_FILE).is_file() else ""
+    return ConfigError(f"{out}: already holds files; give another --out{advice}.")
+
+
+# config.json
 
 
 def write_config(run: Path, config: TrainConfig) -> None:
     """Write config.json: the settings, the versions, and every command that trained the run."""
-    record = {
-        "config": to_dict(config),
-        "commands": [
-            *read_provenance(run)["commands"],
-            shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        ],
-        "versions": versions(),
-    }
-    (run / CONFIG_FILE).write_text(json.dumps(record, indent=2) + "\n")
+    try:
+        commands = read_provenance(run)["commands"]
+    except CheckpointError as error:  # the checkpoint has what training needs
+        logger.warning("%s The list of commands in it begins anew.", error)
+        commands = []
+    commands = [*commands, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])]
+    _write_config_file(
+        run,
+        {
+            "config": to_dict(config),
+            "commands": commands,
+            "versions": versions(),
+            "finished": None,
+        },
+    )
+
+
+def mark_finished(run: Path, step: int) -> None:
+    """Note in config.json that nothing is left to do after a step: test and figures are done."""
+    _write_config_file(run, _read_config_file(run) | {"finished": step})
+
+
+def is_finished(run: Path, step: int) -> bool:
+    """Tell whether nothing is left to do after a step, the run's last."""
+    try:
+        record = _read_config_file(run)
+    except CheckpointError:
+        return False
+    if record and "finished" not in record:  # of a version that drew the figures last
+        return (run / "figures").exists()
+    return bool(record.get("finished") == step)
 
 
 def read_provenance(run: Path) -> dict[str, Any]:
@@ -64,45 +194,104 @@ def read_provenance(run: Path) -> dict[str, Any]:
 
     Raises: CheckpointError if the file is damaged.
     """
+    record = _read_config_file(run)
+    commands, made_with = record.get("commands", []), record.get("versions", {})
+    if not isinstance(commands, list) or not all(isinstance(line, str) for line in commands):
+        raise _damaged(run, "commands are not a list of lines")
+    if not isinstance(made_with, dict):
+        raise _damaged(run, "versions are not an object")
+    return {"commands": commands, "versions": made_with}
+
+
+def _read_config_file(run: Path) -> dict[str, Any]:
     path = run / CONFIG_FILE
     try:
         record = json.loads(path.read_bytes()) if path.is_file() else {}
-        return {"commands": record.get("commands", []), "versions": record.get("versions", {})}
-    except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: damaged: {error}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(run, error) from error
+    if not isinstance(record, dict):
+        raise _damaged(run, "not an object")
+    return record
 
 
-def read_run(folder: Path) -> tuple[Checkpoint, TrainConfig]:
-    """Return a run's checkpoint and settings.
+def load_run(folder: Path) -> tuple[Checkpoint, TrainConfig, AIR]:
+    """Return a run's checkpoint, settings and model.
 
     Raises: CheckpointError if there is none, or weights without their run.
     """
-    checkpoint = read_checkpoint(folder)
+    checkpoint, air = load_checkpoint(folder)
     is_run = checkpoint.folder.resolve() == (folder / "checkpoint").resolve()
     if checkpoint.train_config is None or not is_run:
         raise CheckpointError(
             f"{folder}: a model without its run, so there are no curves to show; give the folder "
             f"of a run that `air train` wrote, or use air evaluate {folder}."
         )
-    return checkpoint, checkpoint.train_config
+    return checkpoint, checkpoint.train_config, air
 
 
-def _unused(path: Path) -> Path:
-    candidates = [path, *(path.with_name(f"{path.name}-{k}") for k in range(2, 10_000))]
-    return next(candidate for candidate in candidates if not candidate.exists())
+def _write_config_file(run: Path, record: dict[str, Any]) -> None:
+    with writing(run):
+        write_atomically(run / CONFIG_FILE, json.dumps(record, indent=2).encode() + b"\n")
+
+
+def _damaged(run: Path, reason: object) -> CheckpointError:
+    return CheckpointError(f"{run / CONFIG_FILE}: damaged: {str(reason).rstrip('.')}.")
+
+
+# metrics.jsonl
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's metrics.jsonl; a half-written last line is left out."""
+    """Return the records in a run's metrics.jsonl.
+
+    A line that means nothing is left out, with a warning; a half-written last one without.
+    """
     path = run / METRICS_FILE
-    lines = path.read_text().splitlines() if path.is_file() else []
+    content = path.read_bytes() if path.is_file() else b""
+    lines = content.split(b"\n")[:-1]  # what has no newline was not written to its end
     records = []
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            records.append(_checked_record(json.loads(line)))
+        except (ValueError, RecursionError) as error:
+            logger.warning("%s: line %d is left out: %s.", path, number, error)
     return records
+
+
+VALUES = ("seconds", "images_per_second", "elbo", "count_accuracy")
+"""What curves and tables are made of."""
+
+
+def _checked_record(record: Any) -> dict[str, Any]:
+    """Return a record. Raises: ValueError unless it has what its readers rely on."""
+    if not isinstance(record, dict):
+        raise ValueError("not an object")
+    if not _is_whole(record.get("step")):
+        raise ValueError(f"step is {record.get('step')!r}")
+    for name in VALUES:
+        value = record.get(name)
+        if not (value is None or type(value) is float or _is_whole(value)):
+            raise ValueError(f"{name} is {value!r}")
+    if not isinstance(record.get("split", ""), str):
+        raise ValueError(f"split is {record['split']!r}")
+    if record.get("confusion") is not None:
+        if not _is_matrix(record["confusion"]):
+            raise ValueError("confusion is not a matrix of numbers")
+        if record.get("count_accuracy") is None or "split" not in record:
+            raise ValueError("confusion without a split or an accuracy")
+    return record
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_matrix(rows: Any) -> bool:
+    return (
+        isinstance(rows, list)
+        and all(isinstance(row, list) and row and len(row) == len(rows[0]) for row in rows)
+        and all(_is_whole(count) for row in rows for count in row)
+    )
 
 
 class Metrics:
@@ -113,37 +302,76 @@ class Metrics:
 
         They stem from steps that an interrupted run took after its last checkpoint, and that the
         resumed run takes again.
-        """
-        from torch.utils.tensorboard import SummaryWriter
 
+        Raises: TrainingError if it cannot be written, as all the methods.
+        """
+        self._run = run
         path = run / METRICS_FILE
-        kept = [json.dumps(r) + "\n" for r in read_metrics(run) if r["step"] <= step]
-        write_atomically(path, "".join(kept).encode())
-        self._file = path.open("a")
-        self._events = SummaryWriter(
-            str(run / "tensorboard"), purge_step=step + 1 if step else None
-        )
+        with writing(run):
+            kept = [json.dumps(r) + "\n" for r in read_metrics(run) if r["step"] <= step]
+            write_atomically(path, "".join(kept).encode())
+            self._file = path.open("ab")
+            self._events = _Events(run / "tensorboard", step)
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one record, which has at least ``step``."""
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
-        prefix = record.get("split", "train")
-        for name, value in record.items():
-            if isinstance(value, float):
-                self._events.add_scalar(f"{prefix}/{name}", value, record["step"])
+        with writing(self._run):
+            self._file.write(json.dumps(record).encode() + b"\n")
+            self._file.flush()
+            prefix = record.get("split", "train")
+            for name, value in record.items():
+                if isinstance(value, float):
+                    self._events.write(f"{prefix}/{name}", value, record["step"])
+            self._events.flush()
+
+    def sync(self) -> None:
+        """Have all lines on the disk: a checkpoint must not be ahead of them after a power cut."""
+        with writing(self._run):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Flush and close both logs."""
+        """Close both logs."""
+        with writing(self._run), closing(self._file):
+            self._events.close()
+
+
+class _Events:
+    """TensorBoard's log of scalars.
+
+    Not its ``SummaryWriter``, which writes in a thread: that ends in a traceback on a full disk.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event = event_pb2.Event
+        folder.mkdir(exist_ok=True)
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._file = (folder / name).open("ab")
+        self._records = RecordWriter(self._file)
+        self._add(file_version="brain.Event:2")
+        if step:  # what an interrupted run has written after it is not shown
+            begins = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._add(step=step + 1, session_log=begins)
+
+    def write(self, tag: str, value: float, step: int) -> None:
+        from torch.utils.tensorboard.summary import scalar
+
+        self._add(step=step, summary=scalar(tag, value))
+
+    def _add(self, **content: Any) -> None:
+        self._records.write(self._event(wall_time=time.time(), **content).SerializeToString())
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
         self._file.close()
-        self._events.close()
 
 
 @contextmanager
 def metrics_log(run: Path, step: int) -> Iterator[Metrics]:
     """Open a run's metrics for the length of a ``with`` block."""
-    metrics = Metrics(run, step)
-    try:
+    with closing(Metrics(run, step)) as metrics:
         yield metrics
-    finally:
-        metrics.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import io
 import os
 import re
@@ -10,16 +11,25 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .data.folder import ARRAYS, as_picture, picture_names, read_arrays
-from .data.reading import num_frames, read_frames, read_picture, shown
-from .errors import DataError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from .data.npz import count_images
+from .data.reading import (
+    WHOLE,
+    Decoded,
+    Frames,
+    Need,
+    decode,
+    errors_in_one_line,
+    num_frames,
+    one_line,
+    shown,
+)
+from .errors import AirError, DataError
 
 STANDARD_INPUT = "-"
 
@@ -27,12 +37,18 @@ SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 """How files of the formats that are read begin."""
 
 
+def _read_nothing(need: Need = WHOLE) -> Decoded:
+    raise AssertionError("a source without a reader")
+
+
 class Source(NamedTuple):
     """A picture that can be read."""
 
     name: str  # what its result is called: the path as it was given, or found
-    read: Callable[[], Image]  # raises DataError
+    read: Callable[..., Decoded] = _read_nothing  # of a Need; raises DataError
     video: str | None = None  # whose frame it is, if it is one
+    state: str | None = None  # differs once its content does; None if that cannot be told
+    record: dict[str, Any] | None = None  # what was found in it before
 
 
 def find_sources(
@@ -61,8 +77,11 @@ def find_sources(
                 yield from (frame._replace(video=argument) for frame in frames)
             else:
                 yield from found
-        except DataError as error:
+        except AirError as error:
             yield Source(argument, partial(_fail, error))
+        except Exception as error:  # such as a folder that goes away, or memory that is short
+            failure = DataError(f"{shown(argument)}: {one_line(error)}")
+            yield Source(argument, partial(_fail, failure))
 
 
 def _from_argument(argument: str, standard_input: IO[bytes] | None) -> Iterator[Source]:
@@ -88,10 +107,10 @@ def how_many(arguments: Sequence[str]) -> int | None:
                 names = picture_names(Path(argument))
                 num += sum(num_frames(os.path.join(argument, name)) for name in names)
             elif argument.lower().endswith(ARRAYS):
-                num += len(read_arrays(Path(argument))["images"])
+                num += count_images(Path(argument))
             else:
                 num += num_frames(argument)
-        except DataError:  # it is told when it is read
+        except (AirError, OSError):  # it is told when it is read
             num += 1
     return num
 
@@ -105,11 +124,25 @@ def _from_path(path: str) -> Iterator[Source]:
         for name in picture_names(Path(path)):
             yield from _file(os.path.join(path, name))
     elif path.lower().endswith(ARRAYS):
-        images = read_arrays(Path(path))["images"]
-        for i in range(len(images)):
-            yield Source(f"{path}[{i}]", partial(_row, images, i))
+        yield from _arrays(path)
     else:
         yield from _file(path)
+
+
+def _arrays(path: str) -> Iterator[Source]:
+    state = _state(path)
+    try:
+        images = read_arrays(Path(path))["images"]
+    except AirError as error:
+        yield Source(path, partial(_fail, error), state=state)
+        return
+    except Exception as error:
+        failure = DataError(f"{shown(path)}: {one_line(error)}")
+        yield Source(path, partial(_fail, failure), state=state)
+        return
+    for i in range(len(images)):
+        name = f"{path}[{i}]"
+        yield Source(name, partial(_row, name, images, i), state=state)
 
 
 def _matches(pattern: str) -> Iterator[Source]:
@@ -128,7 +161,8 @@ def _from_standard_input(stream: IO[bytes]) -> Iterator[Source]:
     start = stream.read(8)
     if start.startswith(SIGNATURES):
         content = start + stream.read()
-        yield Source(STANDARD_INPUT, lambda: read_picture(io.BytesIO(content), "standard input"))
+        state = hashlib.sha256(content).hexdigest()
+        yield Source(STANDARD_INPUT, partial(_given, content), state=state)
         return
     names = start + stream.read()
     if not names.strip(b"\0\r\n "):
@@ -140,24 +174,37 @@ def _from_standard_input(stream: IO[bytes]) -> Iterator[Source]:
 
 
 def _file(path: str) -> Iterator[Source]:
-    num = num_frames(path)
+    state, num = _state(path), num_frames(path)
     if num == 1:
-        yield Source(path, partial(read_picture, Path(path)))
+        yield Source(path, partial(_picture, path), state=state)
         return
-    # Decoded here, one after the other: each is the difference to the one before.
-    for i, frame in enumerate(read_frames(Path(path), num)):
-        yield Source(f"{path}[{i}]", partial(_give, frame), video=path)
+    frames = Frames(Path(path), num)
+    for i in range(num):
+        yield Source(f"{path}[{i}]", partial(frames.read, i), video=path, state=state)
 
 
-def _fail(error: DataError) -> Image:
+def _state(path: str) -> str | None:
+    """Return what tells whether a file has changed: its size, and when it was written or moved."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+
+
+def _fail(error: AirError, need: Need = WHOLE) -> Decoded:
     raise error
 
 
-def _give(frame: Image | DataError) -> Image:
-    if isinstance(frame, DataError):
-        raise frame
-    return frame
+def _picture(path: str, need: Need = WHOLE) -> Decoded:
+    return decode(Path(path), need=need)
 
 
-def _row(images: np.ndarray, index: int) -> Image:
-    return as_picture(np.asarray(images[index]))
+def _given(content: bytes, need: Need = WHOLE) -> Decoded:
+    return decode(io.BytesIO(content), "standard input", need=need)
+
+
+def _row(name: str, images: NDArray[Any], index: int, need: Need = WHOLE) -> Decoded:
+    with errors_in_one_line(shown(name)):
+        picture = as_picture(np.asarray(images[index]))
+        return Decoded(picture, picture.size)

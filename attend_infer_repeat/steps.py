@@ -59,7 +59,7 @@ def walk(air: AIR, images: Tensor) -> tuple[Scenes, Path]:
 
     Returns: the scenes, and the guide's walk that they are made of.
     """
-    with reproducible(0):  # nothing is drawn; without validation
+    with reproducible(0, air.device):  # nothing is drawn; without validation
         path = air.guide.path(images, sample=False)
         scenes = air.scenes_along(images, path)
     return Scenes(*(tensor.cpu() for tensor in scenes)).numpy(), path

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterator
@@ -21,23 +22,23 @@ from filelock import FileLock, Timeout
 from .errors import BusyError
 
 TEMPORARY = ".tmp"
-LOCK_FILE = ".lock"
+LOCK_FILE = ".air-lock"
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
     """Open a file to write, which replaces ``path`` when the ``with`` block ends.
 
-    Nothing changes at ``path`` if the block raises.
+    Nothing changes at ``path`` if the block raises. A link stays one: what it leads to is replaced.
 
     Args:
         path: the file; its folder must exist.
         mode: ``wb``, or ``w`` for text.
         **options: of ``open``, such as ``newline``; text is UTF-8.
-    Raises: OSError if it cannot be written.
+    Raises: OSError, which names ``path``, if it cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}{TEMPORARY}")
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}{TEMPORARY}")
     if "b" not in mode:
         options = {"encoding": "utf-8"} | options
     try:
@@ -45,18 +46,40 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
+        os.replace(temporary, target)
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.errno is not None:
+            # Users know the file by its own name, and a full disk's error has none at all.
+            own = error.filename in (None, str(temporary))
+            error.filename = os.fspath(path) if own else error.filename
+            error.filename2 = None if own else error.filename2
         raise
-    sync_folder(path.parent)
+    sync_folder(target.parent)
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Replace a file in one go; see ``replacing``."""
     with replacing(path) as file:
         file.write(content)
+
+
+def discard_leftovers(path: Path) -> None:
+    """Remove what interrupted writes of a file left beside it. Only its one writer may do so."""
+    for name in os.listdir(path.parent):
+        if name.startswith(_prefix(path)) and _is_leftover(name):
+            (path.parent / name).unlink(missing_ok=True)
+
+
+def _prefix(path: Path) -> str:
+    """Return how the names begin under which a file is written: 102 bytes at most."""
+    name = path.name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
+    return f".{name}."
+
+
+def _is_leftover(name: str) -> bool:
+    return re.fullmatch(rf"\..+\.[0-9a-f]{{8}}{re.escape(TEMPORARY)}", name, re.DOTALL) is not None
 
 
 def sync_folder(folder: Path) -> None:
@@ -109,7 +132,4 @@ def _owner(path: Path) -> str:
 
 def is_empty(folder: Path) -> bool:
     """Tell whether a folder holds nothing but a lock and what an interrupted write left."""
-    return all(
-        path.name == LOCK_FILE or (path.name.startswith(".") and path.name.endswith(TEMPORARY))
-        for path in folder.iterdir()
-    )
+    return all(name == LOCK_FILE or _is_leftover(name) for name in os.listdir(folder))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from types import FrameType
@@ -20,24 +22,43 @@ from .air import AIR
 from .arrays import as_images
 from .auto import choose
 from .averaging import RunningMean
-from .checkpoints import Checkpoint, part_of, prefixed, read_checkpoint, save_checkpoint
+from .checkpoints import Checkpoint, not_finite, part_of, prefixed, save_checkpoint
 from .config import PRESETS, ModelConfig, TrainConfig, differences, for_images
-from .data import Dataset, default_config, hold_out, is_path, load_dataset
+from .data import (
+    Dataset,
+    default_config,
+    find_change,
+    fingerprint,
+    has_test_part,
+    hold_out,
+    is_path,
+    load_dataset,
+)
 from .devices import tune_process
-from .errors import AirError, CheckpointError, ConfigError, DataError, Stopped
+from .errors import ConfigError, DataError, Stopped, TrainingError
 from .evaluation import Evaluation, evaluate
 from .objectives import OBJECTIVES, Objective
 from .processes import Processes, join
 from .progress import Progress
-from .runs import Metrics, check_new, metrics_log, new_run, write_config
+from .runs import (
+    Metrics,
+    check_new,
+    is_finished,
+    mark_finished,
+    metrics_log,
+    new_run,
+    read_metrics,
+    resumable,
+    resumed_run,
+    write_config,
+    writing,
+)
 from .schedules import Anneal, cosine_decay
+
+logger = logging.getLogger(__name__)
 
 # What a resumed run may change: it moves the end or the reports, not what was learned so far.
 RESUMABLE = ("num_steps", "eval_every", "eval_split", "save_every", "progress_every")
-
-
-class TrainingError(AirError):
-    """Training cannot go on."""
 
 
 def train(
@@ -49,6 +70,7 @@ def train(
     compiled: bool = False,
     quiet: bool = False,
     figures: bool = True,
+    validate: bool = True,
 ) -> Path:
     """Train an AIR and write a run's folder.
 
@@ -56,24 +78,32 @@ def train(
 
     Args:
         config: the settings; ``model.canvas_size`` and ``model.channels`` are taken from the data.
+            A path in ``data`` is kept as an absolute one.
             Of the preset ``auto``, what is as the preset has it is chosen from the pictures. The
             name of a data set or the path of images stands for the settings that ``air train
             --data`` has for it.
         out: the run's folder, new or empty; by default one below ``runs/``.
-        resume: go on with the run in this folder instead, from its last checkpoint.
+        resume: go on with the run in this folder instead, from its last checkpoint; from the
+            beginning if it was cut before the first.
         device: ``cpu``, ``cuda``, ``cuda:1``, ..., or ``auto`` for a GPU where there is one.
         compiled: run the exact objective compiled, where a compiler is present.
         quiet: show no progress.
         figures: draw the run's figures at the end.
+        validate: hold images out and evaluate on them; without it, all are trained on, and there is
+            nothing to evaluate, or to draw, unless the data has a test split.
     Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt.
-    Raises: ConfigError, DataError or CheckpointError for what cannot be used; TrainingError if
-        the ELBO stops being a finite number.
+    Raises: ConfigError, DataError or CheckpointError for what cannot be used; BusyError if another
+        process writes to the folder; TrainingError if the ELBO stops being a finite number, or the
+        disk refuses to be written to.
     """
     if not isinstance(config, TrainConfig):
         config = default_config(config)
     tune_process()
     processes = join(device)
-    run, finished = _run(config, out, resume, processes, compiled, quiet, figures)
+    with ExitStack() as owner:
+        run, finished = _run(
+            config, out, resume, processes, owner, compiled, quiet, figures, validate
+        )
     processes.leave()
     if not finished:
         raise Stopped
@@ -85,34 +115,53 @@ def _run(
     out: str | Path | None,
     resume: str | Path | None,
     processes: Processes,
+    owner: ExitStack,
     compiled: bool,
     quiet: bool,
     figures: bool,
+    validate: bool,
 ) -> tuple[Path, bool]:
-    """Do what ``train`` does; return the run's folder, and whether it was trained to the end."""
-    checkpoint = None if resume is None else read_checkpoint(resume)
-    if config.preset == "auto" and not config.chosen and checkpoint is None:
+    """Do what ``train`` does; return the run's folder, and whether it was trained to the end.
+
+    What ``owner`` holds is the folder: the first process writes to it, and no other.
+    """
+    checkpoint = None
+    given = None if out is None else Path(out)
+    if resume is not None:
+        run = Path(resume)
+        if given is not None:
+            raise ConfigError(
+                "out: a resumed run stays in its folder; leave --out or --resume out."
+            )
+        going_on = resumed_run(run)
+        settings, checkpoint = (
+            owner.enter_context(going_on) if processes.is_first else resumable(run)
+        )
+        sizes = settings.model
+        config = for_images(config, sizes.canvas_size, sizes.channels)
+        config = _check_resumable(
+            run, settings, config, 0 if checkpoint is None else checkpoint.step
+        )
+    elif given is not None:
+        check_new(given)
+    if config.preset == "auto" and not config.chosen and resume is None:
         own = (change.split(":")[0] for change in differences(PRESETS["auto"], config))
         config = choose(config, given=tuple(own))
-    given = None if out is None else Path(out)
-    if checkpoint is None:
-        check_new(given)
-    else:
-        sizes = checkpoint.model_config
-        config = for_images(config, sizes.canvas_size, sizes.channels)
-        _check_resumable(Path(resume), checkpoint, config, out)  # type: ignore[arg-type]
+    config = _findable(config)
     with processes.first_goes_first():  # generated and downloaded data are kept
-        loaded = load_training_data(config, fitted=checkpoint is not None)
-        data, held_out = hold_out(loaded)
-    config = for_images(config, data.canvas_size, data.channels)
-    if checkpoint is None:
-        run = processes.from_first(new_run(config, given) if processes.is_first else Path())
-    else:
-        run = Path(resume)  # type: ignore[arg-type]
+        data = _load(config, "train", fitted=checkpoint is not None)
+        config = for_images(config, data.canvas_size, data.channels)
+        config = _with_fingerprints(config, data, resumed=resume is not None)
+        held_out: Dataset | None = None
+        if validate:
+            data, held_out = hold_out(data)
+    if resume is None:
+        made = owner.enter_context(new_run(config, given)) if processes.is_first else Path()
+        run = processes.from_first(made)
     state = _start(config, data, processes, checkpoint, compiled)
     if processes.is_first:
         write_config(run, config)
-    if config.eval_split == "test":
+    if config.eval_split == "test" and validate:
         held_out = load_training_data(config, "test")
     with Progress(config, state.step, run, quiet or not processes.is_first) as progress:
         finished = _train(state, run, held_out, progress)
@@ -133,14 +182,40 @@ def load_training_data(
             from the model.
         **options: of a generated set.
     """
-    if is_path(config.data):
-        canvas = config.model.canvas_size if fitted else config.canvas
-        channels = config.model.channels if fitted else config.channels
-        own = path_options(config.model, config.strict)
-        return load_dataset(
-            config.data, split, **(own | {"canvas_size": canvas, "channels": channels} | options)
+    if split == "validation":
+        whole = _load(config, "train", fitted, options)
+        _warn_of_change(config, whole)
+        if is_path(config.data) and config.fingerprints is None:
+            logger.warning(
+                "%s: the run does not tell which of these images it was trained on; the validation "
+                "split may hold some of them.",
+                config.data,
+            )
+        return hold_out(whole)[1]
+    data = _load(config, split, fitted, options)
+    _warn_of_change(config, data)
+    return data
+
+
+def _load(
+    config: TrainConfig, split: str, fitted: bool = True, options: Mapping[str, Any] | None = None
+) -> Dataset:
+    given = options or {}
+    if not is_path(config.data):
+        return load_dataset(config.data, split, **(config.data_options() | given))
+    canvas = config.model.canvas_size if fitted else config.canvas
+    channels = config.model.channels if fitted else config.channels
+    own = path_options(config.model, config.strict) | {"canvas_size": canvas, "channels": channels}
+    return load_dataset(config.data, split, **(own | given))
+
+
+def _warn_of_change(config: TrainConfig, data: Dataset) -> None:
+    change = find_change(data, config.fingerprints or ())
+    if change is not None:
+        logger.warning(
+            "%s: the %s images have changed since the run was trained (%s).",
+            *(config.data, data.split, change),
         )
-    return load_dataset(config.data, split, **(config.data_options() | options))
 
 
 def path_options(model: ModelConfig, strict: bool = False) -> dict[str, Any]:
@@ -160,10 +235,42 @@ def load_held_out(config: TrainConfig) -> Dataset:
 
     Raises: DataError if there is neither: the data is gone.
     """
-    try:
-        return load_training_data(config, "test")
-    except DataError:  # a folder without a test part
-        return load_training_data(config, "validation")
+    return load_training_data(config, "test" if has_test_split(config) else "validation")
+
+
+def has_test_split(config: TrainConfig) -> bool:
+    """Tell whether a run's data set has a test split; the user's own images need not have one."""
+    return not is_path(config.data) or has_test_part(config.data)
+
+
+def _findable(config: TrainConfig) -> TrainConfig:
+    """Make the path of the user's own images absolute, to be found from other folders."""
+    return replace(config, data=os.path.abspath(config.data)) if is_path(config.data) else config
+
+
+def _with_fingerprints(config: TrainConfig, data: Dataset, resumed: bool) -> TrainConfig:
+    """Note what the user's own images are or, of a resumed run, see that they are the same.
+
+    Raises: DataError if they are not.
+    """
+    if not is_path(config.data):
+        return config
+    if not resumed:
+        parts = [data, _load(config, "test")] if has_test_split(config) else [data]
+        return replace(config, fingerprints=tuple(fingerprint(part) for part in parts))
+    if config.fingerprints is None:
+        logger.warning(
+            "%s: the run does not tell what these images were when it began; it goes on with what "
+            "they are now, and may hold out others.",
+            config.data,
+        )
+    change = find_change(data, config.fingerprints or ())
+    if change is not None:
+        raise DataError(
+            f"resume: the images in {config.data} have changed since the run began ({change}); "
+            "bring those back, or start a new run with --out."
+        )
+    return config
 
 
 @dataclass
@@ -188,28 +295,33 @@ class TrainingState:
 
 
 def _check_resumable(
-    run: Path, checkpoint: Checkpoint, config: TrainConfig, out: Path | str | None
-) -> None:
-    if out is not None:
-        raise ConfigError("out: a resumed run stays in its folder; leave --out or --resume out.")
-    if checkpoint.train_config is None:
-        raise CheckpointError(f"{checkpoint.folder}: a model without a run; nothing to resume.")
+    run: Path, settings: TrainConfig, config: TrainConfig, step: int
+) -> TrainConfig:
+    """Refuse to go on after ``step`` with settings that contradict the run's, or without need.
+
+    The place of the user's own images may be another one: their fingerprints tell whether they are
+    the same.
+
+    Returns: the settings to go on with, which have the fingerprints of the run's.
+    """
+    config = replace(config, fingerprints=settings.fingerprints)
+    if is_path(settings.data) and is_path(config.data):
+        same_place = os.path.realpath(settings.data) == os.path.realpath(config.data)
+        if same_place or settings.fingerprints:
+            settings = replace(settings, data=config.data)
     changed = [
-        change
-        for change in differences(checkpoint.train_config, config)
-        if change.split(":")[0] not in RESUMABLE
+        change for change in differences(settings, config) if change.split(":")[0] not in RESUMABLE
     ]
     if changed:
         raise ConfigError(
             f"resume: the run was made with other settings ({'; '.join(changed)}); "
             "leave those options out, or start a new run with --out."
         )
-    finished = (run / "figures").exists()  # they come last
-    if checkpoint.step > config.num_steps or (checkpoint.step == config.num_steps and finished):
+    if step > config.num_steps or (step == config.num_steps and is_finished(run, step)):
         raise ConfigError(
-            f"resume: the run has taken all of its {checkpoint.step} steps; "
-            f"ask for more with -n {2 * checkpoint.step}."
+            f"resume: the run has taken all of its {step} steps; ask for more with -n {2 * step}."
         )
+    return config
 
 
 def _start(
@@ -220,6 +332,8 @@ def _start(
     compiled: bool,
 ) -> TrainingState:
     """Make the model and its objective, new from the seed or as the checkpoint left them."""
+    if checkpoint is not None:  # whose sizes are checked before any memory is taken
+        model, tensors = checkpoint.tensors("model"), checkpoint.tensors("training")
     images = as_images(data.images, config.model).to(processes.device)
     torch.manual_seed(config.seed)
     air = AIR(config.model).to(processes.device)
@@ -227,16 +341,15 @@ def _start(
     objective = OBJECTIVES[config.objective](air, images, config, processes, compiled)
     if checkpoint is None:
         return TrainingState(config, objective, mean, step=0, seconds=0.0)
-    mean.air.load_state_dict(checkpoint.tensors("model"))
-    tensors = checkpoint.tensors("training")
+    mean.air.load_state_dict(model)
     air.load_state_dict(part_of(tensors, "weights"))
     objective.restore(part_of(tensors, "objective"))
     _restore_generators(part_of(tensors, "generator"), processes.device)
     return TrainingState(config, objective, mean, checkpoint.step, checkpoint.seconds)
 
 
-def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progress) -> bool:
-    """Take the remaining steps; evaluate, report and save on the way.
+def _train(state: TrainingState, run: Path, held_out: Dataset | None, progress: Progress) -> bool:
+    """Take the remaining steps; evaluate, where there is something to, report and save on the way.
 
     Returns: whether all steps were taken; False if someone asked for an end.
     """
@@ -273,11 +386,13 @@ def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progres
                 if metrics is not None:
                     metrics.write(_record(state, images_per_second=rate, elbo=elbo))
                 progress.update(state.step, rate, elbo)
-            if metrics is not None and (last or _is_due(state.step, config.eval_every)):
+            evaluates = last or _is_due(state.step, config.eval_every)
+            if metrics is not None and held_out is not None and evaluates:
                 evaluation = evaluate(state.air, held_out)
                 write_evaluation(metrics, state, evaluation)
                 progress.evaluated(state.step, state.seconds, evaluation)
-            if processes.is_first and (last or stopping or _is_due(state.step, config.save_every)):
+            if metrics is not None and (last or stopping or _is_due(state.step, config.save_every)):
+                metrics.sync()
                 _save(state, run)
             if stopping:
                 progress.stopped(state.step, run)
@@ -286,22 +401,30 @@ def _train(state: TrainingState, run: Path, held_out: Dataset, progress: Progres
 
 
 def _finish(
-    state: TrainingState, run: Path, held_out: Dataset, progress: Progress, figures: bool
+    state: TrainingState, run: Path, held_out: Dataset | None, progress: Progress, figures: bool
 ) -> None:
-    """Evaluate once on the test split, where there is one, and draw the figures."""
-    try:
-        test = load_training_data(state.config, "test")
-    except DataError:  # a folder without a test part
-        test = None
-    if test is not None and state.config.eval_split != "test":
+    """Evaluate once on the test split, where there is one, and draw the figures.
+
+    A run that was cut here goes on here: what is done already is not done again.
+    """
+    test = load_training_data(state.config, "test") if has_test_split(state.config) else None
+    tested = any(
+        record.get("split") == "test" and record["step"] == state.step
+        for record in read_metrics(run)
+    )
+    if test is not None and not tested:
         evaluation = evaluate(state.air, test)
         with metrics_log(run, state.step) as metrics:
             write_evaluation(metrics, state, evaluation)
         progress.evaluated(state.step, state.seconds, evaluation)
-    if figures:
+    shown = held_out if test is None else test
+    if figures and shown is not None:
         from .plots import plot_run
 
-        progress.finished(run, plot_run(run, held_out if test is None else test))
+        with writing(run):
+            paths = plot_run(run, shown)
+        mark_finished(run, state.step)
+        progress.finished(run, paths)
 
 
 def count_prior_schedule(config: TrainConfig) -> Anneal:
@@ -340,21 +463,22 @@ def _is_due(step: int, every: int) -> bool:
 
 
 def _save(state: TrainingState, run: Path) -> None:
-    if not all(torch.isfinite(p).all() for p in state.air.parameters()):
+    if not_finite(state.air.state_dict()) is not None:
         raise TrainingError(
             f"step {state.step}: some weights are not finite; start again with a lower "
             f"--learning-rate. {run} still holds the last sound checkpoint, if any."
         )
-    save_checkpoint(
-        run / "checkpoint",
-        state.air,
-        train_config=state.config,
-        step=state.step,
-        seconds=state.seconds,
-        training=prefixed("weights", state.objective.air.state_dict())
-        | prefixed("objective", state.objective.state())
-        | prefixed("generator", _generators(state.air.device)),
-    )
+    with writing(run):
+        save_checkpoint(
+            run / "checkpoint",
+            state.air,
+            train_config=state.config,
+            step=state.step,
+            seconds=state.seconds,
+            training=prefixed("weights", state.objective.air.state_dict())
+            | prefixed("objective", state.objective.state())
+            | prefixed("generator", _generators(state.air.device)),
+        )
 
 
 def _generators(device: torch.device) -> dict[str, Tensor]:

@@ -22,12 +22,12 @@ FOLDER = RESULTS / "ablation"
 VARIANTS = {
     "fast": ("the preset", ""),
     "no-glimpse": ("no place, no glimpse: the tutorial's improved guide", "--guide improved"),
-    "no-composites": ("no scenes made from scenes", "--composite-weight 0"),
+    "no-composites": ("no copy-paste composites", "--composite-weight 0"),
     "cosine": ("the learning rate falls to 0 along a cosine", "--lr-schedule cosine"),
     "no-mean": ("the last weights, not their running mean", "--ema-decay 0"),
     "no-exploration": ("the guide's count never explores", "--explore 0"),
     "no-annealing": ("objects cost the same from the start", "--anneal-prior none"),
-    "every-step": ("scenes are made at every step, not every fourth", "--composite-every 1"),
+    "every-step": ("composites are made at every step, not every fourth", "--composite-every 1"),
     "large-window": ("window 20 x 20, not 16 x 16", "--window-size 20"),
     "large-networks": (
         "networks twice as wide, LSTM of 256",

@@ -24,10 +24,10 @@ FOLDER = RESULTS / "compare"
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "compare.png"
 PUBLISHED = (
     "-blr 0.1 --z-pres-prior 0.01 --scale-prior-sd 0.2 --predict-net 200 --bl-predict-net 200 "
-    "--decoder-output-use-sigmoid --decoder-output-bias -2 --seed 287710"
+    "--decoder-output-use-sigmoid --decoder-output-bias -2"
 )
 TUTORIAL = Task(
-    options=f"--preset tutorial -n 20000 {PUBLISHED} --eval-every 500",
+    options=f"--preset tutorial -n 20000 {PUBLISHED} --seed 287710 --eval-every 500",
     run=Path("runs/compare/tutorial"),
     result=FOLDER / "tutorial.json",
     labels={"preset": "tutorial"},

@@ -42,7 +42,7 @@ GRID = f"{MNIST} --background grid --composition over --composite-weight 0 -n 10
 THREE = {"3": "--counts 3 --importance-samples 5"}
 FIVE = f"--preset many {MNIST} --canvas 75 --max-digits 5 --scale-prior-mean 3.9"
 CASES = {
-    "five": Case(FIVE, {"6-8": "--counts 6 7 8"}),  # made scenes have up to six pasted digits
+    "five": Case(FIVE, {"6-8": "--counts 6 7 8"}),  # composites have up to six pasted digits
     "five-seen": Case(f"{FIVE} --composite-most 5", {"6-8": "--counts 6 7 8"}),
     "nine": Case(
         f"--preset many {MNIST} --canvas 100 --max-digits 9 --scale-prior-mean 5.2 -b 128 -n 2500",
@@ -51,7 +51,7 @@ CASES = {
     "two": Case(f"{TWO} --foresight --z-pres-prior 1e-8", THREE),
     "two-without": Case(WITHOUT, THREE),
     "two-bounded": Case(f"{WITHOUT} --no-unbounded", THREE),
-    "fast": Case(MNIST, {"3": "--counts 3"}),  # made scenes have up to three
+    "fast": Case(MNIST, {"3": "--counts 3"}),  # composites have up to three
     "fast-seen": Case(f"{MNIST} --composite-most 2", {"3": "--counts 3"}),
     "fast-unbounded": Case(f"{MNIST} --unbounded", {"3": "--counts 3"}),
     "noisy": Case(f"{NOISY} --background-model constant --learn-likelihood-sd", {}),

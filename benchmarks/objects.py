@@ -10,7 +10,7 @@ its own, whose peak memory counts. A straight line through the points (least squ
 object costs, and how far the points lie from it.
 
 And what the bound is worth: a step of the preset fast on multi-mnist, trained for a while and with
-its scenes made from scenes, beside the same without a bound: both in one process, in turns.
+its copy-paste composites, beside the same without a bound: both in one process, in turns.
 
 Result: ``benchmarks/results/objects.json``, on a GPU ``objects-cuda.json``.
 """

@@ -33,14 +33,15 @@ class Task:
     judge: str = "evaluate"  # or codes
 
 
-def run_all(tasks: Sequence[Task], jobs: int) -> None:
+def run_all(tasks: Sequence[Task], jobs: int, threads: int | None = None) -> None:
     """Train what has no result yet; go on with what was cut.
 
     Args:
         tasks: the runs, in the order in which they begin.
         jobs: runs side by side; they share the cores.
+        threads: of each run; its share of the cores if None.
     """
-    threads = max((os.cpu_count() or 1) // jobs, 1)
+    threads = threads or max((os.cpu_count() or 1) // jobs, 1)
     with ThreadPoolExecutor(jobs) as pool:
         missing = [task for task in tasks if not task.result.exists()]
         for done in [pool.submit(_run, task, jobs, threads) for task in missing]:

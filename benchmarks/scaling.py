@@ -4,7 +4,7 @@
     air benchmark scaling --table    print the tables of the last result
 
 A step of the exact objective, at the tutorial's sizes but for the one that varies, on random
-images, and the same of the fast preset with its scenes made from scenes. Every point has a process
+images, and the same of the fast preset with its copy-paste composites. Every point has a process
 of its own, whose peak memory counts. Growth is how much more a step costs than at the point before,
 divided by how much larger that size is: linear is 1, above 1 is super-linear.
 

@@ -1,10 +1,11 @@
 """Train the weights that come with the package, and write their cards.
 
-    python benchmarks/weights.py            train what has no run, and install all three
-    python benchmarks/weights.py --name digits
+    python benchmarks/weights.py train      train what has no run, and install all three
+    python benchmarks/weights.py measure    measure what is installed, and write the cards
 
 Each is trained by the command on its card, ``attend_infer_repeat/weights/NAME/README.md``, whose
-figures are measured here on the test split, which chooses nothing.
+figures are measured here on the test split, which chooses nothing. Results:
+``benchmarks/results/weights/NAME.json``.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from runs import RESULTS, machine, read_result, write_result
 
 from attend_infer_repeat import AIR, evaluate, load_dataset
-from attend_infer_repeat.calibration import reliability
+from attend_infer_repeat.calibration import EDGES, reliability
 from attend_infer_repeat.checkpoints import WEIGHTS, read_checkpoint, save_checkpoint
 from attend_infer_repeat.runs import read_provenance
+
+FOLDER = RESULTS / "weights"
 
 OPTIONS = {
     "multi-mnist": "-n 10000 --lr-schedule cosine",
@@ -35,13 +39,15 @@ LIMITS = {
 - It has seen MNIST digits in frames of about 18 to 27 pixels, upright, bright on black, on
   50 x 50 pixels. Pictures of other sizes are scaled to that; digits that are then much larger or
   smaller are split, missed or joined.
-- It has seen 0 to 2 digits and can count to 3. Of scenes with three it has seen none.
+- Its pictures have 0 to 2 digits, and it can count to 3. The scenes of three digits that it was
+  trained on are composites: sums of three pictures in which it saw one digit each.
 - Digits that touch or overlap are counted worse than those that do not.
 - Its boxes are windows, of the size of a digit's frame with its margin, not bounds of ink.""",
     "digits": """\
 - It has seen scikit-learn's 8 x 8 digits, enlarged to about 12 to 20 pixels, bright on black, on
   50 x 50 pixels: soft strokes of few writers.
-- It has seen 0 to 2 digits and can count to 3.
+- Its pictures have 0 to 2 digits, and it can count to 3. The scenes of three digits that it was
+  trained on are composites: sums of three pictures in which it saw one digit each.
 - Digits that touch or overlap are counted worse than those that do not.""",
     "sprites": """\
 - It has seen grey squares, circles and triangles of 10 to 17 pixels on black, on 50 x 50 pixels,
@@ -51,8 +57,8 @@ LIMITS = {
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Train and install weights."""
+class Train:
+    """Train weights, install them and measure them."""
 
     name: tuple[str, ...] = tuple(OPTIONS)
     """Which."""
@@ -69,6 +75,21 @@ class Weights:
                     [sys.executable, "-m", "attend_infer_repeat.cli", *command.split()], check=True
                 )
             install(name, run)
+        Measure(self.name).run()
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measure the installed weights on the test split and write their cards."""
+
+    name: tuple[str, ...] = tuple(OPTIONS)
+    """Which."""
+
+    def run(self) -> None:
+        """Run the command."""
+        for name in self.name:
+            write_result(FOLDER / f"{name}.json", measure(name))
+            (WEIGHTS / name / "README.md").write_text(card(name))
             print(WEIGHTS / name)
 
 
@@ -86,49 +107,62 @@ def install(name: str, run: Path) -> None:
     state = WEIGHTS / name / "state.json"
     content = json.loads(state.read_text()) | {"versions": made_with}  # not those that copied it
     state.write_text(json.dumps(content, indent=2) + "\n")
-    (WEIGHTS / name / "README.md").write_text(card(name, air, checkpoint.seconds, made_with))
 
 
-def card(name: str, air: AIR, seconds: float, made_with: dict[str, Any]) -> str:
-    """Return a model's card."""
-    data = load_dataset(name, "test")
-    found = evaluate(air, data)
+def measure(name: str) -> dict[str, Any]:
+    """Return what installed weights reach on the test split."""
+    air, data = AIR.load(name), load_dataset(name, "test")
+    found = evaluate(air, data).to_dict()
     assert data.counts is not None
     calibration = reliability(air.infer(data.images).count_probs, data.counts)
-    checkpoint = read_checkpoint(WEIGHTS / name)
+    figures = ("num_images", "count_accuracy", "elbo", "box_iou", "box_ap50", "confusion")
+    return {
+        "command": f"python benchmarks/weights.py measure --name {name}",
+        "machine": machine(1),
+        "sha256": read_checkpoint(WEIGHTS / name).sha256["model"],
+        "num_parameters": sum(parameter.numel() for parameter in air.parameters()),
+        **{figure: found[figure] for figure in figures},
+        "ece": calibration.ece,
+        "ece_edges": EDGES,
+    }
+
+
+def card(name: str) -> str:
+    """Return the card of installed weights, with their measured figures."""
+    found, checkpoint = read_result(FOLDER / f"{name}.json"), read_checkpoint(WEIGHTS / name)
+    made_with = json.loads((WEIGHTS / name / "state.json").read_text())["versions"]
     file = f"model-{checkpoint.sha256['model'][:16]}.safetensors"
     size = (WEIGHTS / name / file).stat().st_size
-    numbers = sum(parameter.numel() for parameter in air.parameters())
-    header = (
-        "| true \\ inferred | " + " | ".join(map(str, range(air.config.model_steps + 1))) + " |"
-    )
-    rows = [f"| {n} | " + " | ".join(map(str, row)) + " |" for n, row in enumerate(found.confusion)]
-    rule = "| --- " * (air.config.model_steps + 2) + "|"
-    confusion = "\n".join([header, rule, *rows])
+    steps = checkpoint.model_config.model_steps
+    header = "| true \\ inferred | " + " | ".join(map(str, range(steps + 1))) + " |"
+    rows = [f"| {n} | " + " | ".join(map(str, r)) + " |" for n, r in enumerate(found["confusion"])]
+    edges = ", ".join(f"{edge:g}" for edge in found["ece_edges"])
+    confusion = "\n".join([header, "| --- " * (steps + 2) + "|", *rows])
     return f"""\
 # {name}: a trained AIR
 
 Counts, locates and describes the {PIECES[name]} in grey pictures: `air infer {name} picture.png`,
-or `attend_infer_repeat.AIR.load("{name}")`. It has seen no label.
+or `attend_infer_repeat.AIR.load("{name}")`. It was trained without labels; the settings of its
+preset were chosen by the count accuracy on labelled validation scenes.
 
 **Data.** The training split of `{name}`, without its last 2,000 scenes.
 
-**Command.** `air train --data {name} {OPTIONS[name]}`, seed 0: {seconds:.0f} s
+**Command.** `air train --data {name} {OPTIONS[name]}`, seed 0: {checkpoint.seconds:.0f} s
 of training on one core of an AMD EPYC; torch {made_with["torch"]}, commit {made_with["commit"]}.
 
-**File.** `{file}`: {numbers:,} parameters, {size / 2**20:.1f} MiB. Its SHA-256,
+**File.** `{file}`: {found["num_parameters"]:,} parameters, {size / 2**20:.1f} MiB. Its SHA-256,
 `{checkpoint.sha256["model"]}`,
 is checked whenever it is loaded. `state.json` holds the settings.
 
-**Measured** on the test split, {found.num_images:,} scenes that decided nothing:
+**Measured** on the test split, {found["num_images"]:,} scenes that decided nothing:
 
 | | |
 | --- | --- |
-| counts right | {found.count_accuracy:.2%} |
-| ELBO | {found.elbo:.1f} nats per image |
-| median IoU of found and true boxes | {found.box_iou:.3f} |
-| average precision of boxes at an IoU of 0.5 (COCO) | {found.box_ap50:.3f} |
-| calibration error (ECE) of q(n given x) | {calibration.ece:.4f} |
+| count accuracy | {found["count_accuracy"]:.2%} |
+| ELBO | {found["elbo"]:.1f} nats per image |
+| median IoU of found and true boxes | {found["box_iou"]:.3f} |
+| average precision of boxes at an IoU of 0.5 (COCO) | {found["box_ap50"]:.3f} |
+| calibration error (ECE) of q(n given x), in bins with edges {edges} | {found["ece"]:.4f} |
 
 {confusion}
 
@@ -140,4 +174,4 @@ is checked whenever it is loaded. `state.json` holds the settings.
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    tyro.cli(Weights, description=__doc__).run()
+    tyro.cli(Train | Measure, config=(tyro.conf.OmitSubcommandPrefixes,)).run()  # type: ignore[arg-type]

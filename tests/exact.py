@@ -6,7 +6,7 @@ of Gaussians, never by the formula that is under test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -14,6 +14,7 @@ import numpy as np
 import pyro
 import pyro.poutine as poutine
 import torch
+from numpy.typing import NDArray
 from pyro.poutine import Trace
 from scipy import stats
 from torch import Tensor, nn
@@ -273,3 +274,52 @@ def seeded(seed: int, function: Callable[..., object], *args: object) -> object:
     """Call a function with the random numbers of a seed."""
     pyro.set_rng_seed(seed)
     return function(*args)
+
+
+# Scenes that can be counted by hand
+
+SQUARES = replace(
+    TINY,
+    canvas_size=(12, 12),
+    guide="memoryless",
+    scale_prior_mean=3.0,
+    scale_prior_sd=0.1,
+    decoder_net=(),
+    decoder_output_bias=None,
+    predict_net=(),
+    unbounded=True,
+    step_limit=6,
+    z_pres_prior=0.3,
+)
+
+
+def counting_air(config: ModelConfig = SQUARES) -> AIR:
+    """Return an AIR that counts the squares of ``squares``, and takes no step more than needed.
+
+    It goes on if the glimpse of what is not yet drawn is bright, and draws a square there.
+    """
+    air = make_air(config)
+    glimpse = config.window_size**2
+    with torch.no_grad():
+        decoder, predict = air.model.decoder.layers[-1], air.guide.predict[-1]
+        decoder.weight.zero_()
+        decoder.bias.fill_(4.0)
+        predict.weight.zero_()
+        predict.weight[0, :glimpse] = 12.0
+        predict.bias.copy_(torch.tensor([-18.0, 0, 0, 0, -9, -9, -9]))
+    return air
+
+
+def squares(counts: Sequence[int], config: ModelConfig = SQUARES) -> dict[str, NDArray[np.generic]]:
+    """Return pictures of so many squares each, with their boxes, and their brightness as labels."""
+    size, corners = config.window_size, ((0, 0), (0, 8), (8, 0), (8, 8))
+    images = np.zeros((len(counts), *config.canvas_size), np.uint8)
+    boxes = np.full((len(counts), len(corners), 4), np.nan, np.float32)
+    labels = np.full((len(counts), len(corners)), -1, np.int64)
+    for i, count in enumerate(counts):
+        for k, (top, left) in enumerate(corners[:count]):
+            labels[i, k] = (i + k) % 2
+            images[i, top : top + size, left : left + size] = (215, 255)[labels[i, k]]
+            boxes[i, k] = left, top, left + size, top + size
+    known = {"counts": np.asarray(counts, np.int64), "boxes": boxes, "labels": labels}
+    return {"images": images, **known}

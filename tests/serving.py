@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import requests
-import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
 from attend_infer_repeat import AIR
-from attend_infer_repeat.web.serve import address_of, open_address
+from attend_infer_repeat.web.serve import address_of, make_server, open_address
 
 MODEL = "multi-mnist"
 
@@ -28,7 +27,7 @@ class Page:
 
     url: str
     port: int
-    air: AIR
+    air: Any
 
     def get(self, path: str, **options: Any) -> requests.Response:
         return requests.get(self.url + path, timeout=60, **options)
@@ -44,11 +43,11 @@ class Page:
 
 
 @contextmanager
-def serving(app: FastAPI, air: AIR) -> Iterator[Page]:
+def serving(app: FastAPI, air: AIR | None = None, limit: int | None = None) -> Iterator[Page]:
+    """Serve an app, of a model if it has one, on at most so many connections."""
     with open_address("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=1)
-        )
+        listener.limit = limit or listener.limit
+        server = make_server(app, listener)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from exact import TINY, make_air, random_images
 
 from attend_infer_repeat import AIR, CheckpointError, ModelConfig, TrainConfig
-from attend_infer_repeat.checkpoints import load_model, read_checkpoint, save_checkpoint
+from attend_infer_repeat.checkpoints import commit_of, load_model, read_checkpoint, save_checkpoint
 
 BASIC = replace(TINY, guide="basic", z_pres_prior_raw=True, embed_net=(5,), channels=3)
 
@@ -175,6 +176,64 @@ def test_weights_of_another_config_are_refused(tmp_path: Path) -> None:
     state.write_text(json.dumps(values))
     with pytest.raises(CheckpointError, match="do not fit"):
         AIR.load(tmp_path)
+
+
+def repository(folder: Path, package: Path, project: str, tracked: bool) -> str:
+    """Make a repository with a package in it, and return its commit."""
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (folder / "pyproject.toml").write_text(f'[project]\nname = "{project}"\n')
+    (folder / "mine.txt").touch()
+
+    def git(*command: str) -> str:
+        identity = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
+        return subprocess.run(
+            ["git", "-C", str(folder), *identity, *command],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    git("init", "-q")
+    git("add", "." if tracked else "mine.txt")
+    git("commit", "-q", "-m", "first")
+    return git("describe", "--always", "--dirty")
+
+
+@pytest.mark.parametrize(
+    ("inside", "project", "tracked", "recorded"),
+    [
+        ("attend_infer_repeat", "attend-infer-repeat", True, True),
+        (".venv/lib/site-packages/attend_infer_repeat", "mine", False, False),
+        (".venv/lib/site-packages/attend_infer_repeat", "mine", True, False),
+        (".venv/lib/site-packages/attend_infer_repeat", "attend-infer-repeat", True, False),
+        ("attend_infer_repeat", "mine", True, False),  # a copy among the user's own packages
+        ("attend_infer_repeat", "attend-infer-repeat", False, False),
+    ],
+)
+def test_a_commit_is_recorded_only_of_a_checkout_of_this_project(
+    inside: str,
+    project: str,
+    tracked: bool,
+    recorded: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    commit = repository(tmp_path / "a", tmp_path / "a" / inside, project, tracked)
+    repository(tmp_path / "b", tmp_path / "b" / "x", "another", True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "b" / ".git"))  # as in a hook of b's
+    assert commit_of(tmp_path / "a" / inside) == (commit if recorded else None)
+
+
+def test_without_a_repository_or_without_git_no_commit_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "attend_infer_repeat").mkdir()
+    assert commit_of(tmp_path / "attend_infer_repeat") is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commit_of(tmp_path / "attend_infer_repeat") is None
 
 
 def test_a_place_without_a_checkpoint_is_named(tmp_path: Path) -> None:

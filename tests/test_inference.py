@@ -215,9 +215,9 @@ def test_csv_has_a_row_for_each_object_and_one_for_a_picture_without(folder, tmp
     pictures = folder / "pictures"
     (tmp_path / "bad.png").write_bytes(b"no picture")
     arguments = (pictures, tmp_path / "bad.png")
-    assert infer(folder, *arguments) == 0
+    assert infer(folder, *arguments) == 1
     records = printed(capsys)
-    assert infer(folder, *arguments, "--format", "csv", "--out", tmp_path / "found") == 0
+    assert infer(folder, *arguments, "--format", "csv", "--out", tmp_path / "found") == 1
     text = capsys.readouterr().out
     assert (tmp_path / "found" / "scenes.csv").read_text() == text
     rows = list(csv.DictReader(io.StringIO(text)))
@@ -288,7 +288,8 @@ def test_a_folder_gets_annotated_pictures_reconstructions_and_codes(folder, tmp_
         assert drawn.size == (10, 12)
     again = tmp_path / "found2"
     assert infer(folder, folder / "pictures", "--out", again, "--no-annotate") == 0
-    assert [path.name for path in sorted(again.iterdir())] == ["infer.json", "scenes.jsonl"]
+    written = [path.name for path in sorted(again.iterdir())]
+    assert written == ["infer.json", "scenes.jsonl", "sources.jsonl"]
 
 
 def test_boxes_are_drawn_where_the_record_has_them() -> None:
@@ -376,7 +377,7 @@ def test_what_cannot_be_read_has_a_line_and_the_rest_is_done(folder, tmp_path, c
     with open(os.path.join(os.fsencode(bad), b"\xff\nname.png"), "wb") as file:
         Image.new("L", (9, 9)).save(file, "png")
     out = tmp_path / "found"
-    assert infer(folder, "nowhere.png", bad, "nothing/*.png", "--out", out) == 0
+    assert infer(folder, "nowhere.png", bad, "nothing/*.png", "--out", out) == 1
     captured = capsys.readouterr()
     records = [json.loads(line) for line in captured.out.splitlines()]
     assert (out / "scenes.jsonl").read_text() == captured.out

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 from pyro.ops.provenance import ProvenanceTensor, get_provenance
 from torch import Tensor
 
+import attend_infer_repeat
 from attend_infer_repeat.networks import MLP, Decoder, ImageLSTM
 from attend_infer_repeat.provenance import one_operation
 from attend_infer_repeat.spatial import image_to_object, object_to_image
@@ -74,3 +79,47 @@ def test_the_function_sees_plain_tensors() -> None:
     seen = []
     one_operation(lambda x: (seen.append(type(x)), x)[1])(tracked(torch.ones(2), "z"))
     assert seen == [Tensor]
+
+
+def test_keyword_arguments_are_taken_and_tracked_as_others() -> None:
+    windows = torch.rand(1, 1, 4, 4).double()
+    pose = POSE.double()
+    expected = object_to_image(pose, windows, (8, 8))
+    named = object_to_image(z_where=pose, windows=windows, canvas_size=(8, 8))
+    assert torch.equal(named, expected)
+    inputs = {"z_where": tracked(pose, "pose"), "windows": tracked(windows, "window")}
+    mixed = object_to_image(**inputs, canvas_size=(8, 8))
+    assert get_provenance(mixed) == {"pose", "window"}
+    assert torch.equal(mixed, expected)
+
+
+def wrapped_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield every function and method of the package that a decorator stands in for."""
+    for info in pkgutil.walk_packages(attend_infer_repeat.__path__, "attend_infer_repeat."):
+        if info.name.endswith("__main__"):
+            continue
+        module = importlib.import_module(info.name)
+        for name, value in vars(module).items():
+            members = vars(value).items() if inspect.isclass(value) else [(None, value)]
+            if getattr(value, "__module__", None) != module.__name__:
+                continue
+            for member, function in members:
+                function = getattr(function, "__func__", function)  # of a class method
+                if inspect.isfunction(function) and hasattr(function, "__wrapped__"):
+                    yield ".".join(filter(None, (module.__name__, name, member))), function
+
+
+def test_every_decorated_function_takes_the_keywords_of_its_signature() -> None:
+    seen = dict(wrapped_functions())
+    assert "attend_infer_repeat.spatial.object_to_image" in seen
+    assert "attend_infer_repeat.networks.ImageLSTM.forward" in seen
+    assert "attend_infer_repeat.air.AIR.infer" in seen
+    for name, function in seen.items():
+        documented = inspect.signature(function).parameters.values()
+        named = {
+            p.name: None for p in documented if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        }
+        try:
+            inspect.signature(function, follow_wrapped=False).bind(**named)
+        except TypeError as error:
+            raise AssertionError(f"{name} refuses its own keywords: {error}") from error

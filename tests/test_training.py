@@ -9,6 +9,7 @@ import sys
 import types
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from attend_infer_repeat import (
     progress,
     train,
 )
-from attend_infer_repeat.checkpoints import part_of, read_checkpoint
+from attend_infer_repeat.checkpoints import part_of, read_checkpoint, save_checkpoint
 from attend_infer_repeat.cli import _parse
 from attend_infer_repeat.data import Dataset, is_path
 from attend_infer_repeat.objectives import OBJECTIVES
@@ -178,7 +179,8 @@ def test_a_run_holds_what_the_contract_promises(
     seconds = [line["seconds"] for line in metrics(run)]
     assert seconds == sorted(seconds)
 
-    for split, steps, num in (("validation", [4, 8, 12], 4), ("test", [12], 10)):
+    num_held_out = len(load_dataset(str(data_file), "validation"))
+    for split, steps, num in (("validation", [4, 8, 12], num_held_out), ("test", [12], 10)):
         evaluations = metrics(run, split=split)
         assert [line["step"] for line in evaluations] == steps
         for line in evaluations:
@@ -511,6 +513,27 @@ def test_a_model_without_a_run_is_not_resumed(data_file: Path, tmp_path: Path) -
     AIR(TINY).save(tmp_path / "model")
     with pytest.raises(CheckpointError, match="nothing to resume"):
         train(tiny(data_file), resume=tmp_path / "model", quiet=True)
+
+
+@pytest.mark.parametrize("use", ["load", "resume"])
+def test_a_basic_guide_of_an_earlier_version_is_refused_in_one_line(
+    use: str, data_file: Path, tmp_path: Path
+) -> None:
+    """Its LSTM did not take in the last step, so that it lacks weights that the guide now has."""
+    config = tiny(data_file, model=replace(TINY, guide="basic"))
+    air = AIR(config.model)
+    weights = air.state_dict()
+    weights["guide.rnn.step.weight"] = weights["guide.rnn.step.weight"][:, -8:]
+    del weights["guide.z_where_init"], weights["guide.z_what_init"]
+    air.state_dict = lambda: weights  # type: ignore[method-assign]
+    save_checkpoint(tmp_path / "run" / "checkpoint", air, train_config=config, step=1)
+    read = {
+        "load": partial(AIR.load, tmp_path / "run"),
+        "resume": partial(train, config, resume=tmp_path / "run", quiet=True),
+    }
+    with pytest.raises(CheckpointError, match=r"do not fit .* another version") as caught:
+        read[use]()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_damaged_checkpoint_is_not_resumed_and_nothing_is_touched(

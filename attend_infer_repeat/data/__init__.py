@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from .cache import cache_dir
 from .dataset import Dataset
+from .folder import has_test_part
 from .registry import DATASETS, Source, default_config, is_path, load_dataset, require_known
-from .splits import SPLITS, VALIDATION_SIZE, hold_out
+from .splits import SPLITS, VALIDATION_SIZE, find_change, fingerprint, hold_out
 
 __all__ = [
     "DATASETS",
@@ -18,6 +19,9 @@ __all__ = [
     "Source",
     "cache_dir",
     "default_config",
+    "find_change",
+    "fingerprint",
+    "has_test_part",
     "hold_out",
     "is_path",
     "load_dataset",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import os
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..storage import replacing
 from .dataset import Dataset
 from .npz import read_npz
 from .scenes import SceneArrays
@@ -78,7 +77,7 @@ def load_or_generate(
             logger.warning("Making %s again, since the cached copy is bad: %s", recipe, error)
     else:
         logger.info("Making %s; it is kept in %s", recipe, path.parent)
-    data = Dataset(recipe.name, recipe.split, *generate())
+    data = Dataset(recipe.name, recipe.split, *generate(), generated=True)
     check(data)
     _write(path, recipe, data)
     return data
@@ -89,7 +88,7 @@ def _read(path: Path, recipe: Recipe) -> Dataset:
     made_by = str(arrays.pop("recipe", "another program"))
     if made_by != str(recipe) or set(arrays) != set(SceneArrays._fields):
         raise DataError(f"{path}: expected the set {recipe}, got {made_by}. Delete the file.")
-    data = Dataset(recipe.name, recipe.split, **arrays)
+    data = Dataset(recipe.name, recipe.split, **arrays, generated=True)
     if len(data) != recipe.num_scenes:
         raise DataError(
             f"{path}: expected {recipe.num_scenes} scenes, got {len(data)}. Delete the file."
@@ -98,18 +97,14 @@ def _read(path: Path, recipe: Recipe) -> Dataset:
 
 
 def _write(path: Path, recipe: Recipe, data: Dataset) -> None:
-    """Write under a temporary name and then rename, so that no reader ever sees half a file."""
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.npz")
+    """Keep a set, if the disk allows it."""
     arrays = {name: getattr(data, name) for name in SceneArrays._fields}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(temporary, recipe=np.array(str(recipe)), **arrays)
-        os.replace(temporary, path)
+        with replacing(path) as file:
+            np.savez_compressed(file, recipe=np.array(str(recipe)), **arrays)
     except OSError as error:  # no permission, a full disk
         warn_unwritable(path.parent, error.strerror or str(error))
-    finally:
-        with contextlib.suppress(OSError):  # gone already, unless something failed
-            temporary.unlink()
 
 
 @functools.cache  # once per folder and reason

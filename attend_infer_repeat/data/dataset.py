@@ -28,6 +28,9 @@ class Dataset:
             unknown.
         labels: (N, M) int64, the class of each object, -1 where absent; None where unknown.
         files: (N,) str, the names of the pictures' files; None if they come from no files.
+        digests: (N,) uint64, of what each picture was before it came onto the canvas, and of its
+            name; None if that is not known.
+        generated: whether the scenes are independent draws of a generator, in no order.
 
     Raises: DataError if a shape or a type is not as above. Values are not checked.
     """
@@ -39,6 +42,8 @@ class Dataset:
     boxes: NDArray[np.float32] | None = None
     labels: NDArray[np.int64] | None = None
     files: NDArray[np.str_] | None = None
+    digests: NDArray[np.uint64] | None = None
+    generated: bool = False
 
     def __post_init__(self) -> None:
         images = self.images
@@ -76,6 +81,7 @@ class Dataset:
             boxes=None if self.boxes is None else self.boxes[rows],
             labels=None if self.labels is None else self.labels[rows],
             files=None if self.files is None else self.files[rows],
+            digests=None if self.digests is None else self.digests[rows],
         )
 
     def counted(self) -> Dataset:

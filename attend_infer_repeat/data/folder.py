@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, nearest
+from ..errors import DataError, ShapeError, nearest
 from .dataset import Dataset
 from .framing import Frame, Framing, Invert, Resize, place
 from .labels import UNKNOWN, arrange, read_labels
 from .npz import read_npy, read_npz
 from .parallel import in_parallel
+from .pixels import as_bytes, as_planes, without_alpha
 from .reading import SUFFIXES, read_picture, shown
 from .scenes import check_memory
+from .splits import content_digests, file_digest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,9 +68,8 @@ def load_path(
     of objects in some or all, a COCO file their boxes too. A picture that cannot be read is named
     in the log and left out. Other files, hidden files and sub-folders are left alone.
 
-    An ``.npz`` file holds ``images``, (N, height, width), (N, 3, height, width) or
-    (N, height, width, 3), uint8, uint16 or floats from 0 to 1, and may hold ``counts``, ``boxes``
-    and ``labels`` as in ``Dataset``. An ``.npy`` file holds the images alone.
+    An ``.npz`` file holds ``images``, as ``pixels`` has it, and may hold ``counts``, ``boxes`` and
+    ``labels`` as in ``Dataset``. An ``.npy`` file holds the images alone.
 
     Args:
         path: a folder, an ``.npz`` or an ``.npy`` file.
@@ -140,22 +142,56 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 def _place_of(path: str | os.PathLike[str], split: str) -> Path:
     given = Path(path)
-    if not given.exists():
-        raise DataError(f"{shown(given)}: no such file or folder. Check the spelling of the path.")
-    if not given.is_dir() and given.suffix.lower() not in ARRAYS:
+    kind = kind_of(given)
+    if kind != "folder" and given.suffix.lower() not in ARRAYS:
         raise DataError(
             f"{shown(given)}: expected a folder of images, an .npz or an .npy file. "
             "Give its folder."
         )
     if split == "train":
         return given
-    test = given / "test" if given.is_dir() else given.with_stem(f"{given.stem}_test")
-    if not test.exists():
+    test = given / "test" if kind == "folder" else given.with_stem(f"{given.stem}_test")
+    if not os.path.lexists(test):
         raise DataError(
             f"{shown(given)}: it has no test images. Put them into {shown(test)}, "
             "or ask for the split 'train' or 'validation'."
         )
+    kind_of(test)
     return test
+
+
+def has_test_part(path: str | os.PathLike[str]) -> bool:
+    """Tell whether there are test images beside the user's own, whether or not they can be read."""
+    given = Path(path)
+    return os.path.lexists(
+        given / "test" if given.is_dir() else given.with_stem(f"{given.stem}_test")
+    )
+
+
+def kind_of(path: Path) -> Literal["folder", "file"]:
+    """Tell a folder from a file.
+
+    Raises: DataError, in one line, if there is nothing, it cannot be reached, or it is neither.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if path.is_symlink():
+            raise DataError(
+                f"{shown(path)}: a link to {shown(os.readlink(path))}, where there is nothing. "
+                "Give the place of the images."
+            ) from error
+        raise DataError(
+            f"{shown(path)}: no such file or folder. Check the spelling of the path."
+        ) from error
+    except (OSError, ValueError) as error:  # no permission, a loop of links, too long, a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{shown(path)}: cannot be reached ({reason}). Check the path.") from error
+    if stat.S_ISDIR(mode):
+        return "folder"
+    if not stat.S_ISREG(mode):  # a pipe would wait for ever
+        raise DataError(f"{shown(path)}: a pipe or a device; expected a folder or a file.")
+    return "file"
 
 
 # Folders
@@ -170,13 +206,15 @@ def _load_folder(folder: Path, name: str, split: str, options: Options) -> Datas
     images = np.empty((len(names), framing.channels, *framing.canvas_size), np.uint8)
     frames: list[Frame] = []
     kept: list[str] = []
+    digests: list[int] = []
     for file, read in zip(names, _read_all(folder, names, framing), strict=True):
         if isinstance(read, DataError):
             _skip(read, options.strict)
             continue
-        images[len(kept)], frame = read
+        (images[len(kept)], frame), digest = read
         kept.append(file)
         frames.append(frame)
+        digests.append(digest)
     if not kept:
         raise DataError(f"{shown(folder)}: none of its {len(names)} images can be read.")
     _log_loaded(folder, len(names), len(kept), frames, framing)
@@ -189,19 +227,32 @@ def _load_folder(folder: Path, name: str, split: str, options: Options) -> Datas
         known = int((arrays["counts"] != UNKNOWN).sum())
         logger.info("%s: counts are known of %d of %d images", shown(folder), known, len(kept))
     return Dataset(
-        name, split, _without_single_channel(images[: len(kept)]), files=np.array(kept), **arrays
+        name,
+        split,
+        _without_single_channel(images[: len(kept)]),
+        files=np.array(kept),
+        digests=np.array(digests, np.uint64),
+        **arrays,
     )
 
 
 def _read_all(folder: Path, names: Sequence[str], framing: Framing) -> Any:
-    """Yield (canvas, frame) of each picture, or what is wrong with it; with a bar on a terminal."""
+    """Yield ((canvas, frame), digest) of each picture, or what is wrong with it.
+
+    With a bar on a terminal.
+    """
     from ..progress import watch
 
-    def read(name: str) -> tuple[NDArray[np.uint8], Frame] | DataError:
+    def read(name: str) -> tuple[tuple[NDArray[np.uint8], Frame], int] | DataError:
+        path = folder / name
         try:
-            return place(read_picture(folder / name), framing)
+            placed = place(read_picture(path), framing)
+            with path.open("rb") as file:
+                return placed, file_digest(name, file)
         except DataError as error:
             return error
+        except OSError as error:  # it went away meanwhile
+            return DataError(f"{shown(path)}: cannot be read ({error.strerror}).")
 
     return watch(in_parallel(read, names), len(names), "Reading")
 
@@ -289,9 +340,9 @@ def _load_arrays(path: Path, name: str, split: str, options: Options) -> Dataset
 
     arrays = read_arrays(path)
     try:
-        data = Dataset(name, split, **arrays)
+        data = Dataset(name, split, **arrays, digests=content_digests(arrays["images"]))
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{shown(path)}: {error}") from error
     _check_objects(data, path)
     look = survey([as_picture(image) for image in data.images[spread(len(data))]])
     own = data.canvas_size if options.canvas_size is None else options.canvas_size
@@ -299,34 +350,42 @@ def _load_arrays(path: Path, name: str, split: str, options: Options) -> Dataset
     framing = _framing(look, Options(own, channels, options.resize, options.zoom, options.invert))
     if framing == Framing(data.canvas_size, data.channels, options.resize, options.zoom, "no"):
         return data
+    check_memory(len(data), framing.canvas_size, framing.channels)
     placed = list(in_parallel(lambda image: place(as_picture(image), framing), data.images))
     frames = [frame for _, frame in placed]
     _log_loaded(path, len(data), len(data), frames, framing)
     images = _without_single_channel(np.stack([image for image, _ in placed]))
     boxes = None if data.boxes is None else frames[0].to_canvas(data.boxes)
-    return Dataset(name, split, images, data.counts, boxes, data.labels)
+    return replace(data, images=images, boxes=boxes)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read ``images``, uint8, and what else there is, of an archive or a bare array.
+    """Read ``images`` and what else there is, of an archive or a bare array.
 
+    Returns: ``images``, (N, height, width) or (N, 3, height, width) uint8, as ``pixels`` has it,
+        and, as they are, the others of ``NPZ_ARRAYS`` that are there.
     Raises: DataError if it is damaged, or holds something else.
     """
+    if kind_of(path) == "folder":
+        raise DataError(f"{shown(path)}: a folder; expected a file of arrays.")
     arrays = {"images": read_npy(path)} if path.suffix.lower() == ".npy" else read_npz(path)
     if "images" not in arrays:
         raise DataError(
-            f"{path}: expected an array 'images', got {', '.join(arrays) or 'nothing'}. "
+            f"{shown(path)}: expected an array 'images', got {', '.join(arrays) or 'nothing'}. "
             f"Save it with numpy.savez_compressed(path, images=...)."
         )
     unknown = [key for key in arrays if key not in NPZ_ARRAYS]
     if unknown:
         raise DataError(
-            f"{path}: expected arrays named {', '.join(NPZ_ARRAYS)}, got {unknown[0]!r}."
+            f"{shown(path)}: expected arrays named {', '.join(NPZ_ARRAYS)}, got {unknown[0]!r}."
             f"{nearest(unknown[0], NPZ_ARRAYS)} Rename or remove it."
         )
-    arrays["images"] = _as_uint8(arrays["images"], path)
-    if not len(arrays["images"]):
-        raise DataError(f"{path}: it holds no images. Save at least one.")
+    try:
+        arrays["images"] = without_alpha(as_bytes(as_planes(arrays["images"])))
+    except ShapeError as error:
+        raise DataError(f"{shown(path)}: {error}") from error
+    except MemoryError as error:
+        raise DataError(f"{shown(path)}: does not fit into memory; save it as uint8.") from error
     for field, kinds, dtype in (
         ("counts", "iu", np.int64),
         ("boxes", "f", np.float32),
@@ -335,33 +394,6 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         if field in arrays and arrays[field].dtype.kind in kinds:
             arrays[field] = arrays[field].astype(dtype)
     return arrays
-
-
-def _as_uint8(images: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Scale floats from 0..1 and uint16 to 0..255; channels come first, a single one is dropped.
-
-    Any other type is passed on, and ``Dataset`` refuses it: other whole numbers do not tell
-    whether their white is 1, 255 or 65535.
-    """
-    if images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
-        images = images.transpose(0, 3, 1, 2)
-    if images.ndim == 4 and images.shape[1] == 1:
-        images = images[:, 0]
-    if images.dtype == np.bool_:
-        return images * np.uint8(255)
-    if images.dtype == np.uint16:
-        return np.round(images / 257).astype(np.uint8)
-    if images.dtype.kind != "f":
-        return images
-    if np.isnan(images).any():
-        bad = int(np.isnan(images.reshape(len(images), -1)).any(axis=1).argmax())
-        raise DataError(f"{path}: image {bad} has NaN pixels. Replace them, or leave it out.")
-    if images.size and not (images.min() >= 0 and images.max() <= 1):
-        raise DataError(
-            f"{path}: expected float pixels from 0 to 1, got {images.min():g} to "
-            f"{images.max():g}. Scale them, or save them as uint8 from 0 to 255."
-        )
-    return np.round(images * 255).astype(np.uint8)
 
 
 def _check_objects(data: Dataset, path: Path) -> None:

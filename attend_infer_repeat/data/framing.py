@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +23,10 @@ CONTRAST = 48
 
 EVEN = 40
 """The largest spread of the middle half of the border, of 255, that is one background."""
+
+REDUCING_GAP = 3.0
+"""How much larger than on the canvas a picture is when it is resampled; whole pixels are averaged
+before, which is quick, and from here on makes no difference that is seen."""
 
 
 @dataclass(frozen=True)
@@ -58,24 +63,36 @@ class Frame:
         return there.clip(0, np.tile(self.size, 2)).astype(np.float32)
 
 
-def place(picture: Image.Image, framing: Framing) -> tuple[NDArray[np.uint8], Frame]:
+def place(
+    picture: Image.Image, framing: Framing, size: tuple[int, int] | None = None
+) -> tuple[NDArray[np.uint8], Frame]:
     """Put a picture onto the canvas, in the middle, and its background to black.
 
     A grey picture of the canvas's size, dark in the background, stays as it is, bit for bit.
 
+    Args:
+        picture: of mode ``L`` or ``RGB``.
+        framing: how it comes onto the canvas.
+        size: its own, (width, height), if it was decoded at less.
     Returns: (channels, height, width) uint8, and where the picture lies.
     """
     picture = picture.convert("L" if framing.channels == 1 else "RGB")
-    frame, scaled = _frame(picture.size, framing)
+    frame, scaled = _frame(picture.size if size is None else size, framing)
     if scaled != picture.size:
         from PIL.Image import Resampling
 
-        picture = picture.resize(scaled, Resampling.BILINEAR, reducing_gap=3.0)
+        picture = picture.resize(scaled, Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
     pixels = np.asarray(picture).reshape(*picture.size[::-1], -1).transpose(2, 0, 1)
     pixels = on_black(pixels, framing.invert)
     if scaled == framing.canvas_size[::-1]:
         return np.ascontiguousarray(pixels), frame
     return _centred(pixels, framing.canvas_size), frame
+
+
+def enough(size: tuple[int, int], framing: Framing) -> tuple[int, int]:
+    """Return the size, (width, height), at which a picture of ``size`` may be decoded."""
+    _, scaled = _frame(size, framing)
+    return math.ceil(REDUCING_GAP * scaled[0]), math.ceil(REDUCING_GAP * scaled[1])
 
 
 def on_black(pixels: NDArray[np.uint8], invert: Invert = "auto") -> NDArray[np.uint8]:

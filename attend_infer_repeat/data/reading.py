@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import AirError, DataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,6 +34,56 @@ MIN_SIDE = 4
 COLOURLESS = 12
 """The largest difference between channels, of 255, that JPEG leaves in a grey picture."""
 
+BYTES_PER_PIXEL = 12
+"""What a picture takes while it is decoded: it, and two copies on the way to another mode."""
+
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
+"""EXIF's tag of how the camera was held, and its values that turn a picture by a right angle."""
+
+DRAFTED = ("JPEG", "MPO")
+"""The formats that can be decoded at a fraction of their size; a camera's JPEG may be an MPO."""
+
+STRIP = 2**20
+"""Pixels that are looked at at a time."""
+
+PASSED = 8
+"""Frames that are kept when a later one was asked for first: as many as threads may ask at once."""
+
+Size = tuple[int, int]
+"""(width, height) in pixels."""
+
+
+class Decoded(NamedTuple):
+    """A picture, perhaps decoded at a fraction of its size."""
+
+    picture: Image.Image
+    size: Size  # its own, upright
+
+
+def _all(size: Size) -> Size:
+    return size
+
+
+def _nothing(num_bytes: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Need:
+    """What whoever asks for a picture needs of it.
+
+    Attributes:
+        enough: says of a picture's own size, upright, which size does as well. A JPEG is decoded at
+            an eighth, a quarter or half of its own if that is no smaller.
+        reserve: called, once the size is known, with the bytes that decoding takes; it may wait.
+    """
+
+    enough: Callable[[Size], Size] = _all
+    reserve: Callable[[int], None] = _nothing
+
+
+WHOLE = Need()
+
 
 def read_picture(
     source: Path | IO[bytes], name: str | None = None, max_pixels: int = MAX_PIXELS
@@ -47,16 +100,34 @@ def read_picture(
     Returns: a Pillow image of mode ``L`` or ``RGB``.
     Raises: DataError, in one line, if it cannot be read, or is too large or too small.
     """
+    return decode(source, name, max_pixels).picture
+
+
+def decode(
+    source: Path | IO[bytes],
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    need: Need = WHOLE,
+) -> Decoded:
+    """Read a picture as ``read_picture`` does, and no more of it than is needed."""
     from PIL import Image, ImageOps
 
     with (
-        _errors_in_one_line(shown(source) if name is None else name, max_pixels),
+        errors_in_one_line(shown(source) if name is None else name, max_pixels),
         _open(source) as file,
         Image.open(file, formats=FORMATS) as picture,
     ):
         _check_size(picture.size, max_pixels)
-        # Decoded here, where the file is still open.
-        return _plain(ImageOps.exif_transpose(picture))
+        size = picture.size
+        if picture.format in DRAFTED:
+            turned = picture.getexif().get(ORIENTATION) in TURNED
+            size = size[::-1] if turned else size
+            enough = need.enough(size)
+            picture.draft(None, enough[::-1] if turned else enough)
+        need.reserve(BYTES_PER_PIXEL * picture.size[0] * picture.size[1])
+        ImageOps.exif_transpose(picture, in_place=True)
+        # Copied here, where the file is still open.
+        return Decoded(_plain(picture), size if picture.format in DRAFTED else picture.size)
 
 
 def num_frames(path: str | os.PathLike[str]) -> int:
@@ -72,38 +143,94 @@ def num_frames(path: str | os.PathLike[str]) -> int:
         return 1
 
 
-def read_frames(
-    path: Path, num: int, max_pixels: int = MAX_PIXELS
-) -> Iterator[Image.Image | DataError]:
-    """Yield the frames of an animated GIF, in order, as ``read_picture`` reads a picture.
+class Frames:
+    """The frames of an animated GIF, each decoded when it is asked for.
+
+    Each is the difference to the one before, so they are best asked for in order; threads that do
+    so side by side may be out of step by ``PASSED``.
 
     Args:
         path: of the file.
-        num: how many it has. A frame that cannot be read, and all after it, are a DataError each.
+        num: how many it has.
         max_pixels: the largest picture that is decoded.
     """
-    from PIL import Image
 
-    error: DataError | None = None
-    with ExitStack() as stack:
-        for i in range(num):
-            try:
-                if error is not None:
-                    raise error
-                with _errors_in_one_line(f"{shown(path)}[{i}]", max_pixels):
-                    if i == 0:
-                        file = stack.enter_context(_open(path))
-                        picture = stack.enter_context(Image.open(file, formats=("GIF",)))
-                        _check_size(picture.size, max_pixels)
-                    picture.seek(i)
-                    yield _plain(picture.copy())
-            except DataError as failure:
-                error = failure
-                yield error
+    def __init__(self, path: Path, num: int, max_pixels: int = MAX_PIXELS) -> None:
+        self._path, self._num, self._max_pixels = path, num, max_pixels
+        self._lock = threading.Lock()
+        self._picture: Image.Image | None = None
+        self._size: Size | None = None
+        self._next = 0  # the frame to be decoded next
+        self._passed: dict[int, Decoded] = {}
+        self._error: DataError | None = None  # of the next frame
+        self._close: Callable[[], object] = _close_nothing
+
+    def read(self, index: int, need: Need = WHOLE) -> Decoded:
+        """Return a frame, as ``read_picture`` does a picture.
+
+        Raises: DataError if it cannot be read, or one before it could not.
+        """
+        with self._lock:
+            if self._size is None:
+                self._begin()
+            width, height = self._size or (0, 0)
+        need.reserve(BYTES_PER_PIXEL * width * height)  # without the lock: it may wait
+        with self._lock:
+            if index in self._passed:
+                return self._passed.pop(index)
+            if index < self._next or (self._picture is None and self._error is None):
+                self._begin()
+            while self._next < index:
+                passed = self._decode()
+                self._passed[self._next - 1] = passed
+                self._passed.pop(self._next - 1 - PASSED, None)
+            return self._decode()
+
+    def _begin(self) -> None:
+        """Go to the first frame."""
+        from PIL import Image
+
+        self._close()
+        self._next, self._error = 0, None
+        with self._remembering():
+            file = _open(self._path)
+            self._close = weakref.finalize(self, file.close)
+            self._picture = Image.open(file, formats=("GIF",))
+            _check_size(self._picture.size, self._max_pixels)
+            self._size = self._picture.size
+
+    def _decode(self) -> Decoded:
+        """Return the next frame."""
+        if self._error is not None:
+            raise self._error
+        assert self._picture is not None
+        with self._remembering():
+            self._picture.seek(self._next)
+            frame = _plain(self._picture.copy())
+        self._next += 1
+        if self._next == self._num:
+            self._close()
+            self._picture = None
+        return Decoded(frame, frame.size)
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """Keep an error, for the frames that come after: they cannot be read either."""
+        try:
+            with errors_in_one_line(f"{shown(self._path)}[{self._next}]", self._max_pixels):
+                yield
+        except DataError as error:
+            self._error, self._picture = error, None
+            self._close()
+            raise
+
+
+def _close_nothing() -> None:
+    pass
 
 
 @contextmanager
-def _errors_in_one_line(name: str, max_pixels: int) -> Iterator[None]:
+def errors_in_one_line(name: str, max_pixels: int = MAX_PIXELS) -> Iterator[None]:
     """Turn whatever is raised while a picture is read into a DataError of one line."""
     from PIL import Image
 
@@ -111,25 +238,39 @@ def _errors_in_one_line(name: str, max_pixels: int) -> Iterator[None]:
         yield
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{name}: more than {max_pixels:,} pixels; shrink or cut it.") from error
-    except DataError as error:
+    except AirError as error:
         raise DataError(f"{name}: {error}") from error
-    except FileNotFoundError as error:
-        raise DataError(f"{name}: no such file. Check the spelling of the path.") from error
-    except MemoryError as error:
-        raise DataError(f"{name}: does not fit into memory; shrink or cut it.") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-        raise DataError(
-            f"{name}: cannot be read as an image ({_reason(error)}). Replace or remove the file."
-        ) from error
+        raise DataError(f"{name}: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """Say in one line, without the name, why a picture cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file. Check the spelling of the path."
+    if isinstance(error, MemoryError):
+        return "does not fit into memory; shrink or cut it."
+    return f"cannot be read as an image ({_reason(error)}). Replace or remove the file."
 
 
 def is_coloured(picture: Image.Image) -> bool:
     """Tell whether a picture has colours that matter: of more than one pixel in a thousand."""
     if picture.mode != "RGB":
         return False
-    pixels = np.asarray(picture).astype(np.int16)
-    spread = pixels.max(axis=2) - pixels.min(axis=2)
-    return bool((spread > COLOURLESS).mean() > 0.001)
+    num = 0
+    for strip in _strips(picture):
+        pixels = np.asarray(strip)
+        spread = pixels.max(axis=2) - pixels.min(axis=2)
+        num += int(np.count_nonzero(spread > COLOURLESS))
+    return num > 0.001 * picture.size[0] * picture.size[1]
+
+
+def _strips(picture: Image.Image) -> Iterator[Image.Image]:
+    """Yield a picture in strips, so that looking at it takes no copy of it."""
+    width, height = picture.size
+    rows = max(STRIP // width, 1)
+    for top in range(0, height, rows):
+        yield picture.crop((0, top, width, min(top + rows, height)))
 
 
 def shown(path: object) -> str:
@@ -162,7 +303,7 @@ def _plain(picture: Image.Image) -> Image.Image:
     if mode.startswith("I") or mode == "F":
         return Image.fromarray(_to_8_bits(np.asarray(picture)))
     if "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info:
-        picture = _opaque(picture.convert("RGBA"))
+        picture = opaque(picture.convert("RGBA"))
     if picture.mode in ("1", "L"):
         return picture.convert("L")
     picture = picture.convert("RGB")
@@ -174,20 +315,25 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f":
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
             raise DataError("float pixels that are not from 0 to 1; save it with 8 or 16 bits.")
-        values = values * (255 if values.max() <= 1 else 1)
+        values = values * np.float32(255 if values.max() <= 1 else 1)
     else:
-        values = values / 257
-    return np.round(values).clip(0, 255).astype(np.uint8)
+        values = values.astype(np.float32)
+        values /= 257
+    return np.round(values, out=values).clip(0, 255, out=values).astype(np.uint8)
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
-    """Lay a transparent picture on black, or on white if its visible part is dark."""
+def opaque(picture: Image.Image) -> Image.Image:
+    """Lay a picture of mode ``RGBA`` on black, or on white if its visible part is dark."""
     from PIL import Image
 
-    rgba = np.asarray(picture).astype(np.float32)
-    alpha = rgba[..., 3]
-    seen = float((rgba[..., :3].mean(axis=2) * alpha).sum() / max(float(alpha.sum()), 1.0))
-    dark = alpha.any() and (alpha < 128).any() and seen < 64
+    light, weight, clear = 0.0, 0.0, False
+    for strip in _strips(picture):
+        rgba = np.asarray(strip).astype(np.float32)
+        alpha = rgba[..., 3]
+        light += float((rgba[..., :3].mean(axis=2) * alpha).sum(dtype=np.float64))
+        weight += float(alpha.sum(dtype=np.float64))
+        clear = clear or bool((alpha < 128).any())
+    dark = weight > 0 and clear and light / weight < 64
     ground = Image.new("RGBA", picture.size, "white" if dark else "black")
     return Image.alpha_composite(ground, picture).convert("RGB")
 

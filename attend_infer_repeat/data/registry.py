@@ -7,7 +7,6 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..config import TrainConfig, get_preset
@@ -97,13 +96,18 @@ def _loader(
 
 def require_known(name_or_path: str | os.PathLike[str]) -> None:
     """Refuse what is neither the name of a data set nor a path: DataError."""
-    known = isinstance(name_or_path, os.PathLike) or name_or_path in DATASETS
-    if not (known or (name_or_path and Path(name_or_path).exists())):
+    if isinstance(name_or_path, os.PathLike) or name_or_path in DATASETS:
+        return
+    try:
+        os.lstat(name_or_path)
+    except (FileNotFoundError, NotADirectoryError) as error:
         hint = nearest(str(name_or_path), DATASETS)
         raise DataError(
             f"No data set or path is called {name_or_path!r}.{hint} "
             f"Give one of {', '.join(DATASETS)}, a folder of images, or an .npz file."
-        )
+        ) from error
+    except (OSError, ValueError):  # it cannot be reached: whoever loads it is told why
+        pass
 
 
 def is_path(name_or_path: str | os.PathLike[str]) -> bool:

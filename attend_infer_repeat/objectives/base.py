@@ -14,6 +14,7 @@ from ..checkpoints import part_of, prefixed
 from ..config import TrainConfig
 from ..errors import ConfigError
 from ..processes import Processes
+from ..seeds import shortened
 
 
 class Objective(ABC):
@@ -75,7 +76,10 @@ def mini_batch(step: int, num_images: int, batch_size: int, seed: int) -> Tensor
 
 @lru_cache(maxsize=1)
 def _shuffled(num_images: int, seed: int, epoch: int) -> Tensor:
-    generator = torch.Generator().manual_seed((seed << 24) + epoch)
+    number = (seed << 24) + epoch
+    if number >= 2**64:  # more than torch takes: seeds of 2**40 and above
+        number = shortened(seed, epoch, bits=64)
+    generator = torch.Generator().manual_seed(number)
     return torch.randperm(num_images, generator=generator)
 
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
-from pydantic import BaseModel
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from .. import __version__
@@ -30,7 +30,7 @@ from . import docs, explain
 from .exhibits import Exhibits, make_exhibits
 from .explain import Reading
 from .guards import LOOPBACK, Guards
-from .pictures import Picture, data_uri, has_picture, read_sent
+from .pictures import NotFinite, Picture, data_uri, has_picture, read_sent
 from .schemas import (
     Canvas,
     InferAnswer,
@@ -44,7 +44,7 @@ from .schemas import (
     SampleAnswer,
     SampleRequest,
 )
-from .worker import Worker
+from .worker import LAST_SECONDS, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def make_app(air: AIR, model: str | PathLike[str], host: str = LOOPBACK[0]) -> F
         air: the model, on the device where it is to compute.
         model: what it was loaded from: a name of shipped weights, or a path.
         host: the address that the server will listen on.
-    Raises: CheckpointError if the model's answers are not finite numbers.
+    Raises: CheckpointError if the model's parameters or answers are not finite numbers.
     """
     explain.check(air)
     service = Service(air, str(model))
@@ -134,10 +134,10 @@ class Service:
         self._exhibitor.start()
 
     def close(self) -> None:
-        """Finish what was begun, and end all threads."""
-        self.readers.shutdown(cancel_futures=True)
+        """End all threads; wait a while for what is under way."""
+        self.readers.shutdown(wait=False, cancel_futures=True)
         self.worker.close()
-        self._exhibitor.join()
+        self._exhibitor.join(LAST_SECONDS)
 
     def _make_exhibits(self) -> None:
         def compute(work: Callable[[], Any]) -> Any:
@@ -146,9 +146,6 @@ class Service:
         try:
             self._exhibits.set_result(make_exhibits(self.air, self.model, compute))
         except CancelledError as error:  # closed
-            self._exhibits.set_exception(error)
-        except Exception as error:
-            logger.exception("The page's examples could not be made.")
             self._exhibits.set_exception(error)
 
     async def describe(self) -> ModelAnswer:
@@ -169,7 +166,7 @@ class Service:
             composition=config.composition,
             guide=config.guide,
             invert=config.invert,
-            prior=model.count_prior.log_prob().exp().tolist(),
+            prior=model.count_probs().tolist(),
             z_where=PosePrior(
                 mean=rounded(model.z_where_loc.cpu().numpy()),
                 sd=rounded(model.z_where_scale.cpu().numpy()),
@@ -177,6 +174,7 @@ class Service:
             limits=Limits(),
             code=exhibits.code,
             examples=exhibits.examples,
+            missing=exhibits.missing,
         )
 
     async def infer(self, ask: InferRequest) -> str:
@@ -261,9 +259,9 @@ def _json(text: str) -> Response:
 
 
 def _add_page(app: FastAPI) -> None:
-    """Add the page's files: those that are there now, and no others."""
+    """Add the page's files as they are now; they are few, and cost no descriptor when asked for."""
     files = {
-        path.relative_to(STATIC).as_posix(): path
+        path.relative_to(STATIC).as_posix(): (path.read_bytes(), MEDIA_TYPES[path.suffix])
         for path in STATIC.rglob("*")
         if path.suffix in MEDIA_TYPES
     }
@@ -277,10 +275,10 @@ def _add_page(app: FastAPI) -> None:
         return file(name)
 
     def file(name: str) -> Response:
-        path = files.get(name)
-        if path is None:
+        if name not in files:
             raise HTTPException(404)
-        return FileResponse(path, media_type=MEDIA_TYPES[path.suffix])
+        content, media_type = files[name]
+        return Response(content, media_type=media_type)
 
 
 def _add_refusals(app: FastAPI) -> None:
@@ -303,10 +301,27 @@ def _add_refusals(app: FastAPI) -> None:
     async def mistaken(request: Request, error: AirError) -> Response:
         return _refusal(422, str(error))
 
+    @app.exception_handler(ValidationError)
+    async def unsayable(request: Request, error: ValidationError) -> Response:
+        """Refuse what the model has no finite answer to; an answer of another fault is a bug."""
+        if any(fault["type"] != "finite_number" for fault in error.errors(include_url=False)):
+            raise error
+        return await mistaken(request, NotFinite())
+
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> Response:
-        reason = REASONS.get(error.status_code, str(error.detail))
-        return _refusal(error.status_code, reason, error.headers)
+        reason, headers = (
+            REASONS.get(error.status_code, str(error.detail)),
+            dict(error.headers or {}),
+        )
+        if error.status_code == 405:
+            methods = {*headers["Allow"].split(", "), "OPTIONS"}
+            if "GET" in methods:
+                methods.add("HEAD")
+            headers["Allow"] = ", ".join(sorted(methods))
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=headers)
+        return _refusal(error.status_code, reason, headers)
 
 
 def _is_field(part: int | str) -> bool:

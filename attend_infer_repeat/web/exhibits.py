@@ -1,14 +1,17 @@
 """What the page shows before anyone has drawn: example scenes, and how the codes vary.
 
 Both come from scenes like those that the model knows, as far as the package can make them without
-any network, else from its own prior. They are made in the background, once.
+any network, else from its own prior. They are made in the background, once. What cannot be made is
+missing, with its reason; the page is of use without.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,8 @@ from ..streaming import BLOCK
 from .pictures import data_uri
 from .schemas import Component, Directions, Example
 
+logger = logging.getLogger(__name__)
+
 NUM_SCENES = 1_000
 NUM_EXAMPLES = 8
 NUM_COMPONENTS = 6
@@ -29,6 +34,7 @@ NUM_COMPONENTS = 6
 ALIKE = {"digits": "digits", "multi-mnist": "digits", "sprites": "sprites"}
 """The generated set whose scenes are like those of a model's data. MNIST itself may not be here."""
 
+T = TypeVar("T")
 Compute = Callable[[Callable[[], Any]], Any]
 """Runs something where the model may be used, and returns its result."""
 
@@ -44,8 +50,9 @@ class Scenes(NamedTuple):
 class Exhibits(NamedTuple):
     """What is shown."""
 
-    code: Directions
+    code: Directions | None
     examples: list[Example]
+    missing: dict[str, str]
 
 
 def make_exhibits(air: AIR, model: str, compute: Compute) -> Exhibits:
@@ -56,9 +63,33 @@ def make_exhibits(air: AIR, model: str, compute: Compute) -> Exhibits:
         model: what it was loaded from.
         compute: gets the work that uses the model, in small portions.
     """
-    scenes = _generated(air, model) or _from_prior(air, compute)
-    codes = _codes(air, scenes, compute)
-    return Exhibits(directions(codes, scenes.source), _examples(scenes))
+    missing: dict[str, str] = {}
+
+    def attempt(what: str, parts: tuple[str, ...], make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except CancelledError:  # the server ends
+            raise
+        except Exception as error:
+            logger.warning("%s could not be made: %s: %s", what, type(error).__name__, error)
+            reason = str(error) if isinstance(error, AirError) else f"{type(error).__name__}."
+            missing.update(dict.fromkeys(parts, f"{what} could not be made: {reason}"))
+            return None
+
+    scenes = attempt(
+        "Example scenes",
+        ("examples", "code"),
+        lambda: _generated(air, model) or _from_prior(air, compute),
+    )
+    if scenes is None:
+        return Exhibits(None, [], missing)
+    examples = attempt("Example scenes", ("examples",), lambda: _examples(scenes))
+    code = attempt(
+        "The directions of the codes",
+        ("code",),
+        lambda: directions(_codes(air, scenes, compute), scenes.source),
+    )
+    return Exhibits(code, examples or [], missing)
 
 
 def _generated(air: AIR, model: str) -> Scenes | None:
@@ -71,7 +102,7 @@ def _generated(air: AIR, model: str) -> Scenes | None:
             return None
         options = config.data_options() | {"canvas_size": height}
         data = load_dataset(name, "test", **options)[:NUM_SCENES]
-    except AirError:
+    except (AirError, OSError):  # the prior has scenes, too
         return None
     images = data.images if data.images.ndim == 4 else data.images[:, None]
     if data.counts is None or images.shape[1:] != (air.config.channels, height, width):
@@ -97,14 +128,16 @@ def _from_prior(air: AIR, compute: Compute) -> Scenes:
 def _codes(air: AIR, scenes: Scenes, compute: Compute) -> NDArray[np.floating]:
     """Return z_what, (n, what_dim), of the objects that the model finds."""
     size = min(largest_batch(air.config), BLOCK)
-    found = [
-        compute(partial(air.infer, scenes.images[start : start + size]))
-        for start in range(0, len(scenes.images), size)
-    ]
-    z_what = np.concatenate([part.z_what for part in found])  # (N, T, what_dim)
-    present = np.concatenate([part.z_pres for part in found])
+
+    def read(start: int) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return the codes of the objects of a portion of the scenes, and of all first steps."""
+        found = air.infer(scenes.images[start : start + size])
+        return found.z_what[found.z_pres], found.z_what[:, 0]
+
+    portions = [compute(partial(read, start)) for start in range(0, len(scenes.images), size)]
+    present, first = (np.concatenate(codes) for codes in zip(*portions, strict=True))
     # A model that finds next to nothing has codes of what it does not believe in.
-    return z_what[present] if present.sum() > NUM_COMPONENTS else z_what[:, 0]
+    return present if len(present) > NUM_COMPONENTS else first
 
 
 def directions(codes: NDArray[np.floating], source: str) -> Directions:

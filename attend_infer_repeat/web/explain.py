@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..air import AIR, Scenes, largest_batch, reproducible
+from ..air import AIR, Scenes, concatenate, largest_batch, reproducible
 from ..background import background_size
 from ..errors import CheckpointError, ShapeError
 from ..importance import (
@@ -66,7 +66,9 @@ def check(air: AIR) -> None:
     """Refuse a model that does not answer in numbers: CheckpointError."""
     black = np.zeros((air.config.channels, *air.config.canvas_size), np.uint8)
     scenes = read_block(air, [black]).scenes
-    if not all(np.isfinite(values).all() for values in (scenes.z_where, scenes.z_what)):
+    answers = (scenes.count_probs, scenes.z_where, scenes.z_what, scenes.reconstruction)
+    parameters = [values.cpu().numpy() for values in air.state_dict().values()]
+    if not all(np.isfinite(values).all() for values in (*parameters, *answers)):
         raise CheckpointError("the model's answers are not finite numbers; train it again.")
 
 
@@ -105,12 +107,13 @@ def _step_answer(step: Step) -> StepAnswer:
 def posterior_of(air: AIR, canvas: NDArray[np.uint8], samples: int, seed: int) -> Posterior:
     """Return what importance weighting makes of the count, from the draws of `air infer`."""
     noise = picture_noise(air, canvas, samples, seed)
-    with reproducible(seed):
-        log_weights = torch.cat(
+    with reproducible(seed, air.device):
+        log_weights = concatenate(
             [
                 importance_log_weights(air, _repeated(air, canvas, len(part)), 1, part[None])[0]
                 for part in noise.split(largest_batch(air.config))
-            ]
+            ],
+            fill=-torch.inf,
         )[:, None]  # (samples, 1, T + 1): the walks are the rows of batches
     return Posterior(
         count_probs=rounded(importance_weighted_count_probs(log_weights)[0].cpu().numpy()),
@@ -138,7 +141,7 @@ def render(air: AIR, ask: RenderRequest) -> RenderAnswer:
     objects = air.model.layers(z_where, z_what).cpu().numpy()
     canvas = air.model.pictures(z_where, z_what, z_background)[-1]
     if ask.noise:
-        with reproducible(0):
+        with reproducible(0, air.device):
             canvas = air.model.x_dist(canvas).sample()
     boxes = air.object_boxes(z_where, z_what).cpu().numpy()
     return RenderAnswer(
@@ -218,7 +221,7 @@ def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) ->
     counts = None
     if ask.count and air.config.unbounded:  # as many steps, however improbable
         counts = torch.full((ask.num,), ask.count, device=air.device)
-    with reproducible(ask.seed):
+    with reproducible(ask.seed, air.device):
         path = air.guide.path(images, noise=noise, counts=counts)
         log_weights = walk_log_weights(air, path).double()  # (num, T + 1)
     boxes = air.object_boxes(path.z_where, path.z_what).cpu().numpy()

@@ -22,7 +22,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANYWHERE = ("0.0.0.0", "::")
 
 MAX_ACTIVE = 128
-"""Requests in progress; each may hold a body of ``MAX_BODY``."""
+"""Requests whose answer has not begun; each may hold a body of ``MAX_BODY``."""
 
 MAX_DRAINED = 20 * MAX_BODY
 """Bytes of a body too large that are read and thrown away: who still sends hears no answer."""
@@ -64,45 +64,70 @@ class Guards:
         self.hosts = allowed_hosts(host)
         self.any_address = host in ANYWHERE
         self.active = 0
+        self._arriving: dict[asyncio.Task[bytes | None], None] = {}  # bodies, the oldest first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+        """Handle one request. HEAD is answered as GET is; the server leaves out the body."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         if scope["type"] != "http":
             return  # a WebSocket: there is none, and the server closes it
 
+        answered = False
+
+        def count_answered() -> None:
+            nonlocal answered
+            self.active -= not answered
+            answered = True
+
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                count_answered()  # a client that does not take it keeps out no other
             await send(message)
 
         self.active += 1
         try:
             body = await self._let_in(scope, receive)
+            if body is not None:
+                if scope["method"] == "HEAD":
+                    scope = {**scope, "method": "GET"}
+                await self.app(scope, _replay(body, receive), send_guarded)
         except Refused as refused:
             await _refuse(refused, send_guarded)
-        else:
-            if body is not None:
-                await self.app(scope, _replay(body, receive), send_guarded)
         finally:
-            self.active -= 1
+            count_answered()
 
     async def _let_in(self, scope: Scope, receive: Receive) -> bytes | None:
         """Return the body, or None if the client has gone. Raises: Refused."""
-        if self.active > MAX_ACTIVE:
-            raise Refused(503, f"busy with {MAX_ACTIVE} requests; try again soon.")
         headers = Headers(scope=scope)
         self._check_origin(headers)
+        if self.active > MAX_ACTIVE and not self._make_room():
+            raise Refused(503, f"busy with {MAX_ACTIVE} requests; try again soon.")
+        body = asyncio.ensure_future(_read_body(headers, receive))
+        self._arriving[body] = None
         try:
-            return await asyncio.wait_for(_read_body(headers, receive), PATIENCE)
-        except asyncio.TimeoutError as error:  # Python 3.10's own
-            raise Refused(
-                408, f"the body took more than {PATIENCE:.0f} s to arrive; send it again."
-            ) from error
+            arrived, _ = await asyncio.wait([body], timeout=PATIENCE)
+            if arrived and not body.cancelled():
+                return body.result()
+            slow = f"took more than {PATIENCE:.0f} s"
+            if arrived:
+                slow = "was too slow for a server that many ask"
+            raise Refused(408, f"the body {slow}; send it again.")
+        finally:
+            self._arriving.pop(body, None)
+            body.cancel()
+
+    def _make_room(self) -> bool:
+        """Give up the body that has been on its way longest; return whether there is one."""
+        for body in list(self._arriving):
+            del self._arriving[body]
+            if body.cancel():
+                return True
+        return False
 
     def _check_origin(self, headers: Headers) -> None:
         hosts = headers.getlist("host")

@@ -57,9 +57,9 @@ class Request(BaseModel):
 
 
 class Answer(BaseModel):
-    """What all answers share."""
+    """What all answers share: no number in them is NaN or infinite, which JSON cannot say."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 # Asked
@@ -302,8 +302,11 @@ class ModelAnswer(Answer):
     prior: Annotated[list[float], Field(description="p(n) for n = 0..max_objects")]
     z_where: PosePrior
     limits: Limits
-    code: Directions
+    code: Directions | None
     examples: list[Example]
+    missing: Annotated[
+        dict[str, str], Field(description="parts that could not be made (code, examples), and why")
+    ]
 
 
 class Refusal(Answer):

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
     from ..cli import Serve
+    from .connections import Listener
 
 logger = logging.getLogger(__name__)
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
+GRACE = 3
+"""Seconds for what is being answered at the end."""
+
 
 def serve(options: Serve) -> None:
     """Do what `air serve` does, with its options.
+
+    Ctrl-C ends the process with 130: at once, or once what is under way is answered. The second
+    one does not wait for that.
 
     Raises: ConfigError if what it needs is not installed, or the address cannot be had;
         CheckpointError if there is no such model.
@@ -31,22 +46,45 @@ def serve(options: Serve) -> None:
                 f"air serve needs {name}, which is not installed; "
                 "pip install 'attend-infer-repeat[web]'"
             )
-    with open_address(options.host, options.port) as listener:
+    with _ended_by_ctrl_c(), open_address(options.host, options.port) as listener:
         _answer(options, listener)
 
 
-def open_address(host: str, port: int) -> socket.socket:
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C end the process, without an exception.
+
+    One that is raised inside an import or a callback is printed there, or lost; and the end of the
+    interpreter would wait for the threads. Nothing is lost: the server keeps nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():  # it gets no signals
+        yield
+        return
+    before = signal.signal(signal.SIGINT, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def open_address(host: str, port: int) -> Listener:
     """Open an address to listen on; port 0 takes any that is free.
 
     Raises: ConfigError if it cannot be had.
     """
+    from .connections import Listener
+
     if not 0 <= port <= 65535:
         raise ConfigError(f"port: expected 0 to 65535, got {port}.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
+        listener = Listener(family, kind, protocol)
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"host: {host} is no address of this machine.") from error
     try:
@@ -69,9 +107,41 @@ def address_of(listener: socket.socket, host: str) -> str:
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
-def _answer(options: Serve, listener: socket.socket) -> None:
+def make_server(app: FastAPI, listener: Listener) -> uvicorn.Server:
+    """Return what answers an address with an app: ``run(sockets=[listener])``."""
     import uvicorn
 
+    from .connections import Connection
+
+    class Server(uvicorn.Server):
+        """One that ends without a word."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if self.should_exit:
+                _leave(sig, frame)
+            # What is cut off when its time is over is no error.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        loop="asyncio",
+        lifespan="on",
+        log_level="error",  # warnings are of mistakes of clients
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=GRACE,
+    )
+    server = Server(config)
+    listener.connections = server.server_state.connections  # type: ignore[assignment]
+    return server
+
+
+def _answer(options: Serve, listener: Listener) -> None:
     from ..cli import load_model
     from .app import make_app
 
@@ -82,24 +152,11 @@ def _answer(options: Serve, listener: socket.socket) -> None:
             options.host,
         )
     app = make_app(air, options.model, options.host)
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        loop="asyncio",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=3,
-    )
-    address = address_of(listener, options.host)
-    print(f"Open {address}", flush=True)
     try:
+        address = address_of(listener, options.host)
+        print(f"Open {address}", flush=True)
         if options.open:
             webbrowser.open(address)
-        uvicorn.Server(config).run(sockets=[listener])
+        make_server(app, listener).run(sockets=[listener])
     finally:
         app.state.service.close()

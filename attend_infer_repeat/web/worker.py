@@ -25,6 +25,9 @@ from .explain import Reading, read_block
 
 T = TypeVar("T")
 
+LAST_SECONDS = 2.0
+"""For what is under way at the end; who pressed Ctrl-C does not wait for a long computation."""
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -47,12 +50,12 @@ class Worker:
         self._thread.start()
 
     def close(self) -> None:
-        """Finish what waits, refuse what comes, and end the thread."""
+        """Refuse what comes, finish what waits, and end the thread; wait a while for that."""
         with self._closing:
             if not self._closed:
                 self._closed = True
                 self._waiting.put(None)
-        self._thread.join()
+        self._thread.join(LAST_SECONDS)
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Have something done once it is its turn."""

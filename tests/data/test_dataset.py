@@ -1,4 +1,4 @@
-"""Properties of ``Dataset`` and of the splits made from it."""
+"""Properties of ``Dataset``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from attend_infer_repeat.data import Dataset, hold_out
+from attend_infer_repeat.data import Dataset
 from attend_infer_repeat.errors import DataError
 
 
@@ -100,21 +100,3 @@ def test_images_of_another_type_or_shape_are_refused_in_one_line(images):
 def test_a_truth_that_does_not_fit_the_images_is_refused_by_name(field, value):
     with pytest.raises(DataError, match=f"toy: {field}: expected"):
         dataclasses.replace(labelled(6), **{field: value})
-
-
-@pytest.mark.parametrize(
-    ("num", "held_out"), [(2, 1), (9, 1), (10, 1), (59, 5), (20_000, 2_000), (60_000, 2_000)]
-)
-def test_hold_out_keeps_the_last_tenth_but_at_most_two_thousand(num, held_out):
-    data = Dataset("toy", "train", np.zeros((num, 1, 1), np.uint8), np.arange(num))
-    training, validation = hold_out(data)
-    assert (training.split, validation.split) == ("train", "validation")
-    assert training.counts is not None
-    assert validation.counts is not None
-    assert len(validation) == held_out
-    assert [*training.counts, *validation.counts] == list(range(num))
-
-
-def test_one_image_cannot_be_held_out():
-    with pytest.raises(DataError, match="at least 2 images"):
-        hold_out(labelled(1))

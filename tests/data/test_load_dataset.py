@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from attend_infer_repeat.data import DATASETS, load_dataset
+from attend_infer_repeat.data import DATASETS, hold_out, load_dataset
 from attend_infer_repeat.errors import DataError
 
 
@@ -124,8 +124,11 @@ def test_a_path_may_be_text_or_a_path_object(archive, monkeypatch):
         assert len(load_dataset(path)) == 30
 
 
-def test_a_path_validates_with_its_last_tenth(archive):
-    assert load_dataset(archive, "validation").images[:, 0, 0].tolist() == [27, 28, 29]
+def test_the_validation_split_is_what_is_held_out_of_the_training_split(archive):
+    held_out = hold_out(load_dataset(archive))[1]
+    data = load_dataset(archive, "validation")
+    assert data.split == "validation"
+    np.testing.assert_array_equal(data.images, held_out.images)
 
 
 def test_a_path_without_test_images_has_no_test_split(archive):

@@ -19,7 +19,12 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": message["body"]})
 
 
-def ask(
+def ask(*arguments: Any, **options: Any) -> tuple[int, bytes]:
+    """Do what ``send`` does."""
+    return asyncio.run(send(*arguments, **options))
+
+
+async def send(
     app: Any, parts: list[bytes], host: str = "localhost", wait: float = 0.0
 ) -> tuple[int, bytes]:
     """Send a POST whose body comes in parts, the last of which takes a while."""
@@ -31,12 +36,12 @@ def ask(
             await asyncio.sleep(wait)
         return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
 
-    async def send(message: dict[str, Any]) -> None:
+    async def hear(message: dict[str, Any]) -> None:
         sent.append(message)
 
     headers = [(b"host", host.encode()), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
-    asyncio.run(app(scope, receive, send))
+    await app(scope, receive, hear)
     return sent[0]["status"], sent[1]["body"]
 
 
@@ -65,6 +70,48 @@ def test_more_requests_than_are_served_at_once_are_told_to_come_back() -> None:
     guarded.active -= 1
     assert ask(guarded, [b""])[0] == 200
     assert guarded.active == MAX_ACTIVE - 1
+
+
+def test_bodies_that_do_not_come_make_room_for_those_that_do() -> None:
+    guarded = Guards(echo)
+
+    async def crowd() -> list[tuple[int, bytes]]:
+        slow = [
+            asyncio.create_task(send(guarded, [b"a", b"b"], wait=60)) for _ in range(MAX_ACTIVE)
+        ]
+        await asyncio.sleep(0.05)
+        sound = [await send(guarded, [b"a", b"b"]) for _ in range(3)]
+        refused, late = await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED)
+        for task in late:
+            task.cancel()
+        await asyncio.wait(slow)
+        return [*sound, *(task.result() for task in refused)]
+
+    *sound, refused = asyncio.run(crowd())
+    assert sound == [(200, b"ab")] * 3
+    assert refused[0] == 408
+    assert b"slow" in refused[1]
+    assert guarded.active == 0
+
+
+def test_answers_that_are_not_taken_keep_nobody_out() -> None:
+    counts: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        counts.append(guarded.active)
+        await echo(scope, receive, send)
+
+    async def send(message: dict[str, Any]) -> None:
+        counts.append(guarded.active)  # it may take long to be taken
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    guarded = Guards(app)
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"host", b"localhost")]}
+    asyncio.run(guarded(scope, receive, send))
+    assert counts == [1, 0, 0]
+    assert guarded.active == 0
 
 
 def test_a_client_that_leaves_is_forgotten() -> None:

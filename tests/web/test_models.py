@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from exact import TINY, make_air
-from serving import pixels_of, serving
+from exact import SQUARES, TINY, counting_air, make_air, squares
+from serving import Page, pixels_of, serving
 
-from attend_infer_repeat import AIR, CheckpointError, ModelConfig
+from attend_infer_repeat import AIR, CheckpointError, ModelConfig, TrainConfig
+from attend_infer_repeat.checkpoints import save_checkpoint
+from attend_infer_repeat.errors import ConfigError
+from attend_infer_repeat.web import exhibits
 from attend_infer_repeat.web.app import make_app
 from attend_infer_repeat.web.exhibits import NUM_COMPONENTS, directions, make_exhibits
 
@@ -96,12 +101,71 @@ def test_every_model_is_served(config: ModelConfig, tmp_path: Path) -> None:
         assert finite(page.ask("/api/render", {"objects": [extreme] * 50, "noise": True}))
 
 
-def test_a_model_without_numbers_is_refused() -> None:
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("part", make_air().state_dict())
+def test_a_model_without_numbers_is_refused(part: str, value: float) -> None:
     air = make_air()
-    with torch.no_grad():
-        next(air.guide.encode.parameters()).fill_(torch.nan)
+    air.state_dict()[part].fill_(value)
     with pytest.raises(CheckpointError, match="finite"):
         make_app(air, "digits")
+
+
+@contextmanager
+def served_squares(folder: Path) -> Iterator[Page]:
+    """Serve an unbounded model that counts the squares of ``exact.squares``."""
+    air = counting_air().eval()
+    air.save(folder)
+    with serving(make_app(air, folder), air) as page:
+        yield page
+
+
+BRIGHT = {"pixels": (squares([4])["images"][0] / 255).tolist(), "invert": "no"}
+EXTREME = {"z_where": [3, 0, 0], "z_what": [1e4] * SQUARES.encoder_latent_size}
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e38])
+@pytest.mark.parametrize("part", ["guide.predict", "guide.encode", "model.decoder"])
+def test_an_answer_without_numbers_is_a_refusal(part: str, value: float, tmp_path: Path) -> None:
+    asked = {
+        "infer": [BRIGHT, BRIGHT | {"samples": 300}],
+        "sample": [{"num": 2}, {"num": 2, "count": 3}, BRIGHT | {"num": 3}],
+        "render": [{"objects": [EXTREME]}, {"objects": [EXTREME] * 3, "noise": True}],
+    }
+    with served_squares(tmp_path) as page:
+        told = page.get("/api/model").json()
+        with torch.no_grad():  # later: a model that begins so is refused
+            list(page.air.get_submodule(part).parameters())[-1].fill_(value)
+        refused = 0
+        for path, bodies in asked.items():
+            for body in bodies:
+                answer = page.post(f"/api/{path}", body)
+                refused += answer.status_code == 422
+                if answer.status_code == 422:
+                    assert "finite" in answer.json()["detail"]
+                else:
+                    assert answer.status_code == 200, answer.text
+                    assert finite(answer.json())
+        assert refused or not np.isnan(value)
+        assert page.get("/api/model").json() == told
+
+
+def test_batches_of_different_numbers_of_steps_are_served(tmp_path: Path) -> None:
+    with served_squares(tmp_path) as page:
+        told = page.get("/api/model").json()
+        assert finite(told)
+        assert told["missing"] == {}
+        for count in range(5):  # beside one another in a block, and each by itself
+            pixels = (squares([count])["images"][0] / 255).tolist()
+            asked = {"pixels": pixels, "invert": "no"}
+            found = page.ask("/api/infer", asked | {"samples": 500})
+            assert found["scene"]["count"] == count
+            assert len(found["scene"]["count_probs"]) <= SQUARES.step_limit + 1
+            assert sum(found["posterior"]["count_probs"]) == pytest.approx(1, abs=1e-4)
+            for num in (1, 16):
+                drawn = page.ask("/api/sample", asked | {"num": num})["scenes"]
+                assert sum(scene["weight"] for scene in drawn) == pytest.approx(1, abs=1e-4)
+                given = page.ask("/api/sample", asked | {"num": num, "count": 6 - count})["scenes"]
+                assert [scene["count"] for scene in given] == [6 - count] * num
 
 
 # What is shown
@@ -120,9 +184,54 @@ def test_shipped_models_show_scenes_that_need_no_network(
         raise AssertionError("asked the network")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
-    exhibits = make_exhibits(AIR.load(name), name, lambda work: work())
-    assert exhibits.code.source == f"scenes of {'sprites' if name == 'sprites' else 'digits'}"
-    assert len({example.image for example in exhibits.examples}) == 8
+    made = make_exhibits(AIR.load(name), name, lambda work: work())
+    assert made.code.source == f"scenes of {'sprites' if name == 'sprites' else 'digits'}"
+    assert len({example.image for example in made.examples}) == 8
+
+
+FAILING = {
+    "_generated": ["code", "examples"],
+    "_from_prior": ["code", "examples"],
+    "_examples": ["examples"],
+    "_codes": ["code"],
+    "directions": ["code"],
+}
+ERRORS = [ConfigError("no such thing."), RuntimeError("/secret/place"), MemoryError()]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("part", FAILING)
+def test_what_cannot_be_shown_is_missing_with_its_reason_and_the_rest_is_there(
+    part: str, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(exhibits, part, fail)
+    air = make_air(gain=3)
+    with serving(make_app(air, "nowhere"), air) as page:
+        told = page.get("/api/model").json()
+        assert page.ask("/api/sample", {"num": 1})["scenes"]
+    assert sorted(told["missing"]) == FAILING[part]
+    assert (told["code"] is None) == ("code" in FAILING[part])
+    assert (told["examples"] == []) == ("examples" in FAILING[part])
+    assert all("could not be made: " in reason for reason in told["missing"].values())
+    assert "secret" not in str(told)
+    assert str(error) in caplog.text
+
+
+def test_scenes_that_cannot_be_read_are_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no cache")
+
+    monkeypatch.setattr(exhibits, "load_dataset", fail)
+    air = make_air(gain=3)
+    save_checkpoint(tmp_path, air, train_config=TrainConfig(data="digits", model=TINY))
+    made = make_exhibits(air, str(tmp_path), lambda work: work())
+    assert made.missing == {}
+    assert made.code.source == "scenes drawn from the prior"
 
 
 def test_directions_are_those_in_which_the_codes_vary() -> None:

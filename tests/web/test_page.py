@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from exact import counting_air
 from numpy.typing import NDArray
 from PIL import Image
 from serving import Page, pixels_of, png, serving
@@ -26,6 +27,7 @@ from attend_infer_repeat import AIR, load_dataset
 from attend_infer_repeat.colors import READABLE_COLORS
 from attend_infer_repeat.config import ModelConfig
 from attend_infer_repeat.spatial import window_boxes
+from attend_infer_repeat.web import exhibits
 from attend_infer_repeat.web.app import make_app
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -771,6 +773,55 @@ def test_colours_and_a_canvas_that_is_not_square(browser: Any, page: Page) -> No
         tab.page.click("#add")
         assert tab.settled_pixels().max() > 0
         assert tab.page.evaluate("document.documentElement.scrollWidth") == 400
+        tab.close()
+
+
+def test_what_could_not_be_made_is_said_and_the_rest_works(
+    browser: Any, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(exhibits, "_from_prior", fail)
+    air = counting_air()
+    with serving(make_app(air, "squares"), air) as squares:
+        tab = Tab(browser, squares.url).open()
+        notice = tab.page.locator("#notice")
+        sync_api.expect(notice).to_contain_text("could not be made: RuntimeError.")
+        tab.wait_count(0)
+        assert tab.page.locator("#examples button").count() == 0
+        tab.strokes(*([(x, 0.16), (x, 0.17)] for x in (0.15, 0.84)))
+        sync_api.expect(notice).to_be_hidden()
+        tab.page.click("#add")
+        assert tab.settled_pixels().max() > 0
+        assert tab.page.locator("#sliders input").count() == 1  # of its size
+        assert "ways to look" not in tab.page.inner_text("#sliders-title")
+        tab.page.click("#imagine")
+        sync_api.expect(tab.page.locator("#scenes button")).to_have_count(8)
+        tab.close()
+
+
+def test_a_model_without_a_bound_has_a_page_like_any_other(browser: Any, page: Page) -> None:
+    air = counting_air()
+    with serving(make_app(air, "squares"), air) as squares:
+        tab = Tab(browser, squares.url).open()
+        assert "any number of objects" in tab.page.inner_text("#model-line")
+        examples = tab.page.locator("#examples button")
+        assert examples.count() == 8
+        for i in (0, 7):
+            examples.nth(i).click()
+            tab.settle()
+            assert tab.page.locator("#verdict-count").inner_text() != ""
+        tab.page.click("#clear")
+        tab.wait_count(0)
+        for button, strip in (("#explain", "#explanations"), ("#imagine", "#scenes")):
+            tab.page.click(button)
+            sync_api.expect(tab.page.locator(f"{strip} button")).to_have_count(8)
+            tab.page.locator(f"{strip} button").first.click()
+            tab.settle()
+        tab.page.click("#add")
+        tab.page.locator("#slider-rows input").nth(1).fill("1")
+        assert tab.settled_pixels().max() > 0
         tab.close()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import requests
 from serving import Page, base64_of, png
 
 SOUND = png(np.zeros((50, 50), np.uint8))
@@ -269,17 +270,42 @@ def test_nothing_but_the_pages_files_is_readable(path: str, page: Page) -> None:
     assert "detail" in json.load(io.BytesIO(content))
 
 
-METHODS = {
-    "/api/infer": ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"],
-    "/api/model": ["POST", "PUT"],
+ALLOWED = {
+    **dict.fromkeys(("/api/infer", "/api/render", "/api/sample"), "OPTIONS, POST"),
+    **dict.fromkeys(("/api/model", "/api/docs", "/api/openapi.json"), "GET, HEAD, OPTIONS"),
+    **dict.fromkeys(("/", "/static/main.js"), "GET, HEAD, OPTIONS"),
 }
 
 
-@pytest.mark.parametrize(("path", "method"), [(p, m) for p in METHODS for m in METHODS[p]])
-def test_other_methods_are_refused(path: str, method: str, page: Page) -> None:
-    status, content = raw(page, method, path, {})
-    assert status == 405
-    assert "detail" in json.loads(content)
+@pytest.mark.parametrize("path", ALLOWED)
+def test_other_methods_are_refused(path: str, page: Page) -> None:
+    for method in {"HEAD", "GET", "POST", "PUT", "DELETE", "PATCH", "TRACE", "X"}:
+        if method not in ALLOWED[path].split(", "):
+            answer = requests.request(method, page.url + path, timeout=60)
+            assert answer.status_code == 405
+            assert answer.headers["Allow"] == ALLOWED[path]
+            assert method == "HEAD" or "detail" in answer.json()
+
+
+@pytest.mark.parametrize("path", ALLOWED)
+def test_options_are_the_methods_that_are_answered(path: str, page: Page) -> None:
+    answer = requests.options(page.url + path, timeout=60)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["Allow"] == ALLOWED[path]
+    asked = {"Origin": "http://example.org", "Access-Control-Request-Method": "POST"}
+    assert requests.options(page.url + path, headers=asked, timeout=60).status_code == 403
+
+
+@pytest.mark.parametrize("path", [*(p for p in ALLOWED if "GET" in ALLOWED[p]), "/nowhere"])
+def test_head_is_get_without_the_body(path: str, page: Page) -> None:
+    with requests.Session() as session:  # one connection: a body would be the next answer
+        heads = [session.head(page.url + path, timeout=60) for _ in range(2)]
+        whole = session.get(page.url + path, timeout=60)
+    for head in heads:
+        assert head.status_code == whole.status_code
+        assert dict(head.headers, date="") == dict(whole.headers, date="")
+        assert head.content == b""
+    assert int(whole.headers["Content-Length"]) == len(whole.content) > 0
 
 
 # Headers

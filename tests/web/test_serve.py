@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,113 @@ def test_ctrl_c_ends_it_with_130_and_nothing_on_standard_error(tmp_path: Path) -
             assert process.wait(timeout=30) == 130
         assert process.stdout.read() == ""
         assert process.stderr.read() == ""
+
+
+STARTS = {
+    "an import": "import slow_module",
+    "a destructor": "Slow()",  # an exception there is printed and lost
+}
+START = """
+import sys, time
+from attend_infer_repeat import cli
+
+def wait():
+    print("waiting", flush=True)
+    time.sleep(60)
+
+class Slow:
+    def __del__(self):
+        wait()
+
+def load_model(*_):
+    {statement}
+
+cli.load_model = load_model
+sys.exit(cli.main(["serve", "--port", "0"]))
+"""
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_ctrl_c_while_it_starts_ends_it_without_a_word(start: str, tmp_path: Path) -> None:
+    (tmp_path / "slow_module.py").write_text("from __main__ import wait; wait()")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(tmp_path)])}
+    command = [sys.executable, "-c", START.format(statement=STARTS[start])]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"waiting\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+        assert process.stdout.read() + process.stderr.read() == b""
+
+
+BUSY = """
+import sys, time
+from attend_infer_repeat import cli
+from attend_infer_repeat.web import explain, serve, worker
+
+def sample_prior(*_):
+    print("computing", flush=True)
+    time.sleep(60)
+
+explain.sample_prior, serve.GRACE, worker.LAST_SECONDS = sample_prior, {grace}, 0.1
+sys.exit(cli.main(["serve", "sprites", "--port", "0"]))
+"""
+
+
+@pytest.mark.parametrize(("presses", "grace"), [(1, 0.2), (3, 60)])
+def test_ctrl_c_does_not_wait_for_a_long_computation(presses: int, grace: float) -> None:
+    command = [sys.executable, "-c", BUSY.format(grace=grace)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        port = int(process.stdout.readline().rsplit(":", 1)[1])
+        body = b'{"num": 1}'
+        head = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(f"POST /api/sample HTTP/1.1\r\n{head}\r\n\r\n".encode() + body)
+            assert process.stdout.readline() == "computing\n"
+            for _ in range(presses):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.05)
+            assert process.wait(timeout=20) == 130
+        assert process.stdout.read() + process.stderr.read() == ""
+
+
+UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
+HANGING = [
+    b"",
+    b"GET / HTTP/1.1\r\nHost: loc",
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+    b"GET /static/main.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50,
+    f"GET / HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n\r\n".encode(),
+    b"\x16\x03\x01\x02\x00",  # as for https
+]
+
+
+def test_ctrl_c_in_a_terminal_ends_it_whatever_hangs_on_its_few_descriptors() -> None:
+    pty = pytest.importorskip("pty")
+    program = "ulimit -n 128 && exec " + shlex.join([*AIR, "sprites", "--port", "0"])
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv("/bin/sh", ["sh", "-c", program])
+    with open(terminal, "r+b", buffering=0) as file, ExitStack() as stack:
+        address = file.readline().decode().removeprefix("Open ").strip()
+        port = int(address.rsplit(":", 1)[1])
+        for i in range(200):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            client.sendall(HANGING[i % len(HANGING)])
+        body = {"num": 2, "count": 1}
+        for _ in range(5):
+            assert requests.post(f"{address}/api/sample", json=body, timeout=30).ok
+        file.write(b"\x03")
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 130
+        assert file.read(1_000) in (b"^C", b"^C\r\n")
 
 
 def only_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -52,7 +52,8 @@ export function createEdit(model, layers, doings) {
   };
   const add = () => {
     if (isFull()) return;
-    const more = added(scene, model.z_where.mean, [...model.code.mean]);
+    const code = model.code?.mean ?? Array(model.what_dim).fill(0); // else the prior's mean
+    const more = added(scene, model.z_where.mean, [...code]);
     const { step } = more.at(-1);
     doings.change(more, null, `Object ${step} is added in the middle.`);
     doings.select(step);

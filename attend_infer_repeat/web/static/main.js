@@ -115,6 +115,8 @@ class Page {
     }
     this.history = states.begin(this.present); // there is nothing before it
     this.refresh();
+    const missing = new Set(Object.values(this.model.missing));
+    if (missing.size) notice.show([...missing].join(' '));
   }
 
   sizeStages() {

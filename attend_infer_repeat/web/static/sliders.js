@@ -11,7 +11,8 @@ const REACH = 3; // standard deviations to either side
  * @param {() => void} onEnd
  */
 export function createSliders(model, onChange, onEnd) {
-  const { canvas, code } = model;
+  const { canvas } = model;
+  const { mean, components } = model.code ?? { mean: [], components: [] };
   const group = byId('sliders');
   /** @type {import('./scene.js').SceneObject | null} */
   let object = null;
@@ -24,9 +25,9 @@ export function createSliders(model, onChange, onEnd) {
     const z_where = resized(object.z_where, value / width(object.z_where), canvas);
     onChange({ z_where }, `size ${object.step}`);
   });
-  const looks = code.components.map((component, i) =>
+  const looks = components.map((component, i) =>
     row(`Look ${i + 1}`, { min: -REACH, max: REACH, step: 0.05 }, (value) => {
-      const z_what = turned(object.z_what, code.mean, component, value);
+      const z_what = turned(object.z_what, mean, component, value);
       onChange({ z_what }, `look ${i} ${object.step}`);
     }),
   );
@@ -39,13 +40,15 @@ export function createSliders(model, onChange, onEnd) {
       object = now;
       group.disabled = now === null;
       byId('sliders-title').textContent =
-        now === null ? 'No object is selected' : `Object ${now.step}: its size, and ways to look`;
+        now === null
+          ? 'No object is selected'
+          : `Object ${now.step}: its size${looks.length ? ', and ways to look' : ''}`;
       if (now === null) return;
       tint(group, now.step);
       const pixels = width(now.z_where);
       size.set(pixels, `${pixels.toFixed(0)} px`);
       looks.forEach(({ set }, i) => {
-        const value = along(now.z_what, code.mean, code.components[i]);
+        const value = along(now.z_what, mean, components[i]);
         set(value, deviations(value));
       });
     },
