@@ -633,7 +633,7 @@ def _help_of(name: str, words: Sequence[str]) -> str:
     command: Any = kind
     if kind is Train:
         rest = [word for word in words if word not in (SHORT_HELP, HELP)]
-        with contextlib.suppress(ConfigError):  # its defaults are those of the preset that is given
+        with contextlib.suppress(AirError):  # its defaults are those of the preset that is given
             command = _command(name, rest)
     options = options_of(command)
     groups, heading = {}, "Options"

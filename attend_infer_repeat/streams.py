@@ -11,24 +11,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, NoReturn
 
-NAMES = ("standard input", "standard output", "standard error")
+from .errors import DataError
 
 
 class _Closed(io.TextIOBase):
     """A standard stream that was closed before the command began: whoever needs it is told."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, error: Exception) -> None:
+        self._error = error
 
     @property
     def buffer(self) -> NoReturn:
-        raise OSError(errno.EBADF, "closed", self._name)
+        raise self._error
 
     def write(self, text: str) -> NoReturn:
-        raise OSError(errno.EBADF, "closed", self._name)
+        raise self._error
 
     def read(self, size: int | None = -1) -> NoReturn:
-        raise OSError(errno.EBADF, "closed", self._name)
+        raise self._error
 
 
 class _Messages:
@@ -62,8 +62,8 @@ def standard_streams() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not _takes_everything(stream):
             stream.reconfigure(errors="backslashreplace")
-    sys.stdin = before[0] or _Closed(NAMES[0])
-    sys.stdout = before[1] or _Closed(NAMES[1])
+    sys.stdin = before[0] or _Closed(DataError("standard input: closed."))
+    sys.stdout = before[1] or _Closed(OSError(errno.EBADF, "closed", "standard output"))
     sys.stderr = _Messages(before[2])
     try:
         yield

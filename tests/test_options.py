@@ -288,7 +288,7 @@ def test_every_option_has_a_text() -> None:
 
 
 def test_a_presets_defaults_are_shown_also_when_another_option_is_wrong(capsys) -> None:
-    for more in ([], ["--device"]):
+    for more in ([], ["--device"], ["--resume", "nowhere"]):
         text = printed(["train", "--preset", "tutorial", *more, "--help"], capsys)
         shown = f"(default: {TUTORIAL.num_steps})" in text
         assert shown is not bool(more)
