@@ -88,7 +88,7 @@ class Progress:
     """
 
     def __init__(self, config: TrainConfig, step: int, run: Path, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, markup=False)
         self._bar = RichProgress(
             _spinner(),
             BarColumn(bar_width=None),
@@ -104,7 +104,7 @@ class Progress:
             "training", total=config.num_steps, completed=step, rate="-", elbo="-", accuracy="-"
         )
         for line in config.chosen if not step else ():
-            self._console.print(f"Chosen {line}", soft_wrap=True, markup=False)
+            self._console.print(f"Chosen {line}", soft_wrap=True)
         verb = f"Resuming at step {step}" if step else "Training"
         self._console.print(
             f"{verb}: preset {config.preset}, data {config.data}, {config.num_steps} steps of "

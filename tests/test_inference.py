@@ -182,6 +182,8 @@ def test_folders_patterns_arrays_and_files_are_found_in_order(folder, tmp_path) 
     assert names[30:] == rest
     assert how_many(arguments) is None
     assert how_many([arguments[0], arguments[1], arguments[3]]) == 33
+    np.save(tmp_path / "one.npy", np.zeros((9, 7), np.uint8))  # (height, width): one image
+    assert how_many([str(tmp_path / "one.npy")]) == 1
     for source in find_sources(arguments):
         assert min(source.read().size) > 3
 

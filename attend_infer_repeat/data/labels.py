@@ -37,14 +37,12 @@ class Labels:
         boxes: (count, 4), x0, y0, x1, y1 in the picture's pixels; None if there are none.
         classes: (count,), positions in ``names``; None if there are none.
         names: of the classes.
-        image_ids: of a COCO file.
     """
 
     counts: dict[str, int]
     boxes: dict[str, NDArray[np.float32]] | None = None
     classes: dict[str, NDArray[np.int64]] | None = None
     names: tuple[str, ...] = ()
-    image_ids: dict[str, int] | None = None
 
 
 def read_labels(folder: Path, names: Sequence[str], strict: bool = False) -> Labels | None:
@@ -128,7 +126,6 @@ def _read_coco(path: Path, names: Sequence[str], strict: bool) -> Labels:
         boxes={name: np.array(rows, np.float32).reshape(-1, 4) for name, rows in boxes.items()},
         classes={name: np.array(rows, np.int64) for name, rows in classes.items()},
         names=tuple(categories[kind] for kind in kinds),
-        image_ids={name: image_id for image_id, name in named.items()},
     )
 
 

@@ -48,9 +48,11 @@ def count_images(path: Path) -> int:
     try:
         with open(path, "rb") as file:
             if path.suffix.lower() == ".npy":
-                return _header(file)[0][0]
-            with zipfile.ZipFile(file) as archive, archive.open("images.npy") as member:
-                return _header(member)[0][0]
+                shape = _header(file)[0]
+            else:
+                with zipfile.ZipFile(file) as archive, archive.open("images.npy") as member:
+                    shape = _header(member)[0]
+            return 1 if len(shape) == 2 else shape[0]  # (height, width) is one image
     except Exception as error:
         raise DataError(f"{shown(path)}: not readable ({_reason(error)}).") from error
 
