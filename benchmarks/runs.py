@@ -103,9 +103,10 @@ def machine(threads: int) -> dict[str, Any]:
 
 def _run(task: Task, jobs: int, threads: int) -> None:
     options = f"{task.options} --out {task.run}"
-    if not (task.run / "figures").exists():  # they come last
-        interrupted = (task.run / "checkpoint" / "state.json").exists()
-        _air(f"train --quiet {f'--resume {task.run}' if interrupted else options}", threads)
+    config = task.run / "config.json"
+    record = json.loads(config.read_text()) if config.exists() else None
+    if record is None or record["finished"] is None:
+        _air(f"train --quiet {options if record is None else f'--resume {task.run}'}", threads)
     lines = [json.loads(line) for line in (task.run / "metrics.jsonl").read_text().splitlines()]
     record = json.loads((task.run / "config.json").read_text())
     result = task.labels | {
