@@ -103,10 +103,9 @@ def machine(threads: int) -> dict[str, Any]:
 
 def _run(task: Task, jobs: int, threads: int) -> None:
     options = f"{task.options} --out {task.run}"
-    config = task.run / "config.json"
-    record = json.loads(config.read_text()) if config.exists() else None
-    if record is None or record["finished"] is None:
-        _air(f"train --quiet {options if record is None else f'--resume {task.run}'}", threads)
+    begun = (task.run / "config.json").exists()
+    if not begun or not _is_finished(task.run):
+        _air(f"train --quiet {f'--resume {task.run}' if begun else options}", threads)
     lines = [json.loads(line) for line in (task.run / "metrics.jsonl").read_text().splitlines()]
     record = json.loads((task.run / "config.json").read_text())
     result = task.labels | {
@@ -124,6 +123,13 @@ def _run(task: Task, jobs: int, threads: int) -> None:
     }
     write_result(task.result, result)
     print(task.result, flush=True)
+
+
+def _is_finished(run: Path) -> bool:
+    from attend_infer_repeat.checkpoints import has_checkpoint, read_checkpoint
+    from attend_infer_repeat.runs import is_finished
+
+    return has_checkpoint(run) and is_finished(run, read_checkpoint(run).step)
 
 
 def _air(arguments: str, threads: int) -> str:

@@ -23,8 +23,13 @@ from runs import RESULTS, machine, read_result, write_result
 
 from attend_infer_repeat import AIR, evaluate, load_dataset
 from attend_infer_repeat.calibration import EDGES, reliability
-from attend_infer_repeat.checkpoints import WEIGHTS, read_checkpoint, save_checkpoint
-from attend_infer_repeat.runs import read_provenance
+from attend_infer_repeat.checkpoints import (
+    WEIGHTS,
+    has_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
+from attend_infer_repeat.runs import is_finished, read_provenance
 
 FOLDER = RESULTS / "weights"
 
@@ -69,8 +74,10 @@ class Train:
         """Run the command."""
         for name in self.name:
             run = self.folder / name
-            if not (run / "figures").exists():
-                command = f"train --data {name} {OPTIONS[name]} --out {run}"
+            if not (has_checkpoint(run) and is_finished(run, read_checkpoint(run).step)):
+                begun = (run / "config.json").exists()
+                fresh = f"--data {name} {OPTIONS[name]} --out {run}"
+                command = f"train {f'--resume {run}' if begun else fresh}"
                 subprocess.run(
                     [sys.executable, "-m", "attend_infer_repeat.cli", *command.split()], check=True
                 )
