@@ -1,7 +1,7 @@
 """Does a run that is killed at any moment end as one that is not?
 
-    python benchmarks/trials.py train               60 kills
-    python benchmarks/trials.py train --kills 10
+    python benchmarks/trials.py               60 kills
+    python benchmarks/trials.py --kills 10
 
 A small model is trained once from beginning to end. Then it is trained again and again, and killed
 (SIGKILL) at random moments: from when its process owns the run's folder, to when the figures are
@@ -93,7 +93,7 @@ class Train:
     def result(self, runs: int, phases: Counter[str]) -> dict[str, Any]:
         """Return what is written."""
         return {
-            "command": f"python benchmarks/trials.py train --kills {self.kills} "
+            "command": f"python benchmarks/trials.py --kills {self.kills} "
             f"--kills-per-run {self.kills_per_run} --seed {self.seed}",
             "trained": f"air train {OPTIONS}",
             "machine": machine(1),
@@ -182,10 +182,5 @@ def names(run: Path) -> set[Path]:
     return {path for path in files if path.parts[0] != "tensorboard"}
 
 
-TRIALS = {"train": Train}
-
 if __name__ == "__main__":
-    name = sys.argv[1] if sys.argv[1:] else ""
-    if name not in TRIALS:
-        raise SystemExit(f"{__doc__}\nGive one of: {', '.join(TRIALS)}")
-    tyro.cli(TRIALS[name], prog=f"trials.py {name}", args=sys.argv[2:]).run()
+    tyro.cli(Train, description=__doc__, prog="trials.py").run()

@@ -174,11 +174,18 @@ def evaluations(run: Path) -> list[dict[str, Any]]:
     return [record for record in records if "split" in record]
 
 
+def write_squares(path: Path, num: int) -> None:
+    """Write images of 0 to 3 squares, no two of which are the same."""
+    rng = np.random.default_rng(0)
+    arrays = squares(rng.integers(0, 4, num).tolist())
+    grain = rng.integers(0, 2, arrays["images"].shape, dtype=np.uint8)
+    np.savez(path, **arrays | {"images": arrays["images"] ^ grain})
+
+
 def test_a_learning_rate_of_ten_is_told_in_the_log_the_metrics_and_the_report(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "squares.npz", **squares(rng.integers(0, 4, 60).tolist()))
+    write_squares(tmp_path / "squares.npz", 60)
     config = TrainConfig(
         data=str(tmp_path / "squares.npz"),
         num_steps=120,
@@ -208,8 +215,7 @@ def test_a_learning_rate_of_ten_is_told_in_the_log_the_metrics_and_the_report(
 def test_a_sound_training_is_not_called_dead(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "squares.npz", **squares(rng.integers(0, 4, 200).tolist()))
+    write_squares(tmp_path / "squares.npz", 200)
     config = TrainConfig(
         data=str(tmp_path / "squares.npz"),
         num_steps=100,

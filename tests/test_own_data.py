@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_other_images_than_those_of_the_run_are_told_of(
     config = replace(CONFIG, data=str(data))
     parts = [load_training_data(config, part) for part in ("train", "test")]
     config = replace(config, fingerprints=tuple(map(fingerprint, parts)))
+    caplog.set_level(logging.WARNING)
     load_training_data(config, split)
     assert caplog.messages == []
     part, num = ("test", 4) if split == "test" else ("train", 30)

@@ -163,13 +163,20 @@ def make_run(tmp_path: Path):
     return make
 
 
+def validation(run: Path) -> str:
+    """Return what the report says of the images that were held out of a run's data."""
+    num = len(load_dataset(str(run.parent / "noise.npz"), "validation"))
+    return f"validation split, {num} images"
+
+
 def test_a_run_with_all_there_is_to_know_shows_it_all(make_run) -> None:
     run = make_run(scenes(2_000), scenes(150, boxes=True))
     path = write_report(run, num_samples=3)
     assert path == run / "report.html"
     page = read_page(path)
     assert "noise, test split, 150 images" in page.text
-    assert "temperatures fitted on other images: noise, validation split, 200 images" in page.text
+    fitted = f"temperatures fitted on other images: noise, {validation(run)}"
+    assert fitted in page.text
     assert "1 min 15 s" in page.text
     assert "200 images/s, median over the run" in page.text
     for start in ("ELBO", "count accuracy", "Images by inferred count", "q(n | x)"):
@@ -217,7 +224,7 @@ def test_the_same_run_gives_the_same_page_but_for_the_time(make_run) -> None:
 def test_without_counts_the_report_says_what_can_be_said(make_run) -> None:
     run = make_run(scenes(100, counts=False), metrics=METRICS[:2])
     page = read_page(write_report(run, num_samples=2))
-    assert "noise, validation split, 10 images" in page.text
+    assert f"noise, {validation(run)}" in page.text
     assert "The true counts are unknown" in page.text
     assert "cannot be judged" in page.text
     assert "Least certain counts" in page.text
@@ -229,9 +236,10 @@ def test_without_counts_the_report_says_what_can_be_said(make_run) -> None:
 
 def test_temperatures_are_never_fitted_to_images_that_they_are_judged_on(make_run) -> None:
     run = make_run(scenes(2_400))
+    num = len(load_dataset(str(run.parent / "noise.npz"), "validation"))
     page = read_page(write_report(run, num_samples=0))
-    fitted = "noise, validation split, 120 images; temperatures fitted on other images: noise, "
-    assert fitted + "validation split, 120 images" in page.text
+    judged, fitted = (f"noise, validation split, {n} images" for n in (num // 2, num - num // 2))
+    assert f"{judged}; temperatures fitted on other images: {fitted}" in page.text
     page = read_page(write_report(run, num_samples=0, split="train"))
     assert "train split, 2,400 images" in page.text
     assert "fitted" not in page.text
@@ -267,8 +275,10 @@ def test_a_model_that_finds_nothing_is_reported(make_run) -> None:
 
 def test_a_model_without_a_wrong_count_is_reported(make_run) -> None:
     arrays = scenes(40) | {"counts": np.zeros(40, int)}
-    page = read_page(write_report(make_run(arrays, air=seeing(log_odds=-500.0)), num_samples=2))
-    assert "0 counts of 4 wrong" in page.text
+    run = make_run(arrays, air=seeing(log_odds=-500.0))
+    page = read_page(write_report(run, num_samples=2))
+    held_out = len(load_dataset(str(run.parent / "noise.npz"), "validation"))
+    assert f"0 counts of {held_out} wrong" in page.text
     assert "100.00%" in page.text
 
 
@@ -347,10 +357,10 @@ def test_mistakes_are_named_and_write_nothing(make_run) -> None:
             write_report(run, **options)
     with pytest.raises(CheckpointError, match="no such run"):
         write_report(run.parent / "nowhere")
-    with pytest.raises(CheckpointError, match="give the run's folder"):
+    with pytest.raises(CheckpointError, match="a model without its run"):
         write_report(run / "checkpoint")
     make_air().save(run.parent / "model")
-    with pytest.raises(CheckpointError, match="a model without a run"):
+    with pytest.raises(CheckpointError, match="a model without its run"):
         write_report(run.parent / "model")
     after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     assert after == {path: content for path, content in before.items() if run in path.parents}

@@ -92,7 +92,7 @@ def test_an_error_names_the_file_that_the_user_knows(
         with pytest.raises(OSError, match="Errno") as raised:
             write_atomically(path, b"content")
         assert raised.value.filename == str(path)
-        assert str(raised.value.filename2) not in str(raised.value)
+        assert raised.value.filename2 is None
     assert not os.listdir(tmp_path)
 
 

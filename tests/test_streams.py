@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -256,6 +256,15 @@ def test_other_errors_are_no_interrupt(monkeypatch) -> None:
         main([])
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Let children have SIGINT, which a shell has its background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 @pytest.mark.parametrize("seconds", [0.1, 0.5])
 def test_ctrl_c_in_a_process_that_starts_is_no_traceback(seconds: float) -> None:
     with subprocess.Popen([*PROGRAM, "evaluate", "digits"], stderr=subprocess.PIPE) as process:

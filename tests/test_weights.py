@@ -63,7 +63,7 @@ def test_weights_were_trained_by_the_command_on_their_card(name: str) -> None:
 def test_weights_count_as_well_as_their_card_says(name: str) -> None:
     torch.set_default_dtype(torch.float32)
     data = few_scenes(name)
-    claimed = float(re.search(r"counts right \| ([\d.]+)%", card(name))[1]) / 100
+    claimed = float(re.search(r"count accuracy \| ([\d.]+)%", card(name))[1]) / 100
     right = (AIR.load(name).infer(data.images).counts == data.counts).mean()
     assert claimed > 0.99
     # Five standard errors of 400 scenes.

@@ -185,10 +185,6 @@ def test_an_address_that_is_refused_is_one_line_and_exit_2(
     assert "--port or --host" in line
 
 
-def names_of_threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate()}
-
-
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EPIPE, errno.EBADF])
 def test_where_the_address_cannot_be_written_nothing_is_left_behind(
     code: int, monkeypatch: pytest.MonkeyPatch
@@ -197,11 +193,13 @@ def test_where_the_address_cannot_be_written_nothing_is_left_behind(
         def write(self, text: str) -> int:
             raise OSError(code, os.strerror(code))
 
+    before = set(threading.enumerate())
     monkeypatch.setattr(module, "make_server", None)  # it does not come to that
     monkeypatch.setattr(sys, "stdout", Failing())
     with pytest.raises(OSError, match=os.strerror(code)):
         module.serve(Serve("sprites", port=0))
-    assert not names_of_threads() & {"model", "exhibits"}
+    left = {thread.name for thread in threading.enumerate() if thread not in before}
+    assert not left & {"model", "exhibits"}
 
 
 @pytest.mark.parametrize("fault", [False, webbrowser.Error("no display")])
