@@ -159,7 +159,7 @@ class Draw:
         figure = Figure(figsize=(9, 6.4), layout="constrained")
         rows = figure.subplots(2, 2, sharey=True)
         for axes, (sizes, title) in zip(
-            rows, (("tutorial", "tutorial's sizes"), ("fast", "fast's sizes")), strict=True
+            rows, (("tutorial", "the published command"), ("fast", "the preset fast")), strict=True
         ):
             for pair in pairs(sizes):
                 for result, color in zip(pair, ("tab:blue", "tab:orange"), strict=True):
