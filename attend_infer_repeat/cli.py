@@ -34,7 +34,7 @@ class Train:
     Ctrl-C saves a checkpoint first. The defaults below are those of the preset.
 
     Examples:
-      air train                                             digits, in under a minute
+      air train                                             digits, in a minute
       air train --data multi-mnist --out runs/mnist         the tutorial's data
       air train --data sprites --canvas 64 -t 5             other sizes
       air train --preset tutorial -n 20000 -blr 0.1         the tutorial's estimator
@@ -231,17 +231,17 @@ class Infer:
 
     def run(self) -> int:
         """Run the command; return the exit code."""
-        from .inference import run_inference
-        from .progress import show_log
-
-        show_log(self.quiet)
         if not self.images:
-            raise ConfigError("images: none given; name at least one picture, folder or pattern.")
+            raise ConfigError("IMAGE is missing: name at least one picture, folder or pattern.")
         _require_at_least(0, samples=self.samples)
         check_seed(self.seed)
         _require_at_least(1, batch_size=self.batch_size)
         if self.out is None and (self.resume or self.reconstructions or self.codes):
             raise ConfigError("resume, reconstructions, codes: need a folder; add --out.")
+        from .inference import run_inference
+        from .progress import show_log
+
+        show_log(self.quiet)
         return run_inference(load_model(self.model, self.device), self)
 
 
@@ -272,11 +272,11 @@ class Sample:
 
     def run(self) -> None:
         """Run the command."""
-        from .plots import samples_figure, save_figure
-
         _require_at_least(1, num_scenes=self.num_scenes)
         if self.out.suffix.lower() != ".png":
             raise ConfigError(f"out: expected a file that ends in .png, got {self.out}.")
+        from .plots import samples_figure, save_figure
+
         air = load_model(self.model, self.device)
         figure = samples_figure(air, self.num_scenes, self.seed, self.from_prior)
         self.out.parent.mkdir(parents=True, exist_ok=True)

@@ -249,9 +249,10 @@ class TrainConfig:
     lr_schedule: Literal["constant", "cosine"] = "constant"
     """Keep the learning rate, or let it fall to zero along a cosine over all steps."""
     ema_decay: float = 0.99
-    """Decay of the running mean of the weights, which is evaluated and saved; 0 takes the last."""
+    """Decay of the exponential moving average of the weights, which is evaluated and saved; 0 takes
+    the last ones."""
     objective: Literal["exact", "tracegraph"] = "exact"
-    """Sum the count out exactly, or estimate its gradient with Pyro's TraceGraph_ELBO."""
+    """Marginalize the count exactly, or estimate its gradient with Pyro's TraceGraph_ELBO."""
 
     baselines: Annotated[bool, arg(aliases=("--no-baseline",))] = True
     """Data-dependent baselines for the tracegraph objective."""
@@ -270,26 +271,26 @@ class TrainConfig:
     """Weight of the loss on copy-paste composites (exact objective, T > 1); 0 makes none. They
     teach how to count: with foresight that is not learned, and none are made."""
     composite_begin: int = 50
-    """Steps before the first scenes are made."""
+    """Steps before the first composites are made."""
     composite_every: int = 4
-    """Steps between two makings; each step in between counts its portion of the scenes."""
+    """Steps between two makings; each step in between counts its portion of them."""
     composite_of: Literal["scenes", "objects"] = "scenes"
     """Make them of scenes with one object, or of objects cut out where they stand alone."""
     composite_scattered: float = 0.0
     """Probability with which an object of theirs goes anywhere, not close to the one before."""
     composite_share: float = 0.5
-    """How many scenes are made at a time, as a share of the images of a mini-batch."""
+    """How many composites are made at a time, as a share of the images of a mini-batch."""
     composite_most: int | None = None
     """Most objects in a composite: T if not given, or without a bound one more than the guide
     finds in any image of the mini-batch. Give the most in the images, to train on no more."""
     composite_rare: float = 0.1
-    """Added to how often a count is found: scenes of every count weigh as often as it is found."""
+    """Added to how often a count is found: composites of a count weigh as often as it is found."""
     anneal_prior: Literal["none", "lin", "exp"] = "exp"
     """Move the count prior during training: not at all, linearly, or exponentially."""
     anneal_prior_from: float | None = 1e-15
-    """Value at which the count prior begins to move; None stands for --z-pres-prior."""
+    """Value at which the count prior begins to move; none stands for --z-pres-prior."""
     anneal_prior_to: float | None = None
-    """Value at which it ends; None stands for --z-pres-prior."""
+    """Value at which it ends; none stands for --z-pres-prior."""
     anneal_prior_begin: int = 0
     """Steps before it begins to move."""
     anneal_prior_duration: int = 250

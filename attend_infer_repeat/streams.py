@@ -59,8 +59,10 @@ def standard_streams() -> Iterator[None]:
     """
     before = sys.stdin, sys.stdout, sys.stderr
     held = _hold_descriptors()
+    strict = {}
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not _takes_everything(stream):
+            strict[stream] = stream.errors
             stream.reconfigure(errors="backslashreplace")
     sys.stdin = before[0] or _Closed(DataError("standard input: closed."))
     sys.stdout = before[1] or _Closed(OSError(errno.EBADF, "closed", "standard output"))
@@ -71,6 +73,9 @@ def standard_streams() -> Iterator[None]:
         sys.stdin, sys.stdout, sys.stderr = before
         for stream in before[1:]:
             _drain(stream)
+        for stream, errors in strict.items():
+            with contextlib.suppress(OSError):
+                stream.reconfigure(errors=errors)
         for descriptor in held:
             os.close(descriptor)
 

@@ -255,7 +255,7 @@ def test_texts_are_joined_before_they_are_wrapped(monkeypatch) -> None:
 def test_help_is_plain_text_without_python(name: list[str], capsys) -> None:
     text = printed([*name, "--help"], capsys)
     assert text.isascii()
-    assert not re.search(r"\{None\}|\[INT|\bINT\b|\bSTR\b|\bFLOAT\b|None\)|True\)|False\)", text)
+    assert not re.search(r"\{None\}|\[INT|\bINT\b|\bSTR\b|\bFLOAT\b|\bNone\b|True\)|False\)", text)
 
 
 @pytest.mark.parametrize("name", LINES, ids=" ".join)
