@@ -1,4 +1,4 @@
-"""Scenes made from scenes: images whose count is known, though no label was ever seen.
+"""Copy-paste composites: images whose count is known, though no label was seen.
 
 The model adds objects up, so the sum of n images with one object each is an image with n. Where the
 guide is sure that an image of the mini-batch holds one object, that object is moved, sometimes
@@ -34,7 +34,7 @@ TRIES = 4  # places that are tried for an object; a scene's intensities must not
 
 
 class Composites(NamedTuple):
-    """Made scenes, k of every count n = 1..T."""
+    """Composites, k of every count n = 1..T."""
 
     images: Tensor  # (T k, channels, height, width), intensity
     counts: Tensor  # (T k,)

@@ -1,4 +1,4 @@
-"""The exact objective: the count is summed out, so no choice is left to sample.
+"""The exact objective: the count is marginalized, so no choice is left to sample.
 
 The latents of step t matter only if steps 1..t are all present. One walk along 'every object
 is present' therefore holds, for every n in 0..T, the canvas after n objects and the KL paid
@@ -140,7 +140,7 @@ class Found(NamedTuple):
 
 
 class Exact(Objective):
-    """Adam on the exact objective, over shuffled epochs, and on scenes made from scenes.
+    """Adam on the exact objective, over shuffled epochs, and on copy-paste composites.
 
     The scenes that a step makes from its mini-batch are counted in the next steps, a portion in
     each beside that step's mini-batch: one walk for both costs less than two.
@@ -162,7 +162,7 @@ class Exact(Objective):
         self.walk = self.processes.wrap(air)
         self.compiled = Compiled(self._losses, air.device) if compiled else None
         self.explore = Anneal("lin", config.explore, 0.0, 0, config.explore_steps)
-        # Made scenes teach the guide to count; a guide with foresight has nothing to learn there.
+        # Composites teach the guide to count; a guide with foresight has nothing to learn there.
         counts_by_network = config.model.max_steps > 1 and not config.model.foresight
         self.composes = counts_by_network and config.composite_weight > 0
         self.made: Composites | None = None
@@ -257,11 +257,11 @@ class Exact(Objective):
         if made is not None and self.config.model.unbounded:
             counts = torch.cat((made.counts.new_full((len(batch),), -1), made.counts))
         path, own = self.walk(images, noise, counts, explore), slice(len(batch))
-        # The made scenes' ELBO is left out last: a slice of every canvas would cost more.
+        # The composites' ELBO is left out last: a slice of every canvas would cost more.
         elbo = count_terms(self.air, images, path=path, explore=explore).elbo[own].mean()
         loss = place_loss(self.air, path)[own].mean() - elbo
         if made is not None:
-            # The weights of all made scenes sum to 1, and the processes' losses are averaged.
+            # The weights of all composites sum to 1, and the processes' losses are averaged.
             weight = self.config.composite_weight * self.processes.size
             loss = loss + weight * made.loss(path.log_q()[len(batch) :])
         probs, left = path.count_probs(), None
