@@ -1,4 +1,4 @@
-"""The exponential moving average of the weights: what is evaluated and saved while training goes on.
+"""The exponential moving average of the weights: what is evaluated and saved during training.
 
 At a learning rate that is high enough to be quick, the weights jump about their mean from step to
 step, and the mean of the last hundred steps counts better than any of them.
