@@ -167,7 +167,13 @@ class AIR(nn.Module):
         return load_model(path)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Save the model as a checkpoint folder, for ``AIR.load`` and the ``air`` command."""
+        """Save the model as a checkpoint folder, for ``AIR.load`` and the ``air`` command.
+
+        Of several saves to one folder, the last one counts.
+
+        Raises: BusyError if another process goes on writing to the folder; CheckpointError if it
+            holds another program's ``state.json``; OSError if the disk refuses to be written to.
+        """
         from .checkpoints import save_checkpoint
 
         save_checkpoint(path, self)

@@ -46,6 +46,9 @@ CONFIG_FILE = "config.json"  # of a run
 JOURNAL_FILE = ".saving.json"
 PARTS = ("model", "training")
 
+PATIENCE = 10.0
+"""Seconds that a save waits for another one to the same folder."""
+
 LOAD_ATTEMPTS = 100
 """How often a checkpoint is read anew that is replaced meanwhile."""
 
@@ -74,7 +77,7 @@ class Checkpoint:
     seconds: float  # of training, without evaluation
     sha256: dict[str, str]  # of the files of "model" and "training"
 
-    stamp: tuple[int, int]  # of state.json: another one has another
+    stamp: tuple[int, int]  # inode and time of state.json: they change when a save replaces it
 
     def tensors(self, part: str) -> dict[str, Tensor]:
         """Read the tensors of ``model`` or ``training``.
@@ -216,6 +219,8 @@ def save_checkpoint(
         step: optimisation steps taken.
         seconds: time of training so far.
         training: what a run needs to go on beside the model.
+    Raises: BusyError if another process goes on writing to the folder; CheckpointError if it holds
+        another program's ``state.json``; OSError if the disk refuses to be written to.
     """
     folder = Path(folder)
     contents = {
@@ -233,7 +238,7 @@ def save_checkpoint(
         "versions": versions(),
     }
     new = {_file_name(part, digest) for part, digest in sha256.items()}
-    with owned(folder):
+    with owned(folder, PATIENCE):
         _clear_up(folder)  # after a save that was killed
         journal = sorted(_files_of_state(folder) | new)
         write_atomically(folder / JOURNAL_FILE, json.dumps(journal).encode())

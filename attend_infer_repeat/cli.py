@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import json
 import subprocess
 import sys
 import warnings
@@ -111,6 +110,7 @@ class Evaluate:
     def run(self) -> None:
         """Run the command."""
         from .evaluation import evaluate
+        from .records import to_json
 
         _require_at_least(0, importance_samples=self.importance_samples)
         air = load_model(self.model, self.device)
@@ -118,7 +118,7 @@ class Evaluate:
         given = {name: value for name, value in asked.items() if value is not None}
         data = _load_data(self.model, air, self.data, self.split, **given)
         evaluation = evaluate(air, data, importance_samples=self.importance_samples)
-        print(json.dumps(evaluation.to_dict()) if self.json else evaluation.table())
+        print(to_json(evaluation.to_dict()) if self.json else evaluation.table())
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,7 @@ class Codes:
         """Run the command."""
         from .codes import evaluate_codes
         from .data import hold_out
+        from .records import to_json
 
         if self.split == "train":
             raise ConfigError("split: the probes are fitted on train; take validation or test.")
@@ -160,7 +161,7 @@ class Codes:
         test = _load_data(self.model, air, self.data, self.split)
         data = hold_out(_load_data(self.model, air, self.data, "train"))[0][: self.num_images]
         evaluation = evaluate_codes(air, data, test=test)
-        print(json.dumps(evaluation.to_dict()) if self.json else evaluation.table())
+        print(to_json(evaluation.to_dict()) if self.json else evaluation.table())
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from .boxes import match_boxes
 from .data import Dataset
 from .errors import ConfigError, DataError
 from .model import intensity
+from .records import check_finite
 from .seeds import check_seed, shortened
 from .spatial import image_to_object
 
@@ -137,9 +138,9 @@ def evaluate_codes(
         batch_size: images at a time; it bounds memory.
         seed: of the division into halves and of k-means.
     Returns: the figures for z_what, for the windows' pixels, and for their principal components.
-    Raises: DataError if boxes or labels are unknown, or too few objects with a class are found;
-        ConfigError if a number is out of range or ``test`` shares scenes with ``data``; ShapeError
-        if the images do not fit the model.
+    Raises: DataError if boxes or labels are unknown, too few objects with a class are found, or
+        the model's answer is not finite; ConfigError if a number is out of range or ``test``
+        shares scenes with ``data``; ShapeError if the images do not fit the model.
     """
     if not 0 < min_iou <= 1:
         raise ConfigError(f"min_iou: expected a number above 0, and at most 1, got {min_iou}.")
@@ -199,6 +200,7 @@ def _read_objects(air: AIR, data: Dataset, min_iou: float, batch_size: int) -> O
             "has boxes and labels, such as digits."
         )
     scenes = air.infer(data.images, batch_size=batch_size)
+    check_finite(data.name, scenes.z_where, scenes.z_what)
     pairs = match_boxes(scenes.boxes, data.boxes)
     labels = data.labels[pairs.images, pairs.true]
     known = (pairs.ious >= min_iou) & (labels >= 0)

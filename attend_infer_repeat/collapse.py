@@ -3,7 +3,7 @@
 An evaluation is dead (``Evaluation``) if
 
 - objects explain nothing: the ELBO is no larger than that of scenes without any (``elbo_gain``),
-  as after a learning rate that was far too large;
+  as after a learning rate that was far too large; or the gain is not a finite number;
 - or less than half of the best ``elbo_gain`` so far is left;
 - or every image gets one count, though others explain them better (``same_count``);
 - or the counts are no better than a constant (``confusion``), as with the tutorial's preset without
@@ -17,7 +17,9 @@ in any case, nothing is said. Counts may come last: they are judged from the mid
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -52,28 +54,47 @@ def collapse(evaluations: Sequence[Mapping[str, Any]], num_steps: int) -> str | 
     finished = step >= num_steps
     if step < YOUNG or (step < num_steps / 10 and not finished):
         return None
-    late = [i for i, record in enumerate(known) if record["step"] >= step / 2]
     counts_too = step >= num_steps / 2
-    evidence = [_evidence(known[: i + 1], counts_too) for i in late]
-    enough = len(evidence) > 1 or finished
-    return evidence[-1] if enough and all(evidence) else None
+    best_so_far = list(accumulate((_finite_gain(record) for record in known), max))
+    dead: list[str] = []
+    # From the last one backward: of most runs it is alive, and no other needs to be judged.
+    for record, best in zip(reversed(known), reversed(best_so_far), strict=True):
+        if record["step"] < step / 2:
+            break
+        why = _evidence(record, best, counts_too)
+        if why is None:
+            return None
+        dead.append(why)
+    return dead[0] if len(dead) > 1 or finished else None
 
 
-def _evidence(evaluations: Sequence[Mapping[str, Any]], counts_too: bool) -> str | None:
-    """Return why the last of some evaluations is dead; None if it is alive."""
-    last = evaluations[-1]
-    gain = last["elbo_gain"]
+def _finite_gain(evaluation: Mapping[str, Any]) -> float:
+    gain = evaluation["elbo_gain"]
+    return float(gain) if gain is not None and math.isfinite(gain) else -math.inf
+
+
+def _evidence(evaluation: Mapping[str, Any], best: float, counts_too: bool) -> str | None:
+    """Return why an evaluation is dead; None if it is alive.
+
+    Args:
+        evaluation: the record.
+        best: the largest gain up to it.
+        counts_too: whether the counts are judged.
+    """
+    gain = evaluation["elbo_gain"]
     if gain is not None:
-        best = max(r["elbo_gain"] for r in evaluations if r["elbo_gain"] is not None)
+        if not math.isfinite(gain):
+            return f"the ELBO gains {gain} nats by objects, which is not a finite number"
         if gain < NOTHING:
             gained = round(gain, 1) + 0.0  # never -0
             return f"objects explain nothing of the images (the ELBO gains {gained} nats by them)"
         if best > SOMETHING and gain < LEFT * best:
             return f"the ELBO gains {gain:.1f} nats by objects, and had gained {best:.1f}"
-    if counts_too and last["same_count"] is not None:
-        return f"every image gets the count {last['same_count']}, though others explain them better"
-    if counts_too and last["confusion"] is not None:
-        recall = _mean_recall(last["confusion"])
+    same_count, confusion = evaluation.get("same_count"), evaluation.get("confusion")
+    if counts_too and same_count is not None:
+        return f"every image gets the count {same_count}, though others explain them better"
+    if counts_too and confusion is not None:
+        recall = _mean_recall(confusion)
         if recall is not None:
             return f"counts are no better than one and the same count for all images ({recall})"
     return None

@@ -15,7 +15,7 @@ from .air import AIR, largest_batch, presence_scores, reproducible
 from .arrays import as_images
 from .boxes import average_precision, matched_ious
 from .data import Dataset
-from .errors import ConfigError
+from .errors import ConfigError, DataError
 from .importance import (
     importance_log_weights,
     importance_weighted_bound,
@@ -107,7 +107,8 @@ def evaluate(
         seed: of the one sample per image that the ELBO takes, and of the importance samples.
         importance_samples: walks per image for the importance-weighted bound and counts; each
             takes as long as the ELBO.
-    Raises: ShapeError if the images do not fit the model, ConfigError if a number is negative.
+    Raises: ShapeError if the images do not fit the model, ConfigError if a number is negative,
+        DataError if the ELBO is not finite.
     """
     if importance_samples < 0:
         raise ConfigError(f"importance_samples: must not be negative: {importance_samples}.")
@@ -160,7 +161,7 @@ def elbo_per_image(
     """Return ``elbo`` and its parts by name, (N,) each, in nats: one sample per image.
 
     Args: as those of ``evaluate``, which takes their means.
-    Raises: ShapeError if the images do not fit the model.
+    Raises: ShapeError if the images do not fit the model, DataError if the ELBO is not finite.
     """
     images = as_images(data.images, air.config)
     return _walk_once(air, images, batch_size or largest_batch(air.config), seed)[0]
@@ -193,9 +194,21 @@ def _walk_once(
         for name in batches[0]
     }
     without, counts, lost = (torch.cat(parts).cpu() for parts in zip(*evidence, strict=True))
+    _check_finite("the ELBO", terms_per_image["elbo"], without.numpy())
     return terms_per_image, Evidence(
         without.double().numpy(), counts.numpy(), lost.double().numpy()
     )
+
+
+def _check_finite(what: str, *values: NDArray[np.floating]) -> None:
+    """Raise a DataError if a bound on some image's log p(x) is not finite."""
+    for value in values:
+        wrong = ~np.isfinite(value)
+        if wrong.any():
+            raise DataError(
+                f"{what} is {value[wrong][0]} for {wrong.sum()} of {len(value)} images: the model "
+                "has diverged; train it anew with a lower --learning-rate."
+            )
 
 
 def _elbo_gain(elbo: NDArray[np.float64], without_objects: NDArray[np.float64]) -> float | None:
@@ -222,7 +235,9 @@ def _importance(
             log_weights = importance_log_weights(air, intensity(batch.to(air.device)), num_samples)
             bounds.append(importance_weighted_bound(log_weights).double())
             counts.append(importance_weighted_count_probs(log_weights).argmax(dim=-1))
-    return torch.cat(bounds).mean().item(), torch.cat(counts).cpu().numpy()
+    bound = torch.cat(bounds)
+    _check_finite("the importance-weighted bound", bound.cpu().numpy())
+    return bound.mean().item(), torch.cat(counts).cpu().numpy()
 
 
 def confusion_matrix(

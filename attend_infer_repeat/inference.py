@@ -172,9 +172,10 @@ class _Tally:
 
 
 class _Echo:
-    """Prints records as they come, in a terminal as lines for people; COCO comes at the end.
+    """Prints records as they come; to a terminal, as lines for people.
 
-    A failure alone is an error, not a record.
+    COCO is not printed here: it is made of all records at the end. If there is one picture alone
+    and it cannot be read, no record is printed, since the command ends with an error about it.
     """
 
     def __init__(self, options: Infer) -> None:

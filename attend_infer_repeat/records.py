@@ -51,7 +51,8 @@ def scene_record(
         frame: how it lies on the canvas.
         scenes: as NumPy arrays.
         index: the picture's row.
-        unbounded: leave out the counts that were only thought of for pictures beside it.
+        unbounded: whether the model has no bound on the count. The pictures of a batch then share
+            the length of ``count_probs``, and the zeros at the picture's own end are left out.
     Raises: DataError if a value is not finite.
     """
     count, count_probs = int(scenes.counts[index]), scenes.count_probs[index]

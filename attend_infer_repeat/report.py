@@ -168,7 +168,8 @@ def _training_rows(
     records: Sequence[dict[str, Any]], checkpoint: Checkpoint
 ) -> list[tuple[str, str]]:
     seconds = f"{_duration(checkpoint.seconds)} for {checkpoint.step:,} steps, without evaluation"
-    rates = [record["images_per_second"] for record in records if "images_per_second" in record]
+    known = (record.get("images_per_second") for record in records)
+    rates = [rate for rate in known if rate is not None]
     speed = f"{np.median(rates):,.0f} images/s, median over the run" if rates else "not recorded"
     return [("training", seconds), ("training speed", speed)]
 

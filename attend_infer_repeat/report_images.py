@@ -135,12 +135,15 @@ def image_sections(
 
 def quality_numbers(figures: dict[str, Any]) -> list[Number]:
     """Return headline figures from an evaluation, or from a record of one in a run's metrics."""
-    where = f"{figures['split']} split, {plural(figures['num_images'], 'image')}"
+    where = f"{figures['split']} split"
+    if figures.get("num_images") is not None:
+        where += f", {plural(figures['num_images'], 'image')}"
     numbers = []
-    if figures["count_accuracy"] is not None:
+    if figures.get("count_accuracy") is not None:
         numbers.append(Number("counts right", f"{figures['count_accuracy']:.2%}", where))
-    numbers.append(Number("ELBO", f"{figures['elbo']:.1f}", f"nats per image, {where}"))
-    if figures["box_iou"] is not None:
+    if figures.get("elbo") is not None:
+        numbers.append(Number("ELBO", f"{figures['elbo']:.1f}", f"nats per image, {where}"))
+    if figures.get("box_iou") is not None:
         note = f"median overlap (IoU) with the true boxes, {figures['split']} split"
         numbers.append(Number("box IoU", f"{figures['box_iou']:.3f}", note))
     return numbers

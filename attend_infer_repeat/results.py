@@ -8,14 +8,18 @@
     z_what.npy         the codes of all objects, in the order of the lines
 
 So a line stands for all of its picture's results, and what belongs to all pictures is made from the
-lines at the end. Where a picture has changed since its line was written, the lines from there on
-are set aside, in ``aside.jsonl``; those of pictures that have not changed are taken from it again.
+lines at the end.
+
+A resumed run may find that a picture has changed since its line was written. Then it copies all
+lines to ``aside.jsonl``, and drops the lines from that picture on. It infers the changed pictures
+anew; for a picture that has not changed, it takes the line from ``aside.jsonl``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -34,7 +38,15 @@ from .data.reading import shown
 from .errors import ConfigError
 from .records import Record, read_records, to_json, write_csv
 from .sources import Source
-from .storage import TEMPORARY, is_empty, owned, replacing, sync_folder, write_atomically
+from .storage import (
+    discard_all_leftovers,
+    is_empty,
+    owned,
+    replacing,
+    shortened,
+    sync_folder,
+    write_atomically,
+)
 from .streaming import Placed, Row
 
 SCENES_FILE = "scenes.jsonl"
@@ -46,7 +58,7 @@ ASIDE_FILE = "aside.jsonl"
 UNFINISHED_CODES = "z_what.part"  # of earlier versions
 
 LONGEST_STEM = 120
-"""Characters of a file's name that its PNG's name takes over: file systems have a limit."""
+"""Bytes of a file's name that its PNG's name takes over: file systems have a limit."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +101,12 @@ class Results:
         self._states = outputs.folder / SOURCES_FILE
         self._aside = outputs.folder / ASIDE_FILE
         self._num_objects, self._code_size = 0, settings["code_size"]
+        self._sampled = settings["samples"] > 0
         with ExitStack() as stack:
             _claim(outputs.folder, settings, resume, stack)
             with self._told():
-                _sweep(outputs.folder)
+                for folder in (outputs.folder, outputs.folder / RECONSTRUCTIONS):
+                    discard_all_leftovers(folder)  # of a run that was killed
                 self._line_file = _Lines(self.lines, stack)
                 self._state_file = _Lines(self._states, stack)
                 sync_folder(outputs.folder)
@@ -119,6 +133,9 @@ class Results:
             states = b""
             for record, state in self._pairs():
                 source = self._named(next(sources, None), record)
+                if not _is_followed(source, record):  # a damaged line
+                    sources = chain((source,), sources)
+                    break
                 if noted and (state is None or state != source.state):
                     self._set_aside()
                     sources = chain((source,), sources)
@@ -199,11 +216,51 @@ class Results:
     def _pairs(self) -> Iterator[tuple[Record, str | None]]:
         """Yield the record and the state of each picture that has a line."""
         with self._states.open("rb") as states:
-            for record in _sound(self.lines):
+            for record in self._sound():
                 yield record, _state(states.readline())
 
+    def _sound(self) -> Iterator[Record]:
+        """Yield the records of the lines that are whole, up to the first one that is not."""
+        with self.lines.open("rb") as file:
+            for line in file:
+                record = _parsed(line)
+                if not line.endswith(b"\n") or not self._is_record(record):
+                    return
+                yield record
+
+    def _is_record(self, value: Any) -> bool:
+        """Tell whether a value has what the forms of results need."""
+        if not isinstance(value, dict) or not isinstance(value.get("file"), str):
+            return False
+        if "error" in value:
+            return isinstance(value["error"], str)
+        objects, weighted = value.get("objects"), value.get("importance")
+        return (
+            _is_whole(value.get("width"))
+            and _is_whole(value.get("height"))
+            and _is_counted(value)
+            and isinstance(objects, list)
+            and len(objects) == value["count"]
+            and all(map(self._is_object, objects))
+            and (weighted is None if not self._sampled else _is_weighted(weighted))
+        )
+
+    def _is_object(self, value: Any) -> bool:
+        return (
+            isinstance(value, dict)
+            and _is_whole(value.get("step"))
+            and _are_numbers([value.get("score")], 1)
+            and _are_numbers(value.get("box"), 4)
+            and _are_numbers(value.get("z_where"), 3)
+            and _are_numbers(value.get("z_what"), self._code_size)
+        )
+
     def _set_aside(self) -> None:
-        """Keep all lines, for pictures that have not changed; before, an earlier run may have."""
+        """Copy all lines, with the states of their pictures, to ``aside.jsonl``.
+
+        That file may exist already, of an earlier resumed run that was cut, and hold lines for
+        pictures after the last one that has a line now. Those are kept.
+        """
         with ExitStack() as stack:
             before = self._read_aside(stack)
             file = stack.enter_context(replacing(self._aside))
@@ -223,15 +280,24 @@ class Results:
         with ExitStack() as stack:
             aside = islice(self._read_aside(stack), self.done, None)
             for source in sources:
-                state, record = json.loads(next(aside, b"[null, null]"))
+                state, record = self._pair(next(aside, b""))
                 if record is not None:
                     self._named(source, record)
                 same = state is not None and state == source.state
+                same = same and record is not None and _is_followed(source, record)
                 if same and (source.video is None or source.video != changed):
                     yield source._replace(record=record)
                 else:
                     changed = source.video
                     yield source
+
+    def _pair(self, line: bytes) -> tuple[str | None, Record | None]:
+        """Return the state and the record in a line of ``aside.jsonl``; None if it is damaged."""
+        value = _parsed(line)
+        if not isinstance(value, list) or len(value) != 2 or not self._is_record(value[1]):
+            return None, None
+        state, record = value
+        return (state if isinstance(state, str) else None), record
 
     def _write_pictures(self, rows: Sequence[Row]) -> None:
         named = [(self._names.take(row[0]["file"]), *row) for row in rows]
@@ -321,34 +387,54 @@ def _as_line(value: Any) -> bytes:
 
 def _state(line: bytes) -> str | None:
     """Return the state in a line; None, so that the picture is read again, if there is none."""
-    with contextlib.suppress(ValueError):
-        state = json.loads(line)
-        return state if isinstance(state, str) else None
-    return None
+    state = _parsed(line)
+    return state if isinstance(state, str) else None
 
 
-def _sound(lines: Path) -> Iterator[Record]:
-    """Yield the records of the lines that are whole, up to the first one that is not."""
-    with lines.open("rb") as file:
-        for line in file:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                return
-            if not line.endswith(b"\n") or not _is_record(record):
-                return
-            yield record
+def _parsed(line: bytes) -> Any:
+    """Return what a line of JSON says; None if it is none."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
-def _is_record(value: Any) -> bool:
-    """Tell whether a value has what the forms of results need."""
-    if not isinstance(value, dict) or not isinstance(value.get("file"), str):
-        return False
-    if "error" in value:
-        return isinstance(value["error"], str)
-    if not {"width", "height", "count", "count_probs", "objects"} <= value.keys():
-        return False
-    return isinstance(value["objects"], list) and value["count"] == len(value["objects"])
+def _is_followed(source: Source, record: Record) -> bool:
+    """Tell whether each object of a video's frame has an identity; pictures need none."""
+    objects = record.get("objects", ())
+    return source.video is None or all(_is_whole(found.get("identity")) for found in objects)
+
+
+def _is_counted(value: Any) -> bool:
+    """Tell whether a value has a count and the probabilities of counts, that one among them."""
+    probs = value.get("count_probs")
+    return (
+        _is_whole(value.get("count"))
+        and isinstance(probs, list)
+        and _are_numbers(probs, len(probs))
+        and len(probs) > value["count"]
+    )
+
+
+def _is_weighted(value: Any) -> bool:
+    """Tell whether a value has what importance samples say."""
+    return (
+        isinstance(value, dict)
+        and _is_counted(value)
+        and _are_numbers([value.get("effective_sample_size")], 1)
+    )
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _are_numbers(values: Any, num: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == num
+        and all(type(value) in (int, float) and math.isfinite(value) for value in values)
+    )
 
 
 class _UniqueNames:
@@ -361,7 +447,7 @@ class _UniqueNames:
     def take(self, name: str) -> str:
         base = os.path.basename(name)
         stem = base if base.endswith("]") else os.path.splitext(base)[0]
-        stem = "standard-input" if stem == "-" else stem[:LONGEST_STEM] or "picture"
+        stem = "standard-input" if stem == "-" else shortened(stem, LONGEST_STEM) or "picture"
         for number in count(self._last.get(stem, 0) + 1):
             unique = f"{stem}.png" if number == 1 else f"{stem}-{number}.png"
             if unique not in self._taken:
@@ -403,9 +489,3 @@ def _compare(path: Path, settings: Record) -> None:
             f"resume: {shown(path.parent)} was begun with other settings ({', '.join(changed)}); "
             "give the same ones, or another --out."
         )
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed run left half written."""
-    for path in (*folder.glob(f".*{TEMPORARY}"), *folder.glob(f"reconstructions/.*{TEMPORARY}")):
-        path.unlink(missing_ok=True)

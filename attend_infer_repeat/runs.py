@@ -45,12 +45,13 @@ def new_run(config: TrainConfig, out: Path | None) -> Iterator[Path]:
     if out is None:
         out = _make_unused(Path("runs") / f"{Path(config.data).stem}-{config.preset}-{config.seed}")
     check_new(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_be_made(out, error) from error
-    with _owned_run(out):
-        if not is_empty(out):  # another run began and ended since
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_owned_run(out))
+            empty = is_empty(out)
+        except OSError as error:
+            raise _cannot_be_made(out, error) from error
+        if not empty:  # another run began and ended since
             raise _holds_files(out)
         yield out
 
@@ -63,14 +64,16 @@ def resumed_run(run: Path) -> Iterator[tuple[TrainConfig, Checkpoint | None]]:
     Raises: as ``resumable``; BusyError if another process writes to it.
     """
     resumable(run)  # nothing is made where there is no run
-    with _owned_run(run):
-        for name in (CONFIG_FILE, METRICS_FILE):
-            discard_leftovers(run / name)
+    with ExitStack() as stack:
+        with writing(run):
+            stack.enter_context(_owned_run(run))
         yield resumable(run)
 
 
 def resumable(run: Path) -> tuple[TrainConfig, Checkpoint | None]:
-    """Return the settings of a run and its last checkpoint, None if it was cut before the first.
+    """Return the settings of a run and its last checkpoint.
+
+    The checkpoint is None if the run was cut before it saved one.
 
     Raises: CheckpointError if there is no run, or if what is needed of it is damaged.
     """
@@ -113,17 +116,20 @@ def writing(run: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        advice = "Nothing was saved; make room, or give another --out."
+        if os.path.isfile(run / CONFIG_FILE) or has_checkpoint(run):
+            advice = f"What was saved last is sound; go on with: air train --resume {run}"
         raise TrainingError(
-            f"{error.filename or run}: cannot be written: {error.strerror or error}. What was "
-            f"saved last is sound; go on with: air train --resume {run}"
+            f"{error.filename or run}: cannot be written: {error.strerror or error}. {advice}"
         ) from error
 
 
 @contextmanager
 def _owned_run(run: Path) -> Iterator[None]:
-    with ExitStack() as stack:
-        with writing(run):
-            stack.enter_context(owned(run))
+    """Own a run's folder, and clear away what a process that was killed has half written."""
+    with owned(run):
+        for name in (CONFIG_FILE, METRICS_FILE):
+            discard_leftovers(run / name)
         yield
 
 
@@ -258,8 +264,8 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return records
 
 
-VALUES = ("seconds", "images_per_second", "elbo", "count_accuracy")
-"""What curves and tables are made of."""
+VALUES = ("seconds", "images_per_second", "elbo", "count_accuracy", "elbo_gain", "box_iou")
+"""What curves, tables and the search for a collapse are made of: numbers, or null."""
 
 
 def _checked_record(record: Any) -> dict[str, Any]:
@@ -271,6 +277,10 @@ def _checked_record(record: Any) -> dict[str, Any]:
     for name in VALUES:
         value = record.get(name)
         if not (value is None or type(value) is float or _is_whole(value)):
+            raise ValueError(f"{name} is {value!r}")
+    for name in ("num_images", "same_count"):
+        value = record.get(name)
+        if not (value is None or _is_whole(value)):
             raise ValueError(f"{name} is {value!r}")
     if not isinstance(record.get("split", ""), str):
         raise ValueError(f"split is {record['split']!r}")
@@ -308,8 +318,10 @@ class Metrics:
         self._run = run
         path = run / METRICS_FILE
         with writing(run), ExitStack() as stack:
-            kept = [json.dumps(r) + "\n" for r in read_metrics(run) if r["step"] <= step]
-            write_atomically(path, "".join(kept).encode())
+            self.kept = [record for record in read_metrics(run) if record["step"] <= step]
+            """The records that the log holds when it is opened."""
+            lines = [json.dumps(record) + "\n" for record in self.kept]
+            write_atomically(path, "".join(lines).encode())
             self._file = stack.enter_context(path.open("ab"))
             self._events = stack.enter_context(closing(_Events(run / "tensorboard", step)))
             self._files = stack.pop_all()
@@ -317,7 +329,7 @@ class Metrics:
     def write(self, record: dict[str, Any]) -> None:
         """Append one record, which has at least ``step``."""
         with writing(self._run):
-            self._file.write(json.dumps(record).encode() + b"\n")
+            self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
             self._file.flush()
             prefix = record.get("split", "train")
             for name, value in record.items():
@@ -348,11 +360,12 @@ class _Events:
 
         self._event = event_pb2.Event
         folder.mkdir(exist_ok=True)
+        interrupted = any(folder.iterdir())
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = (folder / name).open("ab")
         self._records = RecordWriter(self._file)
         self._add(file_version="brain.Event:2")
-        if step:  # what an interrupted run has written after it is not shown
+        if interrupted:  # what a run has written after the step that it resumes is not shown
             begins = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             self._add(step=step + 1, session_log=begins)
 

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,9 @@ LOCK_FILE = ".air-lock"
 def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
     """Open a file to write, which replaces ``path`` when the ``with`` block ends.
 
-    Nothing changes at ``path`` if the block raises. A link stays one: what it leads to is replaced.
+    Nothing changes at ``path`` if the block raises. A link stays one: what it leads to is replaced,
+    by a file of the same mode. What is no regular file, such as a pipe or ``/dev/null``, cannot be
+    replaced: it is written to as the block goes on.
 
     Args:
         path: the file; its folder must exist.
@@ -41,8 +44,16 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
     temporary = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}{TEMPORARY}")
     if "b" not in mode:
         options = {"encoding": "utf-8"} | options
+    old = _mode(path)
+    if old is not None and not stat.S_ISREG(old):
+        with open(path, mode, **options) as file:
+            yield file
+        return
     try:
         with temporary.open(mode, **options) as file:
+            if old is not None:
+                with contextlib.suppress(OSError):  # file systems without modes
+                    temporary.chmod(stat.S_IMODE(old))
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -50,13 +61,23 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and error.errno is not None:
+        if (
+            isinstance(error, OSError)
+            and error.errno is not None
+            and error.filename in (None, str(temporary))
+        ):
             # Users know the file by its own name, and a full disk's error has none at all.
-            own = error.filename in (None, str(temporary))
-            error.filename = os.fspath(path) if own else error.filename
-            error.filename2 = None if own else error.filename2
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     sync_folder(target.parent)
+
+
+def _mode(path: str | os.PathLike[str]) -> int | None:
+    """Return the type and the permissions of what is at a path; None if nothing is."""
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError):  # opening it says what is wrong
+        return None
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -67,15 +88,30 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
 
 def discard_leftovers(path: Path) -> None:
     """Remove what interrupted writes of a file left beside it. Only its one writer may do so."""
-    for name in os.listdir(path.parent):
-        if name.startswith(_prefix(path)) and _is_leftover(name):
-            (path.parent / name).unlink(missing_ok=True)
+    _discard(path.parent, _prefix(path))
+
+
+def discard_all_leftovers(folder: Path) -> None:
+    """Remove what interrupted writes left in a folder. Only its one writer may do so."""
+    if folder.is_dir():
+        _discard(folder, "")
+
+
+def _discard(folder: Path, prefix: str) -> None:
+    for name in os.listdir(folder):
+        if name.startswith(prefix) and _is_leftover(name):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _prefix(path: Path) -> str:
     """Return how the names begin under which a file is written: 102 bytes at most."""
-    name = path.name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
-    return f".{name}."
+    return f".{shortened(path.name, 100)}."
+
+
+def shortened(name: str, num_bytes: int) -> str:
+    """Cut a file's name to so many bytes, which is what file systems count."""
+    encoded = name.encode(errors="surrogateescape")
+    return name if len(encoded) <= num_bytes else encoded[:num_bytes].decode(errors="ignore")
 
 
 def _is_leftover(name: str) -> bool:
@@ -93,18 +129,19 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path, timeout: float = 0.0) -> Iterator[None]:
     """Be the only process that writes to a folder, for the length of a ``with`` block.
 
     The lock goes with its process, however that ends. The file beside it names the owner.
 
     Args:
         folder: made if need be.
+        timeout: seconds to wait for another owner's end.
     Raises: BusyError if another process owns it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
-    lock = FileLock(path, timeout=0, thread_local=False)
+    lock = FileLock(path, timeout=timeout, thread_local=False)
     try:
         lock.acquire()
     except Timeout:
@@ -115,7 +152,9 @@ def owned(folder: Path) -> Iterator[None]:
         path.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}) + "\n")
         yield
     finally:
-        # Before the release: whoever opened this file meanwhile finds it unlinked, and tries anew.
+        # The file is removed before the lock is released. Another process may have opened it and
+        # wait for the lock: when it gets it, filelock sees that the file is gone, and makes a new
+        # one. In the other order, this would remove a file that the next owner has locked.
         with contextlib.suppress(OSError):
             path.unlink()
         lock.release()

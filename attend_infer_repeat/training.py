@@ -55,11 +55,15 @@ from .runs import (
     writing,
 )
 from .schedules import Anneal, cosine_decay
+from .storage import discard_leftovers
 
 logger = logging.getLogger(__name__)
 
 # What a resumed run may change: it moves the end or the reports, not what was learned so far.
 RESUMABLE = ("num_steps", "eval_every", "eval_split", "save_every", "progress_every")
+
+
+START_AGAIN = "start again with a lower --learning-rate."
 
 
 def train(
@@ -95,8 +99,8 @@ def train(
     Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt. If
         training collapses, the log warns of it, and the run goes on: see ``collapse.py``.
     Raises: ConfigError, DataError or CheckpointError for what cannot be used; BusyError if another
-        process writes to the folder; TrainingError if the ELBO stops being a finite number, or the
-        disk refuses to be written to.
+        process writes to the folder; TrainingError if the ELBO of training or of an evaluation
+        stops being a finite number, or the disk refuses to be written to.
     """
     if not isinstance(config, TrainConfig):
         config = default_config(config)
@@ -144,7 +148,7 @@ def _run(
         config = _check_resumable(
             run, settings, config, 0 if checkpoint is None else checkpoint.step
         )
-    elif given is not None:
+    elif given is not None and processes.is_first:  # the check may take the folder's lock
         check_new(given)
     if config.preset == "auto" and not config.chosen and resume is None:
         own = (change.split(":")[0] for change in differences(PRESETS["auto"], config))
@@ -152,8 +156,9 @@ def _run(
     config = _findable(config)
     with processes.first_goes_first():  # generated and downloaded data are kept
         data = _load(config, "train", fitted=checkpoint is not None)
+        has_test = has_test_split(config)
         config = for_images(config, data.canvas_size, data.channels)
-        config = _with_fingerprints(config, data, resumed=resume is not None)
+        config = _with_fingerprints(config, data, has_test, resumed=resume is not None)
         held_out: Dataset | None = None
         if validate:
             data, held_out = hold_out(data)
@@ -162,15 +167,17 @@ def _run(
         run = processes.from_first(made)
     state = _start(config, data, processes, checkpoint, compiled)
     if processes.is_first:
-        if checkpoint is not None:
-            _recall(state, run)
         write_config(run, config)
     if config.eval_split == "test" and validate:
         held_out = load_training_data(config, "test")
     with Progress(config, state.step, run, quiet or not processes.is_first) as progress:
         finished = _train(state, run, held_out, progress)
         if finished and processes.is_first:
-            _finish(state, run, held_out, progress, figures)
+            test = None
+            if has_test:
+                is_loaded = held_out is not None and held_out.split == "test"
+                test = held_out if is_loaded else load_training_data(config, "test")
+            _finish(state, run, held_out, test, progress, figures)
     return run, finished
 
 
@@ -243,7 +250,10 @@ def load_held_out(config: TrainConfig) -> Dataset:
 
 
 def has_test_split(config: TrainConfig) -> bool:
-    """Tell whether a run's data set has a test split; the user's own images need not have one."""
+    """Tell whether a run's data set has a test split; the user's own images need not have one.
+
+    A warning tells of a folder ``test`` that holds no images.
+    """
     return not is_path(config.data) or has_test_part(config.data)
 
 
@@ -252,7 +262,9 @@ def _findable(config: TrainConfig) -> TrainConfig:
     return replace(config, data=os.path.abspath(config.data)) if is_path(config.data) else config
 
 
-def _with_fingerprints(config: TrainConfig, data: Dataset, resumed: bool) -> TrainConfig:
+def _with_fingerprints(
+    config: TrainConfig, data: Dataset, has_test: bool, resumed: bool
+) -> TrainConfig:
     """Note what the user's own images are or, of a resumed run, see that they are the same.
 
     Raises: DataError if they are not.
@@ -260,7 +272,7 @@ def _with_fingerprints(config: TrainConfig, data: Dataset, resumed: bool) -> Tra
     if not is_path(config.data):
         return config
     if not resumed:
-        parts = [data, _load(config, "test")] if has_test_split(config) else [data]
+        parts = [data, _load(config, "test")] if has_test else [data]
         return replace(config, fingerprints=tuple(fingerprint(part) for part in parts))
     if config.fingerprints is None:
         logger.warning(
@@ -286,7 +298,7 @@ class TrainingState:
     mean: RunningMean
     step: int
     seconds: float
-    evaluations: list[dict[str, Any]]  # the records so far, but for the test split's at the end
+    evaluations: list[dict[str, Any]]  # their records so far, of the split --eval-split
     collapsed: str | None = None  # why, if it has
 
     @property
@@ -303,7 +315,7 @@ class TrainingState:
 def _check_resumable(
     run: Path, settings: TrainConfig, config: TrainConfig, step: int
 ) -> TrainConfig:
-    """Refuse to go on after ``step`` with settings that contradict the run's, or without need.
+    """Refuse to go on after ``step`` if settings contradict the run's, or nothing is left to do.
 
     The place of the user's own images may be another one: their fingerprints tell whether they are
     the same.
@@ -365,6 +377,8 @@ def _train(state: TrainingState, run: Path, held_out: Dataset | None, progress: 
     reported = state.seconds
     log = metrics_log(run, state.step) if processes.is_first else nullcontext()
     with log as metrics, _stop_on_signal(patient=processes.size > 1) as stop:
+        if metrics is not None:
+            _recall(state, metrics)
         while state.step < config.num_steps:
             began = time.perf_counter()
             state.objective.air.model.success.fill_(anneal(state.step))
@@ -383,10 +397,7 @@ def _train(state: TrainingState, run: Path, held_out: Dataset | None, progress: 
 
             if report:
                 if not math.isfinite(elbo):
-                    raise TrainingError(
-                        f"step {state.step}: the ELBO is {elbo}; start again with a lower "
-                        f"--learning-rate. {run} still holds the last sound checkpoint, if any."
-                    )
+                    raise _diverged(state, run, f"the ELBO is {elbo}; {START_AGAIN}")
                 rate = len(elbos) * state.objective.batch_size / (state.seconds - reported)
                 elbos, reported = [], state.seconds
                 if metrics is not None:
@@ -394,7 +405,7 @@ def _train(state: TrainingState, run: Path, held_out: Dataset | None, progress: 
                 progress.update(state.step, rate, elbo)
             evaluates = last or _is_due(state.step, config.eval_every)
             if metrics is not None and held_out is not None and evaluates:
-                evaluation = evaluate(state.air, held_out)
+                evaluation = _evaluate(state, run, held_out)
                 _judge(state, evaluation)
                 write_evaluation(metrics, state, evaluation)
                 progress.evaluated(state.step, state.seconds, evaluation)
@@ -408,19 +419,23 @@ def _train(state: TrainingState, run: Path, held_out: Dataset | None, progress: 
 
 
 def _finish(
-    state: TrainingState, run: Path, held_out: Dataset | None, progress: Progress, figures: bool
+    state: TrainingState,
+    run: Path,
+    held_out: Dataset | None,
+    test: Dataset | None,
+    progress: Progress,
+    figures: bool,
 ) -> None:
     """Evaluate once on the test split, where there is one, and draw the figures.
 
     A run that was cut here goes on here: what is done already is not done again.
     """
-    test = load_training_data(state.config, "test") if has_test_split(state.config) else None
     tested = any(
         record.get("split") == "test" and record["step"] == state.step
         for record in read_metrics(run)
     )
     if test is not None and not tested:
-        evaluation = evaluate(state.air, test)
+        evaluation = _evaluate(state, run, test)
         with metrics_log(run, state.step) as metrics:
             write_evaluation(metrics, state, evaluation)
         progress.evaluated(state.step, state.seconds, evaluation)
@@ -430,18 +445,32 @@ def _finish(
 
         with writing(run):
             paths = plot_run(run, shown)
+            for path in paths:
+                discard_leftovers(path)  # of a run that was killed while it drew them
         mark_finished(run, state.step)
         progress.finished(run, paths)
     if state.collapsed is not None:
         logger.warning("The model in %s is dead: %s.", run, _told(state))
 
 
-def _recall(state: TrainingState, run: Path) -> None:
+def _evaluate(state: TrainingState, run: Path, data: Dataset) -> Evaluation:
+    try:
+        return evaluate(state.air, data)
+    except DataError as error:
+        raise _diverged(state, run, f"{data.split} split: {error}") from error
+
+
+def _diverged(state: TrainingState, run: Path, what: str) -> TrainingError:
+    return TrainingError(
+        f"step {state.step}: {what} {run} still holds the last sound checkpoint, if any."
+    )
+
+
+def _recall(state: TrainingState, metrics: Metrics) -> None:
     """Take in the evaluations that a resumed run has already had."""
-    split, step = state.config.eval_split, state.step
-    records = [r for r in read_metrics(run) if r.get("split") == split and r["step"] <= step]
-    state.evaluations = records
-    state.collapsed = collapse(records, state.config.num_steps)
+    split = state.config.eval_split
+    state.evaluations = [record for record in metrics.kept if record.get("split") == split]
+    state.collapsed = collapse(state.evaluations, state.config.num_steps)
 
 
 def _judge(state: TrainingState, evaluation: Evaluation) -> None:
@@ -495,10 +524,7 @@ def _is_due(step: int, every: int) -> bool:
 
 def _save(state: TrainingState, run: Path) -> None:
     if not_finite(state.air.state_dict()) is not None:
-        raise TrainingError(
-            f"step {state.step}: some weights are not finite; start again with a lower "
-            f"--learning-rate. {run} still holds the last sound checkpoint, if any."
-        )
+        raise _diverged(state, run, f"some weights are not finite; {START_AGAIN}")
     with writing(run):
         save_checkpoint(
             run / "checkpoint",

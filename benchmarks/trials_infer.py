@@ -166,12 +166,13 @@ def two_writers(folder: Path) -> dict[str, Any]:
     while not lines(out):
         assert first.is_alive()
         time.sleep(0.001)
+    assert first.pid is not None
     # Stopped: else it might end before the second one comes.
-    os.kill(first.pid or 0, signal.SIGSTOP)
+    os.kill(first.pid, signal.SIGSTOP)
     second = start(folder, "json", out)
     second.join()
     said = (folder / "messages").read_text()
-    os.kill(first.pid or 0, signal.SIGCONT)
+    os.kill(first.pid, signal.SIGCONT)
     first.join()
     return {
         "second_refused": second.exitcode == 2 and said.count("\n") == 1,

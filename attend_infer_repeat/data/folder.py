@@ -107,13 +107,7 @@ def picture_names(folder: Path) -> list[str]:
 
     Raises: DataError if there is none, or the folder cannot be listed.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if _is_file(entry))
-    except OSError as error:
-        raise DataError(
-            f"{shown(folder)}: cannot be listed ({error.strerror}). Check its permissions."
-        ) from error
+    names = _file_names(folder)
     pictures = [name for name in names if name.lower().endswith(SUFFIXES)]
     if not pictures:
         archives = [folder / name for name in names if name.lower().endswith(ARRAYS)]
@@ -122,6 +116,16 @@ def picture_names(folder: Path) -> list[str]:
             f"{shown(folder)}: no images ({', '.join(SUFFIXES)}) in this folder. {advice}"
         )
     return pictures
+
+
+def _file_names(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if _is_file(entry))
+    except OSError as error:
+        raise DataError(
+            f"{shown(folder)}: cannot be listed ({error.strerror}). Check its permissions."
+        ) from error
 
 
 def as_picture(image: NDArray[np.uint8]) -> Image:
@@ -161,11 +165,20 @@ def _place_of(path: str | os.PathLike[str], split: str) -> Path:
 
 
 def has_test_part(path: str | os.PathLike[str]) -> bool:
-    """Tell whether there are test images beside the user's own, whether or not they can be read."""
+    """Tell whether there are test images beside the user's own, whether or not they can be read.
+
+    A folder ``test`` without images is none, and a warning says so.
+
+    Raises: DataError if that folder cannot be listed.
+    """
     given = Path(path)
-    return os.path.lexists(
-        given / "test" if given.is_dir() else given.with_stem(f"{given.stem}_test")
-    )
+    test = given / "test" if given.is_dir() else given.with_stem(f"{given.stem}_test")
+    if not test.is_dir() or not given.is_dir():
+        return os.path.lexists(test)
+    if any(name.lower().endswith(SUFFIXES) for name in _file_names(test)):
+        return True
+    logger.warning("%s: holds no images, so that there is no test split.", shown(test))
+    return False
 
 
 def kind_of(path: Path) -> Literal["folder", "file"]:

@@ -30,11 +30,11 @@ def hold_out(data: Dataset) -> tuple[Dataset, Dataset]:
     Of generated scenes, which come in no order, the last min(2000, N // 10) are held out, and at
     least one: both parts share memory with the whole.
 
-    Of others, a hash decides, of the name of a picture's file, or of its pixels where it has no
-    name. So a picture stays on its side whatever is added or taken away, the order tells nothing,
-    and copies in an array come to the same side. About a tenth is held out; where that would be
-    nothing, the picture with the smallest hash, and where it would be all, all but the one with the
-    largest.
+    Of the user's own pictures, each has a hash: of the name of its file or, in an array, of its
+    pixels. Those with hashes in the lowest tenth of the range are held out. So a picture stays in
+    its part when others are added or removed, the order of an array does not matter, and copies of
+    one image in an array are in the same part. If no hash is that low, the picture with the lowest
+    hash is held out. If all are, the picture with the highest hash is trained on.
 
     Raises: DataError if there are not two scenes, or no two that differ.
     """
