@@ -6,12 +6,11 @@ no setting is chosen by it and no run stops early.
     python benchmarks/reproduce.py run --data multi-mnist --seeds 0-19
     python benchmarks/reproduce.py run --data digits sprites --seeds 0-9
     python benchmarks/reproduce.py hour          # larger networks, 30,000 steps, cosine
-    python benchmarks/reproduce.py demo          # what `make demo` does
     python benchmarks/reproduce.py table
 
 A run that is interrupted goes on where it stopped when the same command is given again; a seed
-whose result is there is left alone. Results: ``<data>-<seed>.json`` in ``reproduce``, ``hour`` and
-``demo`` of ``benchmarks/results``.
+whose result is there is left alone. Results: ``benchmarks/results/reproduce/<data>-<seed>.json``
+and ``benchmarks/results/hour/<data>-<seed>.json``.
 
 Success, stated before any number was seen: a seed succeeds if it reaches the count accuracy that is
 asked for (multi-mnist 98.0%, digits 99.0%, sprites 98.0%) within its run, and holds it at the end.
@@ -32,7 +31,6 @@ ASKED = {"multi-mnist": 0.98, "digits": 0.99, "sprites": 0.98}
 THREE = {"three": "--max-count 3"}  # trained on 0 to 2 objects, tested on scenes of 3
 FOLDER = RESULTS / "reproduce"
 HOUR = RESULTS / "hour"
-DEMO = RESULTS / "demo"
 HOUR_OPTIONS = (
     "-n 30000 -b 64 -lr 1.5e-3 --lr-schedule cosine --composite-begin 150 --composite-every 1 "
     "--explore-steps 300 --anneal-prior-duration 500 --window-size 20 --rnn-hidden-size 256 "
@@ -93,29 +91,6 @@ class Hour:
             for seed in parse_seeds(self.seeds)
         ]
         run_all(tasks, self.jobs)
-
-
-@dataclass(frozen=True)
-class Demo:
-    """Train as `make demo` does, with all cores."""
-
-    seeds: str = "0-2"
-    """Seeds, such as 0-1."""
-    work: Path = Path("runs/demos")
-    """Folder of the runs."""
-
-    def run(self) -> None:
-        """Run the command."""
-        tasks = [
-            Task(
-                options=f"--data digits -n 500 --seed {seed}",
-                run=self.work / f"digits-{seed}",
-                result=DEMO / f"digits-{seed}.json",
-                labels={"data": "digits", "seed": seed},
-            )
-            for seed in parse_seeds(self.seeds)
-        ]
-        run_all(tasks, jobs=1)
 
 
 @dataclass(frozen=True)
@@ -244,4 +219,4 @@ def _number(value: float | None, form: str) -> str:
 
 
 if __name__ == "__main__":
-    tyro.cli(Run | Hour | Demo | Table, config=(tyro.conf.OmitSubcommandPrefixes,)).run()  # type: ignore[arg-type]
+    tyro.cli(Run | Hour | Table, config=(tyro.conf.OmitSubcommandPrefixes,)).run()  # type: ignore[arg-type]
