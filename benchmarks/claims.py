@@ -37,7 +37,8 @@ def ending(result: dict[str, Any]) -> dict[str, Any]:
 
 def many(case: str) -> list[dict[str, Any]]:
     """Return a case's results of ``benchmarks/many.py``, seed by seed."""
-    return [read_result(MANY / f"{case}-{seed}.json") for seed in SEEDS]
+    results = [result for result in read_results(MANY) if result["case"] == case]
+    return sorted(results, key=lambda result: int(result["seed"]))
 
 
 def demo() -> list[str]:

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from attend_infer_repeat.checkpoints import (
 )
 from attend_infer_repeat.cli import main
 from attend_infer_repeat.config import to_dict
+from attend_infer_repeat.storage import owned
 
 BASIC = replace(TINY, guide="basic", z_pres_prior_raw=True, embed_net=(5,), channels=3)
 
@@ -545,3 +547,13 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
 def test_a_name_that_nearly_is_one_that_is_shipped_is_suggested() -> None:
     with pytest.raises(CheckpointError, match="Did you mean 'multi-mnist'"):
         AIR.load("multi-mnits")
+
+
+def test_a_save_waits_for_another_one_to_the_same_folder(tmp_path: Path) -> None:
+    first, folder = ExitStack(), tmp_path / "model"
+    first.enter_context(owned(folder))
+    timer = threading.Timer(0.2, first.close)
+    timer.start()
+    make_air().save(folder)
+    timer.join()
+    AIR.load(folder)

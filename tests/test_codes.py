@@ -253,7 +253,7 @@ def test_the_command_fits_on_train_and_tests_on_the_split(tmp_path: Path, capsys
     assert main([*command, "--num-images", "100", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["split"] == "validation"
-    held_out = len(load_dataset(tmp_path / "data.npz", "validation"))
+    held_out = len(load_dataset(f"{tmp_path}/data.npz", "validation"))
     assert figures["num_tested"] == figures["num_true"] == 3 * held_out
     assert figures["num_fitted"] == 3 * 100
     assert main(command) == 0

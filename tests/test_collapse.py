@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,8 @@ def steps(evaluations: list[Told], finished: bool) -> int:
         ([SOUND, (80.0, None, None), (80.0, None, None)], "80.0 nats"),
         ([SENSELESS] * 6, "no better than .* 93% of 0, 0% of 1, 0% of 2"),
         ([COUNTED, CONSTANT, CONSTANT, CONSTANT], "no better than"),
+        ([SOUND, (math.nan, None, None), (math.nan, None, None)], "not a finite number"),
+        ([(math.inf, None, None)] * 4, "not a finite number"),
     ],
 )
 def test_a_dead_run_is_told(evaluations: list[Told], shows: str, finished: bool) -> None:
@@ -102,6 +105,21 @@ def test_records_of_an_earlier_version_are_passed_over() -> None:
     old = [{"step": 125, "elbo": 430.0}]
     assert collapse(old * 3, 125) is None
     assert collapse(old + history(DEAD), 125) is not None
+
+
+def test_a_record_without_the_evidence_of_counts_is_judged_by_its_gain() -> None:
+    lines = [{"step": 125 * k, "elbo_gain": 0.0} for k in (1, 2)]
+    assert "explain nothing" in (collapse(lines, 250) or "")
+    assert collapse([line | {"elbo_gain": 170.0} for line in lines], 250) is None
+
+
+def test_a_long_sound_run_is_told_by_its_last_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = []
+    monkeypatch.setattr(
+        "attend_infer_repeat.collapse._evidence", lambda *evaluation: judged.append(evaluation)
+    )
+    assert collapse(history(*[COUNTED] * 2_000), 125 * 2_000) is None
+    assert len(judged) == 1
 
 
 @pytest.mark.parametrize(
@@ -169,23 +187,23 @@ def test_what_objects_add_to_the_elbo_is_measured() -> None:
 # A real one.
 
 
+def distinct(counts: list[int]) -> dict[str, np.ndarray]:
+    """Return pictures of squares with a little noise: equal ones would all be held out, or none."""
+    arrays = squares(counts)
+    noise = np.random.default_rng(0).integers(0, 4, arrays["images"].shape, dtype=np.uint8)
+    return arrays | {"images": arrays["images"] ^ noise}
+
+
 def evaluations(run: Path) -> list[dict[str, Any]]:
     records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [record for record in records if "split" in record]
 
 
-def write_squares(path: Path, num: int) -> None:
-    """Write images of 0 to 3 squares, no two of which are the same."""
-    rng = np.random.default_rng(0)
-    arrays = squares(rng.integers(0, 4, num).tolist())
-    grain = rng.integers(0, 2, arrays["images"].shape, dtype=np.uint8)
-    np.savez(path, **arrays | {"images": arrays["images"] ^ grain})
-
-
 def test_a_learning_rate_of_ten_is_told_in_the_log_the_metrics_and_the_report(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_squares(tmp_path / "squares.npz", 60)
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "squares.npz", **distinct(rng.integers(0, 4, 60).tolist()))
     config = TrainConfig(
         data=str(tmp_path / "squares.npz"),
         num_steps=120,
@@ -215,7 +233,8 @@ def test_a_learning_rate_of_ten_is_told_in_the_log_the_metrics_and_the_report(
 def test_a_sound_training_is_not_called_dead(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_squares(tmp_path / "squares.npz", 200)
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "squares.npz", **distinct(rng.integers(0, 4, 200).tolist()))
     config = TrainConfig(
         data=str(tmp_path / "squares.npz"),
         num_steps=100,

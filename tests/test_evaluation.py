@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from exact import TINY, assert_mean, linear_scene, log_evidence, make_air, scenes_from
 
-from attend_infer_repeat import AIR, Dataset, ShapeError, evaluate
+from attend_infer_repeat import AIR, DataError, Dataset, ShapeError, evaluate
+from attend_infer_repeat.cli import main
 from attend_infer_repeat.evaluation import confusion_matrix, elbo_per_image
 from attend_infer_repeat.model import intensity
 from attend_infer_repeat.objectives import count_terms
@@ -141,3 +144,37 @@ def test_boxes_that_are_found_where_they_are_have_an_iou_of_one() -> None:
     assert evaluate(air, truth).box_iou == pytest.approx(1)
     shifted = replace(truth, boxes=scenes.boxes + np.float32(100))
     assert evaluate(air, shifted).box_iou == 0
+
+
+def overflowing_air() -> AIR:
+    """Return a model whose weights are finite, and so large that the likelihood is not."""
+    air = mixed_air()
+    with torch.no_grad():
+        for parameter in air.model.decoder.parameters():
+            parameter.mul_(1e200)
+    return air
+
+
+@pytest.mark.parametrize(
+    ("measure", "options"),
+    [(evaluate, {}), (elbo_per_image, {}), (evaluate, {"importance_samples": 2})],
+)
+def test_an_elbo_that_is_not_finite_is_an_error_of_one_line(
+    measure: Any, options: dict[str, int]
+) -> None:
+    with pytest.raises(DataError, match=r"the ELBO is -?(inf|nan) for \d+ of 60 images") as raised:
+        measure(overflowing_air(), labelled(), **options)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_the_command_prints_no_evaluation_that_is_not_finite(
+    form: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    overflowing_air().save(tmp_path / "model")
+    np.savez(tmp_path / "noise.npz", images=labelled().images)
+    options = ["--data", str(tmp_path / "noise.npz"), "--split", "train", *form]
+    assert main(["evaluate", str(tmp_path / "model"), *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "the ELBO is" in captured.err.splitlines()[-1]

@@ -31,6 +31,7 @@ from attend_infer_repeat.data import npz, reading
 from attend_infer_repeat.data.framing import Framing, enough, place
 from attend_infer_repeat.data.reading import Decoded, Need, decode, read_picture
 from attend_infer_repeat.inference import _Echo
+from attend_infer_repeat.results import Outputs, Results, _parsed, _UniqueNames
 from attend_infer_repeat.sources import Source, find_sources
 from attend_infer_repeat.storage import LOCK_FILE, owned
 from attend_infer_repeat.streaming import BLOCK, infer_pictures
@@ -143,6 +144,8 @@ def test_what_a_kill_in_the_last_step_leaves_is_gone_on_from(
         (out / f".{name}.0123abcd.tmp").write_bytes((out / name).read_bytes()[:9])
         (out / name).unlink()
     (out / "reconstructions" / ".7.png.0123abcd.tmp").write_bytes(b"half a picture")
+    expected[".notes.tmp"] = b"a user's"
+    (out / ".notes.tmp").write_bytes(expected[".notes.tmp"])
     assert infer(model, pictures, *all_of(form), "--out", out, "--resume") == 0
     assert content(out) == expected
 
@@ -177,6 +180,76 @@ def test_lines_that_mean_nothing_are_done_again(model, pictures, tmp_path, damag
     (out / "scenes.jsonl").write_bytes(b"".join([*lines[:4], damage, *lines[5:]]))
     assert infer(model, pictures, *all_of("csv"), "--out", out, "--resume") == 0
     assert content(out) == expected
+
+
+def damaged(record: dict, path: tuple[str | int, ...], value: object) -> bytes:
+    """Return the line of a record in which a value is another one, or is missing if it is None."""
+    record = json.loads(json.dumps(record))
+    place = record
+    for key in path[:-1]:
+        place = place[key]
+    if value is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return json.dumps(record).encode() + b"\n"
+
+
+def test_lines_that_parse_but_cannot_be_used_are_done_again(model, pictures, tmp_path) -> None:
+    out = tmp_path / "found"
+    arguments = [pictures, *all_of("csv"), "--samples", "2", "--out", out]
+    assert infer(model, *arguments) == 0
+    expected = content(out)
+    lines = expected["scenes.jsonl"].splitlines(keepends=True)
+    records = list(map(json.loads, lines))
+    k = next(k for k, record in enumerate(records) if record["count"])
+    keys = [
+        *(("width",), ("count",), ("count_probs",), ("objects",), ("objects", 0), ("importance",)),
+        *(("objects", 0, name) for name in records[k]["objects"][0]),
+        *(("importance", name) for name in ("count", "count_probs", "effective_sample_size")),
+    ]
+    wrong = [damaged(records[k], key, value) for key in keys for value in (None, "x", [])]
+    wrong += [damaged(records[k], ("objects", 0, "z_what", 0), value) for value in (np.nan, "x")]
+    wrong += [b"[" * 10**5 + b"\n"]
+    probe = Results(Outputs(tmp_path / "probe"), {"code_size": 3, "samples": 2}, False)
+    with probe:
+        assert probe._is_record(records[k])
+        for line in wrong:
+            assert not probe._is_record(_parsed(line)), line[:200]
+    for line in wrong[::9]:
+        (out / "scenes.jsonl").write_bytes(b"".join([*lines[:k], line, *lines[k + 1 :]]))
+        assert infer(model, *arguments, "--resume") == 0
+        assert content(out) == expected
+
+
+def test_a_frame_that_lacks_an_identity_is_done_again(tmp_path) -> None:
+    digits = np.zeros((5, 50, 50), np.uint8)
+    digits[:, 10:30, 15:18] = 255
+    frames = [Image.fromarray(image) for image in digits]
+    for i, frame in enumerate(frames):
+        frame.putpixel((0, i), 9)
+    frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:], duration=100)
+    out = tmp_path / "found"
+    arguments = ["infer", "digits", str(tmp_path / "clip.gif"), "--track", "--quiet"]
+    arguments += ["--out", str(out)]
+    assert main(arguments) == 0
+    expected = content(out)
+    lines = expected["scenes.jsonl"].splitlines(keepends=True)
+    record = json.loads(lines[2])
+    assert record["objects"]
+    for value in (None, "x"):
+        line = damaged(record, ("objects", 0, "identity"), value)
+        (out / "scenes.jsonl").write_bytes(b"".join([*lines[:2], line, *lines[3:]]))
+        assert main([*arguments, "--resume"]) == 0
+        assert content(out) == expected
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".gif", "字" * 83 + ".gif[0]", "é.png"])
+def test_the_png_of_a_picture_with_a_long_name_can_be_written(name: str) -> None:
+    names = _UniqueNames()
+    taken = {names.take(name) for _ in range(12)}
+    assert len(taken) == 12
+    assert max(len(os.fsencode(own)) for own in taken) <= 200
 
 
 @pytest.mark.parametrize("resumed", [False, True])

@@ -18,7 +18,7 @@ from attend_infer_repeat import ConfigError, DataError, TrainConfig, train
 from attend_infer_repeat.checkpoints import read_checkpoint
 from attend_infer_repeat.cli import main
 from attend_infer_repeat.data import fingerprint
-from attend_infer_repeat.training import load_training_data
+from attend_infer_repeat.training import load_held_out, load_training_data
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
 NOISE[:, 0] = 0
@@ -216,3 +216,33 @@ def test_without_validation_all_images_are_trained_on_and_none_are_held_out(
     run = train(config, tmp_path / "run", quiet=True, figures=False, validate=False)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line.get("split") for line in lines if "split" in line] == ["test"]
+
+
+@pytest.mark.parametrize("files", [[], ["notes.txt"], [".hidden.png", "sub/x.png"]])
+def test_a_test_folder_without_images_is_no_test_part(
+    files: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "pictures"
+    fill(data, range(30))
+    (data / "test").mkdir()
+    for name in files:
+        (data / "test" / name).parent.mkdir(exist_ok=True)
+        (data / "test" / name).write_text("hello")
+    run = a_run(data, tmp_path)
+    assert [m for m in caplog.messages if "holds no images" in m] == caplog.messages
+    assert len(caplog.messages) == 1
+    config = read_checkpoint(run).train_config
+    assert [part.split(":")[0] for part in config.fingerprints] == ["train"]
+    assert load_held_out(config).split == "validation"
+    with pytest.raises(DataError, match="no images"):
+        load_training_data(config, "test")
+
+
+def test_a_test_folder_whose_images_cannot_be_read_stops_the_run(tmp_path: Path) -> None:
+    data = tmp_path / "pictures"
+    fill(data, range(30))
+    (data / "test").mkdir()
+    (data / "test" / "x.png").write_text("hello")
+    with pytest.raises(DataError, match="none of its 1 images can be read"):
+        a_run(data, tmp_path)
+    assert not (tmp_path / "run").exists()

@@ -6,8 +6,10 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +19,12 @@ import pytest
 from attend_infer_repeat.errors import BusyError
 from attend_infer_repeat.storage import (
     LOCK_FILE,
+    discard_all_leftovers,
     discard_leftovers,
     is_empty,
     owned,
     replacing,
+    shortened,
     write_atomically,
 )
 
@@ -106,6 +110,52 @@ def test_a_link_stays_a_link_to_what_is_replaced(tmp_path: Path) -> None:
     assert target.read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o755])
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_regular_file_is_written_to_and_stays_what_it_is(
+    tmp_path: Path, linked: bool
+) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(link if linked else pipe, b"content")
+        assert os.read(reader, 100) == b"content"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "字" * 100, "xx字" * 50, "\udcff" * 300])
+def test_a_name_is_cut_by_its_bytes(name: str) -> None:
+    cut = shortened(name, 100)
+    assert len(cut.encode(errors="surrogateescape")) <= 100
+    assert name.startswith(cut)
+    assert shortened(name[:30], 100) == name[:30]
+
+
+def test_all_that_interrupted_writes_left_in_a_folder_is_cleared_up_and_no_more(
+    tmp_path: Path,
+) -> None:
+    others = ["file", ".file.tmp", ".file.notes.tmp", ".mine.tmp", "x.0123abcd.tmp"]
+    for name in (".file.0123abcd.tmp", ".other.89abcdef.tmp", *others):
+        (tmp_path / name).write_text(name)
+    discard_all_leftovers(tmp_path)
+    discard_all_leftovers(tmp_path / "nowhere")
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
+
+
 def test_only_what_an_interrupted_write_left_is_cleared_up(tmp_path: Path) -> None:
     leftover = tmp_path / ".file.0123abcd.tmp"
     others = [".other.0123abcd.tmp", "file.tmp", ".file.tmp", ".file.notes.tmp", "file.0123abcd"]
@@ -129,6 +179,17 @@ def test_a_folder_has_one_writer_and_the_error_names_it(tmp_path: Path) -> None:
         with pytest.raises(BusyError, match=f"process {process.pid} on "), owned(tmp_path):
             pass
         assert json.loads((tmp_path / LOCK_FILE).read_text())["process"] == process.pid
+
+
+def test_a_writer_may_wait_for_another_ones_end(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        with pytest.raises(BusyError), owned(tmp_path, timeout=0.1):
+            pass
+        timer = threading.Timer(0.2, process.kill)
+        timer.start()
+        with owned(tmp_path, timeout=60):
+            assert json.loads((tmp_path / LOCK_FILE).read_text())["process"] == os.getpid()
+        timer.join()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

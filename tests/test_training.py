@@ -36,12 +36,14 @@ from attend_infer_repeat import (
 from attend_infer_repeat.checkpoints import part_of, read_checkpoint, save_checkpoint
 from attend_infer_repeat.cli import _parse
 from attend_infer_repeat.data import Dataset, is_path
-from attend_infer_repeat.errors import BusyError, TrainingError
+from attend_infer_repeat.errors import BusyError, DataError, TrainingError
+from attend_infer_repeat.evaluation import Evaluation, evaluate
 from attend_infer_repeat.objectives import OBJECTIVES
+from attend_infer_repeat.processes import Processes
 from attend_infer_repeat.runs import metrics_log, new_run, read_metrics
 from attend_infer_repeat.schedules import cosine_decay
 from attend_infer_repeat.storage import LOCK_FILE, write_atomically
-from attend_infer_repeat.training import count_prior_schedule
+from attend_infer_repeat.training import count_prior_schedule, load_training_data
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -555,6 +557,10 @@ LINES = {
     "step is a fraction": '{"step": 1.5}',
     "step is huge": f'{{"step": {10**400}}}',
     "elbo is text": '{"step": 3, "elbo": "3"}',
+    "elbo_gain is text": '{"step": 3, "split": "validation", "elbo_gain": "x"}',
+    "box_iou is text": '{"step": 3, "split": "validation", "box_iou": "x"}',
+    "same_count is text": '{"step": 3, "split": "validation", "same_count": "x"}',
+    "num_images is a list": '{"step": 3, "split": "validation", "num_images": []}',
     "seconds is a list": '{"step": 3, "seconds": []}',
     "split is a number": '{"step": 3, "split": 3}',
     "confusion is text": '{"step": 3, "split": "test", "count_accuracy": 1, "confusion": "x"}',
@@ -581,6 +587,46 @@ def test_a_line_of_metrics_that_means_nothing_takes_no_other_with_it(
     assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
     assert path.read_text().splitlines()[:5] == good[:5]
     assert not caplog.records
+
+
+@pytest.mark.parametrize("line", ['{"step": 1, "split": "validation", "elbo_gain": "x"}', "null"])
+def test_a_run_goes_on_beside_a_line_that_means_nothing_and_tells_of_it_once(
+    line: str, data_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny(data_file)
+    straight = train(config, tmp_path / "straight", quiet=True)
+    run = interrupted(config, tmp_path / "run")
+    path = run / "metrics.jsonl"
+    path.write_text(f"{line}\n" + path.read_text())
+    train(config, resume=run, quiet=True)
+    assert caplog.text.count("line 1 is left out") == 1
+    assert without_time(metrics(run)) == without_time(metrics(straight))
+
+
+def sessions(run: Path) -> list[list[int]]:
+    """Return, for each of TensorBoard's files, the steps from which a session begins anew."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    begun = []
+    for path in sorted((run / "tensorboard").iterdir()):
+        events = map(Event.FromString, RawEventFileLoader(str(path)).Load())
+        begun.append([event.step for event in events if event.HasField("session_log")])
+    return begun
+
+
+@pytest.mark.parametrize("step", [0, 5])
+def test_tensorboard_shows_no_step_of_an_interrupted_run_twice(step: int, tmp_path: Path) -> None:
+    for at in (0, step):
+        with metrics_log(tmp_path, at) as log:
+            log.write({"step": at + 1, "elbo": 0.5})
+    assert sessions(tmp_path) == [[], [step + 1]]
+
+
+def test_metrics_are_never_written_with_a_value_that_json_does_not_have(tmp_path: Path) -> None:
+    with metrics_log(tmp_path, 0) as log, pytest.raises(ValueError, match="JSON"):
+        log.write({"step": 1, "elbo": float("nan")})
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b""
 
 
 # One writer
@@ -629,6 +675,23 @@ def test_what_a_killed_process_left_in_an_empty_folder_is_not_in_the_way(
     for path in (tmp_path / LOCK_FILE, tmp_path / ".config.json.0123abcd.tmp"):
         path.rename(folder / path.name)
     assert read_checkpoint(train(config, folder, quiet=True)).step == 1
+    assert not [name for name in os.listdir(folder) if name.startswith(".")]
+
+
+def test_only_the_first_of_several_processes_looks_at_the_folder_and_locks_it(
+    data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Second(Processes):
+        def __init__(self, device: str) -> None:
+            super().__init__(torch.device("cpu"))
+            self.rank = 1
+
+    monkeypatch.setattr("attend_infer_repeat.training.join", Second)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK_FILE).touch()
+    (tmp_path / "run" / "config.json").touch()  # the first one is ahead
+    train(tiny(data_file, num_steps=1), tmp_path / "run", quiet=True)
+    assert sorted(os.listdir(tmp_path / "run")) == [LOCK_FILE, "config.json"]
 
 
 def test_runs_without_a_name_that_begin_at_once_get_folders_of_their_own(
@@ -687,6 +750,34 @@ def test_a_full_disk_ends_a_run_in_one_line_that_says_how_to_go_on(
     assert os.fsync is fsync
     assert_same_end(run, straight)
     assert without_time(metrics(run)) == without_time(metrics(straight))
+
+
+@pytest.mark.parametrize(
+    ("refuses", "error"),
+    [("owned", ConfigError), ("is_empty", ConfigError), ("write_atomically", TrainingError)],
+)
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_disk_that_refuses_a_run_from_the_start_advises_no_resuming(
+    refuses: str,
+    error: type[AirError],
+    exists: bool,
+    data_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*arguments: Any) -> None:
+        full(0)
+
+    run, config = tmp_path / "run", tiny(data_file)
+    if exists:
+        run.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(f"attend_infer_repeat.runs.{refuses}", refused)
+        with pytest.raises(error, match="give another --out") as raised:
+            train(config, run, quiet=True)
+    assert "--resume" not in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+    assert read_checkpoint(train(config, run, quiet=True)).step == 12
 
 
 @pytest.fixture
@@ -820,7 +911,11 @@ def test_a_run_stopped_before_its_figures_is_finished_by_resuming(
         with pytest.raises(Killed):
             train(config, tmp_path / "run", quiet=True)
     assert metrics(tmp_path / "run", split="test") == []
+    figures = tmp_path / "run" / "figures"
+    figures.mkdir()
+    (figures / f".{FIGURES[0]}.0123abcd.tmp").write_text("half a fig")  # killed while it drew
     train(config, resume=tmp_path / "run", quiet=True)
+    assert {path.name for path in figures.iterdir()} == set(FIGURES)
     assert len(metrics(tmp_path / "run", split="test")) == 1
     assert len(training_lines(tmp_path / "run")) == 2
 
@@ -933,6 +1028,38 @@ def test_a_diverged_run_stops_with_what_to_do(
     spoil(monkeypatch, step=7)
     with pytest.raises(TrainingError, match="learning-rate"):
         train(tiny(data_file, eval_every=0), tmp_path / "run", quiet=True)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_an_evaluation_that_is_not_finite_stops_a_run_as_the_elbo_of_training_does(
+    split: str, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverged(air: AIR, data: Dataset) -> Evaluation:
+        if data.split == split:
+            raise DataError("the ELBO is nan.")
+        return evaluate(air, data)
+
+    monkeypatch.setattr("attend_infer_repeat.training.evaluate", diverged)
+    message = rf"step \d+: {split} split: the ELBO is nan. .* last sound checkpoint"
+    with pytest.raises(TrainingError, match=message):
+        train(tiny(data_file), tmp_path / "run", quiet=True)
+    assert metrics(tmp_path / "run", split=split) == []
+
+
+@pytest.mark.parametrize("eval_split", ["validation", "test"])
+def test_the_test_split_is_loaded_once(
+    eval_split: str, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    def load(config: TrainConfig, split: str = "train") -> Dataset:
+        loaded.append(split)
+        return load_training_data(config, split)
+
+    monkeypatch.setattr("attend_infer_repeat.training.load_training_data", load)
+    config = tiny(data_file, num_steps=1, eval_split=eval_split)
+    train(config, tmp_path / "run", quiet=True)
+    assert loaded == ["test"]
 
 
 @pytest.mark.parametrize("progress_every", [1, 12])
