@@ -365,7 +365,7 @@ def test_mistakes_are_named_and_write_nothing(make_run) -> None:
     with pytest.raises(CheckpointError, match="give the folder of a run"):
         write_report(run / "checkpoint")
     make_air().save(run.parent / "model")
-    with pytest.raises(CheckpointError, match="a model without a run"):
+    with pytest.raises(CheckpointError, match="a model without its run"):
         write_report(run.parent / "model")
     after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     assert after == {path: content for path, content in before.items() if run in path.parents}
