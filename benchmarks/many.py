@@ -105,7 +105,8 @@ def table(name: str, results: list[dict[str, Any]]) -> str:
     case = CASES[name]
     others = [f"{n} objects: {what}" for n, m in results[0]["measures"].items() for what in _of(m)]
     columns = ["seed", "count right", "mean count error", "box AP at 0.5", *others, "ELBO", "s"]
-    lines = [f"`{case.options}`", "", f"| {' | '.join(columns)} |"]
+    commits = ", ".join(sorted({result["versions"]["commit"] for result in results}))
+    lines = [f"`{case.options}` (commit {commits})", "", f"| {' | '.join(columns)} |"]
     lines.append(f"| {' | '.join(['---'] * len(columns))} |")
     rows = [_row(result) for result in results]
     lines += [_line(str(result["seed"]), row) for result, row in zip(results, rows, strict=True)]
