@@ -227,7 +227,7 @@ MISTAKES = {
     "codes of the fitted split": ("codes {run} --split train", "validation or test"),
     "no images for the codes": ("codes {run} --split validation --num-images 0", "num_images"),
     "missing picture": ("infer {run} nowhere.png", "nowhere.png"),
-    "no picture": ("infer {run}", "image"),
+    "no picture": ("infer {run}", "IMAGE is missing"),
     "not a picture": ("infer {run} {folder}/run/config.json", "config.json"),
     "no pictures": ("infer {run} {folder}/run", "no images"),
     "no match": ("infer {run} {folder}/*.bmp", "no file matches"),
