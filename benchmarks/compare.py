@@ -20,14 +20,12 @@ from matplotlib.figure import Figure
 from reproduce import HOUR
 from runs import RESULTS, Task, read_result, run_all
 
+from attend_infer_repeat.collapse import PUBLISHED_FLAGS
+
 FOLDER = RESULTS / "compare"
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "compare.png"
-PUBLISHED = (
-    "-blr 0.1 --z-pres-prior 0.01 --scale-prior-sd 0.2 --predict-net 200 --bl-predict-net 200 "
-    "--decoder-output-use-sigmoid --decoder-output-bias -2"
-)
 TUTORIAL = Task(
-    options=f"--preset tutorial -n 20000 {PUBLISHED} --seed 287710 --eval-every 500",
+    options=f"--preset tutorial -n 20000 {PUBLISHED_FLAGS} --seed 287710 --eval-every 500",
     run=Path("runs/compare/tutorial"),
     result=FOLDER / "tutorial.json",
     labels={"preset": "tutorial"},

@@ -28,16 +28,17 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from compare import PUBLISHED
 from matplotlib.figure import Figure
 from runs import RESULTS, Task, parse_seeds, read_result, read_results, run_all
+
+from attend_infer_repeat.collapse import PUBLISHED_FLAGS
 
 FOLDER = RESULTS / "objective"
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "objective.png"
 RATES = ("1e-4", "3e-4", "1e-3", "3e-3")
 OBJECTIVES = {"exact": "exact", "tracegraph": "TraceGraph with baselines"}
 SIZES = {
-    "tutorial": f"--preset tutorial -n 3000 {PUBLISHED} --eval-every 125",
+    "tutorial": f"--preset tutorial -n 3000 {PUBLISHED_FLAGS} --eval-every 125",
     "fast": "--preset fast --data multi-mnist --explore 0 --composite-weight 0 -blr 0.1 "
     "--bl-predict-net 200",
 }

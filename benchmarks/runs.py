@@ -102,14 +102,11 @@ def machine(threads: int) -> dict[str, Any]:
 
 
 def _run(task: Task, jobs: int, threads: int) -> None:
-    options = f"{task.options} --out {task.run}"
-    begun = (task.run / "config.json").exists()
-    if not begun or not _is_finished(task.run):
-        _air(f"train --quiet {f'--resume {task.run}' if begun else options}", threads)
+    train(task.options, task.run, threads)
     lines = [json.loads(line) for line in (task.run / "metrics.jsonl").read_text().splitlines()]
     record = json.loads((task.run / "config.json").read_text())
     result = task.labels | {
-        "command": f"OMP_NUM_THREADS={threads} air train {options}",
+        "command": f"OMP_NUM_THREADS={threads} air train {task.options} --out {task.run}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores; runs side by side: {jobs}, "
         f"threads a run: {threads}",
         "versions": record["versions"],
@@ -125,11 +122,23 @@ def _run(task: Task, jobs: int, threads: int) -> None:
     print(task.result, flush=True)
 
 
-def _is_finished(run: Path) -> bool:
+def train(options: str, run: Path, threads: int, quiet: bool = True) -> None:
+    """Train a run unless it is finished; go on where it was cut.
+
+    Args:
+        options: of `air train`, for a run that is not begun.
+        run: its folder.
+        threads: of the process.
+        quiet: show no progress.
+    """
     from attend_infer_repeat.checkpoints import has_checkpoint, read_checkpoint
     from attend_infer_repeat.runs import is_finished
 
-    return has_checkpoint(run) and is_finished(run, read_checkpoint(run).step)
+    if has_checkpoint(run) and is_finished(run, read_checkpoint(run).step):
+        return
+    begun = (run / "config.json").exists()
+    what = f"--resume {run}" if begun else f"{options} --out {run}"
+    _air(f"train {'--quiet ' * quiet}{what}", threads)
 
 
 def _air(arguments: str, threads: int) -> str:

@@ -12,24 +12,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
-from runs import RESULTS, machine, read_result, write_result
+from runs import RESULTS, machine, read_result, train, write_result
 
 from attend_infer_repeat import AIR, evaluate, load_dataset
 from attend_infer_repeat.calibration import EDGES, reliability
-from attend_infer_repeat.checkpoints import (
-    WEIGHTS,
-    has_checkpoint,
-    read_checkpoint,
-    save_checkpoint,
-)
-from attend_infer_repeat.runs import is_finished, read_provenance
+from attend_infer_repeat.checkpoints import WEIGHTS, read_checkpoint, save_checkpoint
+from attend_infer_repeat.runs import read_provenance
 
 FOLDER = RESULTS / "weights"
 
@@ -74,13 +67,7 @@ class Train:
         """Run the command."""
         for name in self.name:
             run = self.folder / name
-            if not (has_checkpoint(run) and is_finished(run, read_checkpoint(run).step)):
-                begun = (run / "config.json").exists()
-                fresh = f"--data {name} {OPTIONS[name]} --out {run}"
-                command = f"train {f'--resume {run}' if begun else fresh}"
-                subprocess.run(
-                    [sys.executable, "-m", "attend_infer_repeat.cli", *command.split()], check=True
-                )
+            train(f"--data {name} {OPTIONS[name]}", run, threads=1, quiet=False)
             install(name, run)
         Measure(self.name).run()
 
