@@ -52,6 +52,8 @@ def _check_tensor(images: Tensor) -> None:
 
 def _intensities(images: NDArray[Any] | Tensor) -> Tensor:
     """Return uint8 or float32, of the same shape; it shares memory with the images if it can."""
+    if isinstance(images, Tensor) and images.dtype in (torch.bool, torch.uint16):
+        return torch.from_numpy(as_bytes(images.cpu().numpy())).to(images.device)
     if isinstance(images, np.ndarray):
         if images.dtype.kind != "f":
             images = as_bytes(images)
@@ -62,13 +64,9 @@ def _intensities(images: NDArray[Any] | Tensor) -> Tensor:
         images = np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("="))
         images = torch.from_numpy(images if images.flags.writeable else images.copy())
     name = str(images.dtype).removeprefix("torch.")
-    check_type(name, known=images.is_floating_point() or name in ("bool", "uint8", "uint16"))
+    check_type(name, known=images.is_floating_point() or name == "uint8")
     if images.dtype == torch.uint8:
         return images
-    if images.dtype == torch.bool:
-        return images.to(torch.uint8) * 255
-    if name == "uint16":
-        return (images.to(torch.float32) / 257).round().to(torch.uint8)
     _check_floats(images)
     return images.to(torch.get_default_dtype())
 
