@@ -25,7 +25,7 @@ from .model import intensity
 from .objectives import count_terms
 
 BETTER = 1.0  # nats by which another count explains an image better than the one that it gets
-MANY = 0.1  # the share of such images from which on equal counts must be wrong
+LARGE_SHARE = 0.1  # the share of such images from which on equal counts must be wrong
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _elbo_gain(elbo: NDArray[np.float64], without_objects: NDArray[np.float64]) 
 def _same_count(evidence: Evidence) -> int | None:
     """Return the count of all images, if it cannot be the right one of all."""
     counts: list[int] = np.unique(evidence.counts).tolist()
-    wrong = (evidence.lost > BETTER).mean() >= MANY
+    wrong = (evidence.lost > BETTER).mean() >= LARGE_SHARE
     return counts[0] if len(counts) == 1 and wrong else None
 
 

@@ -187,11 +187,15 @@ def test_what_objects_add_to_the_elbo_is_measured() -> None:
 # A real one.
 
 
-def distinct(counts: list[int]) -> dict[str, np.ndarray]:
-    """Return pictures of squares with a little noise: equal ones would all be held out, or none."""
-    arrays = squares(counts)
+def config_on_squares(folder: Path, num: int, **settings: Any) -> TrainConfig:
+    """Write pictures of 0 to 3 squares; return settings to train on them.
+
+    They have a little noise: of equal ones, all would be held out, or none.
+    """
+    arrays = squares(np.random.default_rng(0).integers(0, 4, num).tolist())
     noise = np.random.default_rng(0).integers(0, 4, arrays["images"].shape, dtype=np.uint8)
-    return arrays | {"images": arrays["images"] ^ noise}
+    np.savez(folder / "squares.npz", **arrays | {"images": arrays["images"] ^ noise})
+    return TrainConfig(data=str(folder / "squares.npz"), **settings)
 
 
 def evaluations(run: Path) -> list[dict[str, Any]]:
@@ -202,10 +206,9 @@ def evaluations(run: Path) -> list[dict[str, Any]]:
 def test_a_learning_rate_of_ten_is_told_in_the_log_the_metrics_and_the_report(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "squares.npz", **distinct(rng.integers(0, 4, 60).tolist()))
-    config = TrainConfig(
-        data=str(tmp_path / "squares.npz"),
+    config = config_on_squares(
+        tmp_path,
+        60,
         num_steps=120,
         batch_size=8,
         learning_rate=10.0,
@@ -233,10 +236,9 @@ def test_a_learning_rate_of_ten_is_told_in_the_log_the_metrics_and_the_report(
 def test_a_sound_training_is_not_called_dead(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "squares.npz", **distinct(rng.integers(0, 4, 200).tolist()))
-    config = TrainConfig(
-        data=str(tmp_path / "squares.npz"),
+    config = config_on_squares(
+        tmp_path,
+        200,
         num_steps=100,
         batch_size=16,
         learning_rate=2e-2,
