@@ -17,13 +17,13 @@ from .errors import AirError, CheckpointError, ConfigError, DataError, ShapeErro
 
 if TYPE_CHECKING:
     from .air import AIR, Scenes
-    from .codes import CodesEvaluation, evaluate_codes
     from .data import Dataset, load_dataset
-    from .estimator import AIRCounter
-    from .evaluation import Evaluation, evaluate
-    from .export import export_program
+    from .evaluation.codes import CodesEvaluation, evaluate_codes
+    from .evaluation.evaluate import Evaluation, evaluate
+    from .files.export import export_program
     from .model import geom
-    from .training import train
+    from .sklearn import AIRCounter
+    from .training.loop import train
 
 __version__ = "0.1.0"
 
@@ -32,16 +32,16 @@ __version__ = "0.1.0"
 _LAZY = {
     "AIR": "air",
     "Scenes": "air",
-    "AIRCounter": "estimator",
-    "CodesEvaluation": "codes",
-    "evaluate_codes": "codes",
+    "AIRCounter": "sklearn",
+    "CodesEvaluation": "evaluation.codes",
+    "evaluate_codes": "evaluation.codes",
     "Dataset": "data",
     "load_dataset": "data",
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
-    "export_program": "export",
+    "export_program": "files.export",
     "geom": "model",
-    "train": "training",
+    "train": "training.loop",
 }
 
 __all__ = [

@@ -6,7 +6,7 @@ import sys
 def run() -> int:
     """Run the command line."""
     try:
-        from .cli import main
+        from .cli.main import main
     except KeyboardInterrupt:  # Ctrl-C, before the command line could take it
         print("air: interrupted", file=sys.stderr)
         return 130

@@ -22,9 +22,9 @@ from .config import ModelConfig
 from .errors import ShapeError
 from .guide import SceneGuide
 from .model import SceneModel, intensity
+from .rollout import Path
 from .seeds import check_seed
 from .spatial import ink_boxes, window_boxes
-from .walk import Path
 
 NEGLIGIBLE_TAIL = 1e-7
 """Probability of more objects than sampled scenes of an unbounded model have room for."""
@@ -162,7 +162,7 @@ class AIR(nn.Module):
 
         Raises: CheckpointError if there is none, or if it is damaged.
         """
-        from .checkpoints import load_model
+        from .files.checkpoints import load_model
 
         return load_model(path)
 
@@ -174,7 +174,7 @@ class AIR(nn.Module):
         Raises: BusyError if another process goes on writing to the folder; CheckpointError if it
             holds another program's ``state.json``; OSError if the disk refuses to be written to.
         """
-        from .checkpoints import save_checkpoint
+        from .files.checkpoints import save_checkpoint
 
         save_checkpoint(path, self)
 

@@ -26,11 +26,11 @@ from runs import RESULTS, machine, read_result, write_result
 from torch.profiler import ProfilerActivity, profile
 
 from attend_infer_repeat import AIR, TrainConfig, load_dataset
-from attend_infer_repeat import devices as devices_module
 from attend_infer_repeat.arrays import as_images
-from attend_infer_repeat.averaging import RunningMean
 from attend_infer_repeat.config import FAST, TUTORIAL
 from attend_infer_repeat.objectives import OBJECTIVES
+from attend_infer_repeat.training import devices as devices_module
+from attend_infer_repeat.training.averaging import RunningMean
 
 FOLDER = RESULTS / "breakdown"
 KINDS = {

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from reproduce import HOUR
 from runs import RESULTS, Task, read_result, run_all
 
-from attend_infer_repeat.collapse import PUBLISHED_FLAGS
+from attend_infer_repeat.training.collapse import PUBLISHED_FLAGS
 
 FOLDER = RESULTS / "compare"
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "compare.png"

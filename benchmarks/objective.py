@@ -31,7 +31,7 @@ import tyro
 from matplotlib.figure import Figure
 from runs import RESULTS, Task, parse_seeds, read_result, read_results, run_all
 
-from attend_infer_repeat.collapse import PUBLISHED_FLAGS
+from attend_infer_repeat.training.collapse import PUBLISHED_FLAGS
 
 FOLDER = RESULTS / "objective"
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "objective.png"

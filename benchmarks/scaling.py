@@ -27,7 +27,7 @@ from throughput import CONFIGS, device_type, in_new_process, peak_memory, timed,
 
 from attend_infer_repeat import TrainConfig
 from attend_infer_repeat.config import for_images
-from attend_infer_repeat.devices import find_device, tune_process
+from attend_infer_repeat.training.devices import find_device, tune_process
 
 SIZES = {
     "batch": (16, 32, 64, 128, 256, 512, 1024),

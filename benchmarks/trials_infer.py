@@ -36,9 +36,9 @@ import tyro
 from PIL import Image
 from runs import RESULTS, machine, write_result
 
-import attend_infer_repeat.inference  # noqa: F401 (what a run imports)
+import attend_infer_repeat.files.inference  # noqa: F401 (what a run imports)
 from attend_infer_repeat import AIR, load_dataset
-from attend_infer_repeat.cli import main
+from attend_infer_repeat.cli.main import main
 
 RESULT = RESULTS / "trials" / "infer.json"
 FORMS = ("json", "csv", "coco")

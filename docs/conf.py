@@ -12,7 +12,7 @@ sys.path.insert(0, str(HERE))  # extension.py
 from nbclient import NotebookClient  # noqa: E402
 
 import attend_infer_repeat as air  # noqa: E402
-from attend_infer_repeat.data.mnist import mnist_folders  # noqa: E402
+from attend_infer_repeat.data.sets.mnist import mnist_folders  # noqa: E402
 
 project = "attend-infer-repeat"
 author = "The attend-infer-repeat contributors"

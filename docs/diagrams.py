@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 import attend_infer_repeat as air
-from attend_infer_repeat.animate import save_inference_animation
-from attend_infer_repeat.colors import readable_color
-from attend_infer_repeat.steps import Step, read_steps
+from attend_infer_repeat.viz.animation import save_inference_animation
+from attend_infer_repeat.viz.colors import readable_color
+from attend_infer_repeat.viz.steps import Step, read_steps
 
 IMAGES = Path(__file__).parent / "images"
 SCENE = 113
@@ -206,7 +206,7 @@ SMALL, LARGE = 56, 62
 
 
 def guide(pictures: Pictures) -> str:
-    """Draw the residual guide, unrolled: the docstring of guide.py as a graph."""
+    """Draw the residual guide, unrolled: the docstring of guide/base.py as a graph."""
     parts = []
     for t in range(STEPS):
         left = Point(20 + Lanes.width * t, 0)

@@ -22,7 +22,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from attend_infer_repeat.air import AIR
 from attend_infer_repeat.config import ModelConfig
-from attend_infer_repeat.walk import Path
+from attend_infer_repeat.rollout import Path
 
 TINY = ModelConfig(
     canvas_size=(8, 8),

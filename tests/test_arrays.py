@@ -15,8 +15,8 @@ from PIL import Image
 
 from attend_infer_repeat import DataError, ShapeError
 from attend_infer_repeat.arrays import as_images
-from attend_infer_repeat.data.folder import load_path
-from attend_infer_repeat.sources import find_sources
+from attend_infer_repeat.data.pictures.folder import load_path
+from attend_infer_repeat.files.sources import find_sources
 
 COLOUR = replace(TINY, canvas_size=(9, 7), channels=3)
 

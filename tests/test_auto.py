@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from attend_infer_repeat import DataError
-from attend_infer_repeat.auto import choose
-from attend_infer_repeat.cli import _parse, main
+from attend_infer_repeat.cli.main import _parse, main
 from attend_infer_repeat.config import AUTO, FAST, TrainConfig
-from attend_infer_repeat.data.survey import look_at, spread, survey
+from attend_infer_repeat.data.pictures.survey import look_at, spread, survey
+from attend_infer_repeat.training.auto import choose
 
 
 def disc(size: int) -> np.ndarray:

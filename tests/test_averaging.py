@@ -7,7 +7,7 @@ import torch
 from exact import make_air
 
 from attend_infer_repeat.air import AIR
-from attend_infer_repeat.averaging import RunningMean
+from attend_infer_repeat.training.averaging import RunningMean
 
 
 def set_weights(air: AIR, value: float) -> None:

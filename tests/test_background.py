@@ -12,11 +12,11 @@ from exact import TINY, latent_sites, make_air, on_path, random_images
 from torch import Tensor
 
 from attend_infer_repeat.air import AIR
-from attend_infer_repeat.background import Background, background_size
 from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.errors import ConfigError
-from attend_infer_repeat.importance import walk_log_weights
+from attend_infer_repeat.model.background import Background, background_size
 from attend_infer_repeat.objectives import OBJECTIVES, count_terms
+from attend_infer_repeat.rollout.importance import walk_log_weights
 
 KINDS = ("constant", "smooth", "learned")
 COLOUR = replace(TINY, canvas_size=(9, 7), channels=3, background_latent_size=4)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from attend_infer_repeat.cli import BENCHMARKS, main
+from attend_infer_repeat.cli.main import BENCHMARKS, main
 
 Printed = Callable[..., list[str]]
 

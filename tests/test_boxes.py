@@ -7,7 +7,12 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from attend_infer_repeat.boxes import average_precision, box_iou, match_boxes, matched_ious
+from attend_infer_repeat.evaluation.boxes import (
+    average_precision,
+    box_iou,
+    match_boxes,
+    matched_ious,
+)
 
 NAN = [np.nan] * 4
 

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from attend_infer_repeat.calibration import EDGES, fit_temperature, reliability, temper
 from attend_infer_repeat.errors import ShapeError
+from attend_infer_repeat.evaluation.calibration import EDGES, fit_temperature, reliability, temper
 
 
 def calibrated(num: int, spread: float = 4.0, steps: int = 3, seed: int = 0):

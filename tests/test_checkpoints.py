@@ -19,16 +19,16 @@ import torch
 from exact import TINY, make_air, random_images
 
 from attend_infer_repeat import AIR, CheckpointError, ModelConfig, TrainConfig
-from attend_infer_repeat.checkpoints import (
+from attend_infer_repeat.cli.main import main
+from attend_infer_repeat.config import to_dict
+from attend_infer_repeat.files.checkpoints import (
     JOURNAL_FILE,
     commit_of,
     load_model,
     read_checkpoint,
     save_checkpoint,
 )
-from attend_infer_repeat.cli import main
-from attend_infer_repeat.config import to_dict
-from attend_infer_repeat.storage import owned
+from attend_infer_repeat.files.storage import owned
 
 BASIC = replace(TINY, guide="basic", z_pres_prior_raw=True, embed_net=(5,), channels=3)
 

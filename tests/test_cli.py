@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attend_infer_repeat.cli import COMMANDS, main
+from attend_infer_repeat.cli.main import COMMANDS, main
 from attend_infer_repeat.config import TUTORIAL, to_dict
 
 SMALL = (
@@ -312,7 +312,7 @@ WITHOUT_TORCH = ["--help", "--version", "train --help", "infer --help", "train -
 @pytest.mark.parametrize("arguments", WITHOUT_TORCH)
 def test_help_and_usage_errors_do_not_import_torch(arguments: str) -> None:
     program = (
-        "import sys; from attend_infer_repeat.cli import main\n"
+        "import sys; from attend_infer_repeat.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "assert 'torch' not in sys.modules"

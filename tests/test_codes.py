@@ -22,8 +22,8 @@ from attend_infer_repeat import (
     evaluate_codes,
     load_dataset,
 )
-from attend_infer_repeat.cli import main
-from attend_infer_repeat.codes import _cluster, _read_objects
+from attend_infer_repeat.cli.main import main
+from attend_infer_repeat.evaluation.codes import _cluster, _read_objects
 
 BOXES = np.array([[0, 2, 3, 5], [4, 4, 8, 8]], dtype=np.float32)
 ABSENT = np.full(4, np.nan, dtype=np.float32)

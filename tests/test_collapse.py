@@ -16,10 +16,10 @@ import torch
 from exact import SQUARES, TINY, counting_air, squares
 
 from attend_infer_repeat import AIR, Dataset, TrainConfig, train
-from attend_infer_repeat.collapse import YOUNG, advice, collapse
 from attend_infer_repeat.config import PRESETS
 from attend_infer_repeat.evaluation import evaluate
-from attend_infer_repeat.report import write_report
+from attend_infer_repeat.training.collapse import YOUNG, advice, collapse
+from attend_infer_repeat.viz.report import write_report
 
 # Histories of evaluations: gain, same count, confusion.
 
@@ -116,7 +116,8 @@ def test_a_record_without_the_evidence_of_counts_is_judged_by_its_gain() -> None
 def test_a_long_sound_run_is_told_by_its_last_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     judged = []
     monkeypatch.setattr(
-        "attend_infer_repeat.collapse._evidence", lambda *evaluation: judged.append(evaluation)
+        "attend_infer_repeat.training.collapse._evidence",
+        lambda *evaluation: judged.append(evaluation),
     )
     assert collapse(history(*[COUNTED] * 2_000), 125 * 2_000) is None
     assert len(judged) == 1

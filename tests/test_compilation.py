@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attend_infer_repeat import AIR, ConfigError, TrainConfig
-from attend_infer_repeat.compilation import Compiled
 from attend_infer_repeat.config import TUTORIAL
-from attend_infer_repeat.objectives import OBJECTIVES, composites
+from attend_infer_repeat.objectives import OBJECTIVES
+from attend_infer_repeat.objectives import augmentation as composites
+from attend_infer_repeat.objectives.compilation import Compiled
 
 SMALL = replace(TINY, model_steps=2)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attend_infer_repeat.air import AIR
 from attend_infer_repeat.config import TrainConfig
-from attend_infer_repeat.objectives.composites import (
+from attend_infer_repeat.objectives.augmentation import (
     Composites,
     compose,
     cut_out,

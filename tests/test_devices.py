@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from attend_infer_repeat import devices
 from attend_infer_repeat.air import reproducible
-from attend_infer_repeat.devices import find_device, tune_process
 from attend_infer_repeat.errors import ConfigError
+from attend_infer_repeat.training import devices
+from attend_infer_repeat.training.devices import find_device, tune_process
 
 
 @pytest.fixture(autouse=True)

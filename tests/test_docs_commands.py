@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from attend_infer_repeat import cli
+from attend_infer_repeat.cli import main as cli
 from attend_infer_repeat.config import get_preset
 from attend_infer_repeat.errors import ConfigError
 

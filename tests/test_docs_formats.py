@@ -17,10 +17,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from attend_infer_repeat import AIR, Scenes, load_dataset
-from attend_infer_repeat.cli import main
-from attend_infer_repeat.data.folder import NPZ_ARRAYS
-from attend_infer_repeat.data.labels import COUNTS_COLUMNS
-from attend_infer_repeat.data.reading import SUFFIXES
+from attend_infer_repeat.cli.main import main
+from attend_infer_repeat.data.pictures.folder import NPZ_ARRAYS
+from attend_infer_repeat.data.pictures.labels import COUNTS_COLUMNS
+from attend_infer_repeat.data.pictures.reading import SUFFIXES
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "formats.md"
 

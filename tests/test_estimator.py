@@ -21,8 +21,8 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from attend_infer_repeat import AIR, PRESETS, AIRCounter, AirError, ConfigError, TrainConfig
-from attend_infer_repeat import estimator as estimator_module
-from attend_infer_repeat.cli import main
+from attend_infer_repeat import sklearn as estimator_module
+from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data import hold_out, load_dataset
 from attend_infer_repeat.objectives import OBJECTIVES, Exact
 

@@ -13,7 +13,7 @@ import torch
 from exact import TINY, assert_mean, linear_scene, log_evidence, make_air, scenes_from
 
 from attend_infer_repeat import AIR, DataError, Dataset, ShapeError, evaluate
-from attend_infer_repeat.cli import main
+from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.evaluation import confusion_matrix, elbo_per_image
 from attend_infer_repeat.model import intensity
 from attend_infer_repeat.objectives import count_terms

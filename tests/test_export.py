@@ -12,7 +12,7 @@ import torch
 
 import attend_infer_repeat as air
 from attend_infer_repeat import AIR, ModelConfig
-from attend_infer_repeat.export import FIELDS, Reader, export_program
+from attend_infer_repeat.files.export import FIELDS, Reader, export_program
 from attend_infer_repeat.guide import DOUBT
 
 GUIDES = get_args(get_type_hints(ModelConfig)["guide"])

@@ -21,10 +21,10 @@ from exact import (
 )
 
 from attend_infer_repeat.air import AIR
-from attend_infer_repeat.baseline import Baseline
 from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.distributions import count_log_prob
 from attend_infer_repeat.guide import DOUBT, PACE, GuideState
+from attend_infer_repeat.guide.baseline import Baseline
 from attend_infer_repeat.model import Canvas
 from attend_infer_repeat.objectives import count_terms
 from attend_infer_repeat.spatial import window_boxes

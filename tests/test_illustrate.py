@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from attend_infer_repeat import AIR, ModelConfig, ShapeError
-from attend_infer_repeat.colors import READABLE_COLORS, STEP_COLORS, readable_color
-from attend_infer_repeat.illustrate import (
+from attend_infer_repeat.viz.colors import READABLE_COLORS, STEP_COLORS, readable_color
+from attend_infer_repeat.viz.illustrate import (
     generation_figure,
     inference_figure,
     save_inference_animation,
 )
-from attend_infer_repeat.steps import read_steps
+from attend_infer_repeat.viz.steps import read_steps
 
 CONFIGS = {
     **{

@@ -17,13 +17,13 @@ from exact import (
 )
 
 from attend_infer_repeat.errors import ShapeError
-from attend_infer_repeat.importance import (
+from attend_infer_repeat.objectives import count_terms
+from attend_infer_repeat.rollout.importance import (
     effective_sample_size,
     importance_log_weights,
     importance_weighted_bound,
     importance_weighted_count_probs,
 )
-from attend_infer_repeat.objectives import count_terms
 
 
 @torch.no_grad()

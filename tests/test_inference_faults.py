@@ -24,17 +24,18 @@ from exact import TINY, make_air
 from PIL import Image
 
 from attend_infer_repeat import AIR, DataError, Scenes, ShapeError
-from attend_infer_repeat import sources as finding
-from attend_infer_repeat.cli import main
-from attend_infer_repeat.coco import Truth, _parts, image_ids
-from attend_infer_repeat.data import npz, reading
-from attend_infer_repeat.data.framing import Framing, enough, place
-from attend_infer_repeat.data.reading import Decoded, Need, decode, read_picture
-from attend_infer_repeat.inference import _Echo
-from attend_infer_repeat.results import Outputs, Results, _parsed, _UniqueNames
-from attend_infer_repeat.sources import Source, find_sources
-from attend_infer_repeat.storage import LOCK_FILE, owned
-from attend_infer_repeat.streaming import BLOCK, infer_pictures
+from attend_infer_repeat.cli.main import main
+from attend_infer_repeat.data.pictures import reading
+from attend_infer_repeat.data.pictures.framing import Framing, enough, place
+from attend_infer_repeat.data.pictures.reading import Decoded, Need, decode, read_picture
+from attend_infer_repeat.data.sets import npz
+from attend_infer_repeat.files import sources as finding
+from attend_infer_repeat.files.coco import Truth, _parts, image_ids
+from attend_infer_repeat.files.inference import _Echo
+from attend_infer_repeat.files.results import Outputs, Results, _parsed, _UniqueNames
+from attend_infer_repeat.files.sources import Source, find_sources
+from attend_infer_repeat.files.storage import LOCK_FILE, owned
+from attend_infer_repeat.files.streaming import BLOCK, infer_pictures
 
 SMALL = replace(TINY, canvas_size=(12, 10), channels=3, model_steps=4, likelihood_sd=2.0)
 FORMS = {"json": (), "csv": ("scenes.csv",), "coco": ("coco.json", "coco_results.json")}
@@ -647,7 +648,7 @@ def test_photographs_of_twelve_megapixels_fit_into_little_memory(model, tmp_path
     for i in range(1, 40):
         os.link(folder / "0.jpg", folder / f"{i}.jpg")
     program = (
-        "import resource, sys; from attend_infer_repeat.cli import main\n"
+        "import resource, sys; from attend_infer_repeat.cli.main import main\n"
         f"assert main(['infer', {str(model)!r}, {str(folder)!r}, '--quiet', '--no-annotate',"
         f" '--out', {str(tmp_path / 'found')!r}]) == 0\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from attend_infer_repeat.config import NON_LINEARITIES
-from attend_infer_repeat.networks import MLP, Decoder, Embedding, GaussianNetwork, ImageLSTM
+from attend_infer_repeat.nn import MLP, Decoder, Embedding, GaussianNetwork, ImageLSTM
 
 
 @pytest.mark.parametrize("step_size", [0, 5])

@@ -30,9 +30,9 @@ from pyro.infer import TraceGraph_ELBO
 from torch import Tensor
 
 from attend_infer_repeat.air import AIR
-from attend_infer_repeat.baseline import Baseline
 from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.guide import SceneGuide
+from attend_infer_repeat.guide.baseline import Baseline
 from attend_infer_repeat.objectives import OBJECTIVES, CountTerms, count_terms
 from attend_infer_repeat.objectives.base import mini_batch
 from attend_infer_repeat.objectives.exact import place_loss

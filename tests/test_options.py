@@ -13,11 +13,9 @@ from typing import Annotated, Literal
 
 import pytest
 
-from attend_infer_repeat import cli
-from attend_infer_repeat.cli import COMMANDS, ESSENTIAL, HEADINGS, OF_PYRO, main
-from attend_infer_repeat.config import TUTORIAL, ModelConfig, TrainConfig
-from attend_infer_repeat.errors import ConfigError
-from attend_infer_repeat.options import (
+from attend_infer_repeat.cli import main as cli
+from attend_infer_repeat.cli.main import COMMANDS, ESSENTIAL, HEADINGS, OF_PYRO, main
+from attend_infer_repeat.cli.options import (
     Positional,
     Suppress,
     arg,
@@ -26,6 +24,8 @@ from attend_infer_repeat.options import (
     parse,
     show_help,
 )
+from attend_infer_repeat.config import TUTORIAL, ModelConfig, TrainConfig
+from attend_infer_repeat.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from exact import make_air
 from matplotlib.colors import to_rgba
 
 from attend_infer_repeat import AIR
-from attend_infer_repeat.colors import STEP_COLORS
 from attend_infer_repeat.data import Dataset
-from attend_infer_repeat.plots import (
+from attend_infer_repeat.viz.colors import STEP_COLORS
+from attend_infer_repeat.viz.plots import (
     confusion_figure,
     curve_figure,
     images_figure,

@@ -15,10 +15,10 @@ import torch
 
 from attend_infer_repeat import ConfigError, ModelConfig, TrainConfig
 from attend_infer_repeat.air import AIR
-from attend_infer_repeat.checkpoints import read_checkpoint
 from attend_infer_repeat.config import to_dict
+from attend_infer_repeat.files.checkpoints import read_checkpoint
 from attend_infer_repeat.objectives import OBJECTIVES
-from attend_infer_repeat.processes import Processes, join
+from attend_infer_repeat.objectives.processes import Processes, join
 
 WORKER = Path(__file__).parent / "worker.py"
 MODEL = ModelConfig(

@@ -14,7 +14,7 @@ from pyro.ops.provenance import ProvenanceTensor, get_provenance
 from torch import Tensor
 
 import attend_infer_repeat
-from attend_infer_repeat.networks import MLP, Decoder, ImageLSTM
+from attend_infer_repeat.nn import MLP, Decoder, ImageLSTM
 from attend_infer_repeat.provenance import one_operation
 from attend_infer_repeat.spatial import image_to_object, object_to_image
 
@@ -111,8 +111,8 @@ def wrapped_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 def test_every_decorated_function_takes_the_keywords_of_its_signature() -> None:
     seen = dict(wrapped_functions())
-    assert "attend_infer_repeat.spatial.object_to_image" in seen
-    assert "attend_infer_repeat.networks.ImageLSTM.forward" in seen
+    assert "attend_infer_repeat.spatial.transformer.object_to_image" in seen
+    assert "attend_infer_repeat.nn.networks.ImageLSTM.forward" in seen
     assert "attend_infer_repeat.air.AIR.infer" in seen
     for name, function in seen.items():
         documented = inspect.signature(function).parameters.values()

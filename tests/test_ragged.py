@@ -18,25 +18,25 @@ from sklearn.base import clone
 
 from attend_infer_repeat import AIR, Dataset, TrainConfig
 from attend_infer_repeat.air import Scenes, concatenate
-from attend_infer_repeat.animate import save_inference_animation
-from attend_infer_repeat.calibration import fit_temperature, reliability, temper
-from attend_infer_repeat.checkpoints import save_checkpoint
-from attend_infer_repeat.codes import evaluate_codes
-from attend_infer_repeat.estimator import AIRCounter
 from attend_infer_repeat.evaluation import elbo_per_image, evaluate
-from attend_infer_repeat.illustrate import generation_figure, inference_figure
-from attend_infer_repeat.importance import (
+from attend_infer_repeat.evaluation.calibration import fit_temperature, reliability, temper
+from attend_infer_repeat.evaluation.codes import evaluate_codes
+from attend_infer_repeat.files.checkpoints import save_checkpoint
+from attend_infer_repeat.files.sources import find_sources
+from attend_infer_repeat.files.streaming import infer_pictures
+from attend_infer_repeat.model import intensity
+from attend_infer_repeat.rollout.importance import (
     effective_sample_size,
     importance_log_weights,
     importance_weighted_bound,
     importance_weighted_count_probs,
 )
-from attend_infer_repeat.model import intensity
-from attend_infer_repeat.plots import plot_run
-from attend_infer_repeat.report import write_report
-from attend_infer_repeat.runs import write_config
-from attend_infer_repeat.sources import find_sources
-from attend_infer_repeat.streaming import infer_pictures
+from attend_infer_repeat.sklearn import AIRCounter
+from attend_infer_repeat.training.run import write_config
+from attend_infer_repeat.viz.animation import save_inference_animation
+from attend_infer_repeat.viz.illustrate import generation_figure, inference_figure
+from attend_infer_repeat.viz.plots import plot_run
+from attend_infer_repeat.viz.report import write_report
 from attend_infer_repeat.web.app import make_app
 
 EMPTY = 256  # one batch of ``AIR.infer``

@@ -17,11 +17,11 @@ from exact import TINY, make_air
 from PIL import Image
 
 from attend_infer_repeat import AIR, Dataset, TrainConfig, load_dataset
-from attend_infer_repeat.checkpoints import save_checkpoint
 from attend_infer_repeat.config import ModelConfig
 from attend_infer_repeat.errors import CheckpointError, ConfigError, DataError
-from attend_infer_repeat.report import write_report
-from attend_infer_repeat.runs import write_config
+from attend_infer_repeat.files.checkpoints import save_checkpoint
+from attend_infer_repeat.training.run import write_config
+from attend_infer_repeat.viz.report import write_report
 
 SECTIONS = (
     "figures curves counts examples reliability codes objects timing config reproduce"
@@ -137,7 +137,7 @@ CARDS = 3
 @pytest.fixture(autouse=True)
 def short_galleries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw fewer images than people want to see: drawing takes the longest."""
-    monkeypatch.setattr("attend_infer_repeat.report_images.CARDS", CARDS)
+    monkeypatch.setattr("attend_infer_repeat.viz.report_images.CARDS", CARDS)
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ def test_names_are_shown_as_they_are_written(make_run, monkeypatch: pytest.Monke
     images = scenes(5)["images"]
     files = tuple(f"<b>{i}</b>\udcff.png" for i in range(5))  # a name that is not Unicode
     data = Named(HOSTILE, "test", images, files=files)
-    monkeypatch.setattr("attend_infer_repeat.report.load_held_out", lambda config: data)
+    monkeypatch.setattr("attend_infer_repeat.viz.report.load_held_out", lambda config: data)
     page = read_page(write_report(run, num_samples=0))
     assert f"{HOSTILE}, test split, 5 images" in page.text
     assert "<b>3</b>?.png" in page.text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attend_infer_repeat.calibration import reliability
-from attend_infer_repeat.report_figures import (
+from attend_infer_repeat.evaluation.calibration import reliability
+from attend_infer_repeat.viz.report_figures import (
     code_map_figure,
     code_positions,
     effective_samples_figure,

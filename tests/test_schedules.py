@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from attend_infer_repeat.schedules import Anneal, cosine_decay
+from attend_infer_repeat.objectives.schedules import Anneal, cosine_decay
 
 
 @pytest.mark.parametrize(("start", "to"), [(0.5, 1e-7), (1e-7, 0.5), (0.3, 0.3)])

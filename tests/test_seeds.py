@@ -14,16 +14,16 @@ from exact import TINY, make_air
 from PIL import Image
 
 from attend_infer_repeat import AIR, AIRCounter, ConfigError, TrainConfig, train
-from attend_infer_repeat.checkpoints import read_checkpoint
-from attend_infer_repeat.cli import main
-from attend_infer_repeat.codes import evaluate_codes
+from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data import Dataset
 from attend_infer_repeat.evaluation import evaluate
+from attend_infer_repeat.evaluation.codes import evaluate_codes
+from attend_infer_repeat.files.checkpoints import read_checkpoint
+from attend_infer_repeat.files.sources import find_sources
+from attend_infer_repeat.files.streaming import infer_pictures
 from attend_infer_repeat.objectives.base import mini_batch
-from attend_infer_repeat.plots import samples_figure
 from attend_infer_repeat.seeds import MAX_SEED, check_seed
-from attend_infer_repeat.sources import find_sources
-from attend_infer_repeat.streaming import infer_pictures
+from attend_infer_repeat.viz.plots import samples_figure
 
 LARGE = [2**32, 2**40, MAX_SEED]
 NO_SEEDS = [-1, MAX_SEED + 1, 2**70, 1.5, "1", True, None]

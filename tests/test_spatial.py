@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attend_infer_repeat import ShapeError
-from attend_infer_repeat.spatial import (
+from attend_infer_repeat.spatial.transformer import (
     MIN_SCALE,
     Seek,
     Shrink,

@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from attend_infer_repeat.cli import main
+from attend_infer_repeat.cli.main import main
+from attend_infer_repeat.cli.streams import explain, is_interrupt, standard_streams
 from attend_infer_repeat.errors import Stopped
-from attend_infer_repeat.streams import explain, is_interrupt, standard_streams
 
 PROGRAM = [sys.executable, "-m", "attend_infer_repeat"]
 FULL = Path("/dev/full")
@@ -158,10 +158,10 @@ def test_whatever_the_system_refuses_is_one_line(command, number, capsys, monkey
         raise OSError(number, os.strerror(number), "some/file")
 
     places = {
-        "train": "attend_infer_repeat.training.save_checkpoint",
-        "infer": "attend_infer_repeat.cli.load_model",
+        "train": "attend_infer_repeat.training.loop.save_checkpoint",
+        "infer": "attend_infer_repeat.cli.main.load_model",
         "sample": "matplotlib.figure.Figure.savefig",
-        "evaluate": "attend_infer_repeat.cli.load_model",
+        "evaluate": "attend_infer_repeat.cli.main.load_model",
     }
     lines = PRINTING | {"train": "train -n 1 -b 4 --data data.npz --preset fast --quiet"}
     monkeypatch.setattr(places[command], refuse)
@@ -198,15 +198,15 @@ def interrupt(*arguments: object, **options: object) -> None:
 
 
 PHASES = {
-    "the options": ("attend_infer_repeat.cli.options_of", "evaluate digits"),
-    "an import": ("attend_infer_repeat.devices.tune_process", "evaluate digits"),
+    "the options": ("attend_infer_repeat.cli.main.options_of", "evaluate digits"),
+    "an import": ("attend_infer_repeat.training.devices.tune_process", "evaluate digits"),
     "loading": ("attend_infer_repeat.air.AIR.load", "evaluate digits"),
-    "the data": ("attend_infer_repeat.cli._load_data", "evaluate digits"),
+    "the data": ("attend_infer_repeat.cli.main._load_data", "evaluate digits"),
     "evaluation": ("attend_infer_repeat.evaluation.evaluate", PRINTING["evaluate"]),
     "inference": ("attend_infer_repeat.air.AIR.infer", "infer digits é.png --quiet"),
-    "figures": ("attend_infer_repeat.plots.samples_figure", "sample digits"),
+    "figures": ("attend_infer_repeat.viz.plots.samples_figure", "sample digits"),
     "before training": (
-        "attend_infer_repeat.training._load",
+        "attend_infer_repeat.training.loop._load",
         "train -n 1 --data data.npz --preset fast --quiet",
     ),
 }
@@ -224,7 +224,7 @@ def test_training_that_was_stopped_has_said_so_itself(capsys, monkeypatch) -> No
     def stop(*arguments: object, **options: object) -> None:
         raise Stopped
 
-    monkeypatch.setattr("attend_infer_repeat.training._run", stop)
+    monkeypatch.setattr("attend_infer_repeat.training.loop._run", stop)
     assert run("train --data data.npz --preset fast --quiet") == 130
     assert capsys.readouterr().err == ""
 
@@ -245,13 +245,13 @@ def while_handled() -> None:
 
 @pytest.mark.parametrize("fail", [interrupt, from_cause, while_handled])
 def test_ctrl_c_is_known_in_the_error_of_an_import(fail: Callable[[], None], monkeypatch) -> None:
-    monkeypatch.setattr("attend_infer_repeat.cli._run", lambda arguments: fail())
+    monkeypatch.setattr("attend_infer_repeat.cli.main._run", lambda arguments: fail())
     assert main([]) == 130
 
 
 def test_other_errors_are_no_interrupt(monkeypatch) -> None:
     assert not is_interrupt(ValueError())
-    monkeypatch.setattr("attend_infer_repeat.cli._run", lambda arguments: 1 / 0)
+    monkeypatch.setattr("attend_infer_repeat.cli.main._run", lambda arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main([])
 

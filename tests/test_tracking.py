@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from attend_infer_repeat import DataError, load_dataset
-from attend_infer_repeat.cli import main
-from attend_infer_repeat.data.reading import Frames, num_frames
-from attend_infer_repeat.sources import find_sources, how_many
-from attend_infer_repeat.tracking import PATIENCE, Tracker
+from attend_infer_repeat.cli.main import main
+from attend_infer_repeat.data.pictures.reading import Frames, num_frames
+from attend_infer_repeat.files.sources import find_sources, how_many
+from attend_infer_repeat.files.tracking import PATIENCE, Tracker
 
 SIDE, FRAMES = 50, 12
 

@@ -30,20 +30,20 @@ from attend_infer_repeat import (
     ConfigError,
     TrainConfig,
     load_dataset,
-    progress,
     train,
 )
-from attend_infer_repeat.checkpoints import part_of, read_checkpoint, save_checkpoint
-from attend_infer_repeat.cli import _parse
+from attend_infer_repeat.cli.main import _parse
 from attend_infer_repeat.data import Dataset, is_path
 from attend_infer_repeat.errors import BusyError, DataError, TrainingError
 from attend_infer_repeat.evaluation import Evaluation, evaluate
+from attend_infer_repeat.files.checkpoints import part_of, read_checkpoint, save_checkpoint
+from attend_infer_repeat.files.storage import LOCK_FILE, write_atomically
 from attend_infer_repeat.objectives import OBJECTIVES
-from attend_infer_repeat.processes import Processes
-from attend_infer_repeat.runs import metrics_log, new_run, read_metrics
-from attend_infer_repeat.schedules import cosine_decay
-from attend_infer_repeat.storage import LOCK_FILE, write_atomically
-from attend_infer_repeat.training import count_prior_schedule, load_training_data
+from attend_infer_repeat.objectives.processes import Processes
+from attend_infer_repeat.objectives.schedules import cosine_decay
+from attend_infer_repeat.training import progress
+from attend_infer_repeat.training.loop import count_prior_schedule, load_training_data
+from attend_infer_repeat.training.run import metrics_log, new_run, read_metrics
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -79,12 +79,12 @@ def data_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def figures_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no figures: they take longer than all the rest of a tiny run."""
-    monkeypatch.setitem(sys.modules, "attend_infer_repeat.plots", stand_in())
+    monkeypatch.setitem(sys.modules, "attend_infer_repeat.viz.plots", stand_in())
 
 
 def stand_in() -> types.ModuleType:
     """Return a module whose ``plot_run`` writes two files."""
-    plots = types.ModuleType("attend_infer_repeat.plots")
+    plots = types.ModuleType("attend_infer_repeat.viz.plots")
 
     def plot_run(run: Path, data: Dataset | None = None) -> list[Path]:
         (run / "figures").mkdir(exist_ok=True)
@@ -231,7 +231,7 @@ def test_a_data_set_alone_stands_for_what_the_command_line_takes_for_it(
         given.append(config)
         return Path("run"), True
 
-    monkeypatch.setattr("attend_infer_repeat.training._run", run)
+    monkeypatch.setattr("attend_infer_repeat.training.loop._run", run)
     assert train(kind(name)) == Path("run")
     # A path is never the name of a data set.
     typed = f"./{name}" if kind is Path and not is_path(name) else name
@@ -456,13 +456,13 @@ def test_a_run_on_a_gpu_goes_on_after_an_interruption(
 
 
 PHASES = {
-    "before config.json": "attend_infer_repeat.training.write_config",
-    "before the first line": "attend_infer_repeat.training.metrics_log",
-    "before the first checkpoint": "attend_infer_repeat.training.save_checkpoint",
-    "in the first checkpoint": "attend_infer_repeat.checkpoints._file_name",
-    "before it is tested": "attend_infer_repeat.training._finish",
+    "before config.json": "attend_infer_repeat.training.loop.write_config",
+    "before the first line": "attend_infer_repeat.training.loop.metrics_log",
+    "before the first checkpoint": "attend_infer_repeat.training.loop.save_checkpoint",
+    "in the first checkpoint": "attend_infer_repeat.files.checkpoints._file_name",
+    "before it is tested": "attend_infer_repeat.training.loop._finish",
     "in its figures": "test_training.draw",
-    "before it is noted that all is done": "attend_infer_repeat.training.mark_finished",
+    "before it is noted that all is done": "attend_infer_repeat.training.loop.mark_finished",
 }
 
 
@@ -686,7 +686,7 @@ def test_only_the_first_of_several_processes_looks_at_the_folder_and_locks_it(
             super().__init__(torch.device("cpu"))
             self.rank = 1
 
-    monkeypatch.setattr("attend_infer_repeat.training.join", Second)
+    monkeypatch.setattr("attend_infer_repeat.training.loop.join", Second)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / LOCK_FILE).touch()
     (tmp_path / "run" / "config.json").touch()  # the first one is ahead
@@ -726,7 +726,7 @@ def test_a_full_disk_ends_a_run_in_one_line_that_says_how_to_go_on(
         if what == "checkpoint":
             monkeypatch.setattr(os, "fsync", full)
         elif what == "config":
-            monkeypatch.setattr("attend_infer_repeat.runs.write_atomically", writing_config)
+            monkeypatch.setattr("attend_infer_repeat.training.run.write_atomically", writing_config)
         elif what == "figures":
             monkeypatch.setattr(f"{__name__}.draw", full)
         else:
@@ -745,7 +745,7 @@ def test_a_full_disk_ends_a_run_in_one_line_that_says_how_to_go_on(
     assert read_checkpoint(run).step == {"figures": 12, "config": 12}.get(what, 5)
     AIR.load(run)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "attend_infer_repeat.plots", stand_in())
+        patch.setitem(sys.modules, "attend_infer_repeat.viz.plots", stand_in())
         train(config, resume=run, quiet=True)
     assert os.fsync is fsync
     assert_same_end(run, straight)
@@ -772,7 +772,7 @@ def test_a_disk_that_refuses_a_run_from_the_start_advises_no_resuming(
     if exists:
         run.mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr(f"attend_infer_repeat.runs.{refuses}", refused)
+        patch.setattr(f"attend_infer_repeat.training.run.{refuses}", refused)
         with pytest.raises(error, match="give another --out") as raised:
             train(config, run, quiet=True)
     assert "--resume" not in str(raised.value)
@@ -907,7 +907,7 @@ def test_a_run_stopped_before_its_figures_is_finished_by_resuming(
 ) -> None:
     config = tiny(data_file, num_steps=2)
     with monkeypatch.context() as patch:
-        patch.setattr("attend_infer_repeat.training._finish", lambda *_: kill())
+        patch.setattr("attend_infer_repeat.training.loop._finish", lambda *_: kill())
         with pytest.raises(Killed):
             train(config, tmp_path / "run", quiet=True)
     assert metrics(tmp_path / "run", split="test") == []
@@ -1039,7 +1039,7 @@ def test_an_evaluation_that_is_not_finite_stops_a_run_as_the_elbo_of_training_do
             raise DataError("the ELBO is nan.")
         return evaluate(air, data)
 
-    monkeypatch.setattr("attend_infer_repeat.training.evaluate", diverged)
+    monkeypatch.setattr("attend_infer_repeat.training.loop.evaluate", diverged)
     message = rf"step \d+: {split} split: the ELBO is nan. .* last sound checkpoint"
     with pytest.raises(TrainingError, match=message):
         train(tiny(data_file), tmp_path / "run", quiet=True)
@@ -1056,7 +1056,7 @@ def test_the_test_split_is_loaded_once(
         loaded.append(split)
         return load_training_data(config, split)
 
-    monkeypatch.setattr("attend_infer_repeat.training.load_training_data", load)
+    monkeypatch.setattr("attend_infer_repeat.training.loop.load_training_data", load)
     config = tiny(data_file, num_steps=1, eval_split=eval_split)
     train(config, tmp_path / "run", quiet=True)
     assert loaded == ["test"]

@@ -15,7 +15,6 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 from torch.nn import functional as F
 
-from attend_infer_repeat import walk as walks
 from attend_infer_repeat.air import AIR
 from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.distributions import (
@@ -26,11 +25,12 @@ from attend_infer_repeat.distributions import (
 )
 from attend_infer_repeat.errors import ConfigError
 from attend_infer_repeat.evaluation import elbo_per_image
-from attend_infer_repeat.illustrate import generation_figure
-from attend_infer_repeat.importance import importance_log_weights, importance_weighted_bound
 from attend_infer_repeat.objectives import OBJECTIVES, count_terms
-from attend_infer_repeat.plots import samples_figure
-from attend_infer_repeat.walk import Path
+from attend_infer_repeat.rollout import Path
+from attend_infer_repeat.rollout import rollout as walks
+from attend_infer_repeat.rollout.importance import importance_log_weights, importance_weighted_bound
+from attend_infer_repeat.viz.illustrate import generation_figure
+from attend_infer_repeat.viz.plots import samples_figure
 
 LIMIT = 12
 UNBOUNDED = replace(TINY, unbounded=True, step_limit=LIMIT, z_pres_prior=0.4)

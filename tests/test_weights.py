@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from attend_infer_repeat import AIR, DataError, load_dataset
-from attend_infer_repeat.checkpoints import WEIGHTS, read_checkpoint, shipped
-from attend_infer_repeat.cli import main
+from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data import Dataset
+from attend_infer_repeat.files.checkpoints import WEIGHTS, read_checkpoint, shipped
 
 NAMES = ("digits", "multi-mnist", "sprites")
 

@@ -16,12 +16,12 @@ from exact import TINY, make_air
 from matplotlib.figure import Figure
 
 from attend_infer_repeat import AirError, TrainConfig
-from attend_infer_repeat.animate import save_inference_animation
-from attend_infer_repeat.checkpoints import save_checkpoint
-from attend_infer_repeat.cli import main
-from attend_infer_repeat.plots import save_figure
-from attend_infer_repeat.report import write_report
-from attend_infer_repeat.runs import Metrics, mark_finished, write_config
+from attend_infer_repeat.cli.main import main
+from attend_infer_repeat.files.checkpoints import save_checkpoint
+from attend_infer_repeat.training.run import Metrics, mark_finished, write_config
+from attend_infer_repeat.viz.animation import save_inference_animation
+from attend_infer_repeat.viz.plots import save_figure
+from attend_infer_repeat.viz.report import write_report
 
 
 def make_run(folder: Path) -> TrainConfig:

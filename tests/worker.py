@@ -22,9 +22,9 @@ from torch import Tensor
 
 from attend_infer_repeat import TrainConfig
 from attend_infer_repeat.config import from_dict
-from attend_infer_repeat.objectives import composites
+from attend_infer_repeat.objectives import augmentation as composites
 from attend_infer_repeat.objectives.exact import Exact
-from attend_infer_repeat.training import train
+from attend_infer_repeat.training.loop import train
 
 
 def main(settings: dict[str, object]) -> None:
@@ -32,9 +32,9 @@ def main(settings: dict[str, object]) -> None:
     torch.set_num_threads(1)
     # An untrained guide is sure of nothing, and draws badly: take what it finds all the same.
     composites.SURE, composites.LARGEST_ERROR = 1e-9, 1e9
-    plots = types.ModuleType("attend_infer_repeat.plots")
+    plots = types.ModuleType("attend_infer_repeat.viz.plots")
     plots.plot_run = lambda run, data=None: [run]  # type: ignore[attr-defined]
-    sys.modules["attend_infer_repeat.plots"] = plots
+    sys.modules["attend_infer_repeat.viz.plots"] = plots
 
     rank, last = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)) - 1
     seen: list[list[float]] = []

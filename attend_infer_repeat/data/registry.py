@@ -11,11 +11,11 @@ from typing import Any, Literal, get_args
 
 from ..config import TrainConfig, get_preset
 from ..errors import DataError, nearest
-from . import digits, multi_mnist, sprites
-from .backgrounds import BACKGROUNDS
 from .dataset import Dataset
-from .folder import Options, load_path
-from .framing import Invert, Resize
+from .pictures.folder import Options, load_path
+from .pictures.framing import Invert, Resize
+from .sets import digits, multi_mnist, sprites
+from .sets.backgrounds import BACKGROUNDS
 from .splits import SPLITS, hold_out
 
 

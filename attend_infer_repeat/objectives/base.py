@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ..air import AIR
-from ..checkpoints import part_of, prefixed
 from ..config import TrainConfig
 from ..errors import ConfigError
-from ..processes import Processes
+from ..files.checkpoints import part_of, prefixed
 from ..seeds import shortened
+from .processes import Processes
 
 
 class Objective(ABC):

@@ -10,7 +10,7 @@ for them. With p_t = q(z_pres_t = 1 | path) and q(n | path) = (1 - p_{n+1}) prod
 Its mean and its mean gradient are those of the tutorial's estimator; the score-function term,
 and with it the baselines, are gone. KL_t, of Gaussians, is in closed form. Where the guide stops
 gradients, at what is drawn and with foresight at the worth of an object, both estimators are of
-what is left of the gradient: see ``guide.py``.
+what is left of the gradient: see ``guide/base.py``.
 
 Early in training q(n | path) may explore: with a small probability it is uniform on 0..T. That is
 another guide, with an ELBO of its own, in which every prefix of the path has to explain the image
@@ -28,17 +28,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..air import AIR
-from ..checkpoints import part_of, prefixed
-from ..compilation import Compiled
 from ..config import TrainConfig
 from ..distributions import gaussian_kl
 from ..errors import ConfigError
+from ..files.checkpoints import part_of, prefixed
 from ..model import intensity
-from ..processes import Processes
-from ..schedules import Anneal
-from ..walk import Path
+from ..rollout import Path
+from .augmentation import Composites, compose, cut_out, single_objects
 from .base import Objective, adam_states, adam_tensors, load_adam, mini_batch
-from .composites import Composites, compose, cut_out, single_objects
+from .compilation import Compiled
+from .processes import Processes
+from .schedules import Anneal
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from pyro.infer import TraceGraph_ELBO
 from torch import Tensor, nn
 
 from ..air import AIR
-from ..baseline import Baseline
-from ..checkpoints import part_of, prefixed
 from ..config import TrainConfig
 from ..errors import ConfigError
-from ..processes import Processes
+from ..files.checkpoints import part_of, prefixed
+from ..guide.baseline import Baseline
 from .base import Objective, adam_states, adam_tensors, load_adam
+from .processes import Processes
 
 
 class TraceGraph(Objective):

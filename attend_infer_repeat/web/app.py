@@ -21,11 +21,11 @@ from starlette.exceptions import HTTPException
 
 from .. import __version__
 from ..air import AIR
-from ..background import background_size
-from ..checkpoints import shipped
 from ..errors import AirError
-from ..records import rounded
-from ..streaming import framing_of
+from ..files.checkpoints import shipped
+from ..files.records import rounded
+from ..files.streaming import framing_of
+from ..model.background import background_size
 from . import docs, explain
 from .exhibits import Exhibits, make_exhibits
 from .explain import Reading

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, Response
 
-from ..pages import render_page
+from ..viz.pages import render_page
 
 EXAMPLES = {
     "/api/model": "curl {url}/api/model",

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..air import AIR, largest_batch
-from ..checkpoints import read_checkpoint
 from ..data import load_dataset
 from ..errors import AirError
-from ..records import rounded
-from ..streaming import BLOCK
+from ..files.checkpoints import read_checkpoint
+from ..files.records import rounded
+from ..files.streaming import BLOCK
 from .pictures import data_uri
 from .schemas import Component, Directions, Example
 

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..air import AIR, Scenes, concatenate, largest_batch, reproducible
-from ..background import background_size
 from ..errors import CheckpointError, ShapeError
-from ..importance import (
+from ..files.records import rounded, scene_record
+from ..files.streaming import BLOCK, picture_noise
+from ..model import intensity
+from ..model.background import background_size
+from ..rollout import Path
+from ..rollout.importance import (
     effective_sample_size,
     importance_log_weights,
     importance_weighted_count_probs,
     walk_log_weights,
 )
-from ..model import intensity
-from ..records import rounded, scene_record
-from ..steps import Step, steps_of, walk
-from ..streaming import BLOCK, picture_noise
-from ..walk import Path
+from ..viz.steps import Step, steps_of, walk
 from .pictures import Picture, data_uri, transparent
 from .schemas import (
     ObjectToDraw,
@@ -209,9 +209,9 @@ def sample_prior(air: AIR, ask: SampleRequest) -> SampleAnswer:
 def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) -> SampleAnswer:
     """Draw explanations of a picture, and weigh them.
 
-    Walks z ~ q(z | x) are weighed for every count n: w_n of ``importance.py``. Each walk's count is
-    drawn in proportion, and its weight is the sum over n; or the count is given, and the weight is
-    w_n. Either way the explanations, so weighed, stand for p(z | x).
+    Walks z ~ q(z | x) are weighed for every count n: w_n of ``rollout/importance.py``. Each walk's
+    count is drawn in proportion, and its weight is the sum over n; or the count is given, and the
+    weight is w_n. Either way the explanations, so weighed, stand for p(z | x).
 
     Raises: ShapeError if ``count`` is more than the model's T.
     """

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..data.framing import Frame, Framing, on_black, place
-from ..data.reading import read_picture
+from ..data.pictures.framing import Frame, Framing, on_black, place
+from ..data.pictures.reading import read_picture
 from ..errors import DataError, ShapeError
 from .schemas import MAX_PIXELS, InferRequest, SampleRequest
 

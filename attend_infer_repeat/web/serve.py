@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
-    from ..cli import Serve
+    from ..cli.main import Serve
     from .connections import Listener
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def make_server(app: FastAPI, listener: Listener) -> uvicorn.Server:
 
 
 def _answer(options: Serve, listener: Listener) -> None:
-    from ..cli import load_model
+    from ..cli.main import load_model
     from .app import make_app
 
     air = load_model(options.model, options.device)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attend_infer_repeat import load_dataset
-from attend_infer_repeat.data.backgrounds import LINE, SPACING, put_behind
+from attend_infer_repeat.data.sets.backgrounds import LINE, SPACING, put_behind
 
 
 def canvases(*shape: int, value: int = 0):

@@ -8,9 +8,9 @@ import os
 import numpy as np
 import pytest
 
-from attend_infer_repeat.data import cache
-from attend_infer_repeat.data.cache import Recipe, load_or_generate
-from attend_infer_repeat.data.scenes import Layout, SceneArrays, compose
+from attend_infer_repeat.data.sets import cache
+from attend_infer_repeat.data.sets.cache import Recipe, load_or_generate
+from attend_infer_repeat.data.sets.scenes import Layout, SceneArrays, compose
 from attend_infer_repeat.errors import DataError
 
 RECIPE = Recipe("toy", "train", 1, 50, {"canvas": 20})

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from attend_infer_repeat.data import load_dataset
-from attend_infer_repeat.data.folder import load_path
+from attend_infer_repeat.data.pictures.folder import load_path
 from attend_infer_repeat.errors import DataError
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attend_infer_repeat.data import mnist
+from attend_infer_repeat.data.sets import mnist
 from attend_infer_repeat.errors import DataError
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attend_infer_repeat.data import DATASETS, Dataset, digits, load_dataset, multi_mnist, sprites
+from attend_infer_repeat.data import DATASETS, Dataset, load_dataset
+from attend_infer_repeat.data.sets import digits, multi_mnist, sprites
 from attend_infer_repeat.errors import DataError
 
 SIZES = {"digits": (20_000, 5_000), "multi-mnist": (60_000, 10_000), "sprites": (20_000, 5_000)}

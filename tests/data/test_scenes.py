@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attend_infer_repeat.data import scenes
-from attend_infer_repeat.data.scenes import CROWDED, Layout, compose
+from attend_infer_repeat.data.sets import scenes
+from attend_infer_repeat.data.sets.scenes import CROWDED, Layout, compose
 from attend_infer_repeat.errors import DataError
 
 

@@ -13,11 +13,11 @@ import torch
 from serving import MODEL, Page, base64_of, pixels_of, png
 
 from attend_infer_repeat import load_dataset
-from attend_infer_repeat.cli import main
-from attend_infer_repeat.importance import importance_log_weights, importance_weighted_bound
+from attend_infer_repeat.cli.main import main
+from attend_infer_repeat.files.streaming import BLOCK, picture_noise
 from attend_infer_repeat.model import intensity
-from attend_infer_repeat.steps import read_steps
-from attend_infer_repeat.streaming import BLOCK, picture_noise
+from attend_infer_repeat.rollout.importance import importance_log_weights, importance_weighted_bound
+from attend_infer_repeat.viz.steps import read_steps
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,9 @@ from PIL import Image
 from serving import Page, pixels_of, png, serving
 
 from attend_infer_repeat import AIR, load_dataset
-from attend_infer_repeat.colors import READABLE_COLORS
 from attend_infer_repeat.config import ModelConfig
 from attend_infer_repeat.spatial import window_boxes
+from attend_infer_repeat.viz.colors import READABLE_COLORS
 from attend_infer_repeat.web import exhibits
 from attend_infer_repeat.web.app import make_app
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from attend_infer_repeat.cli import Serve, main
+from attend_infer_repeat.cli.main import Serve, main
 from attend_infer_repeat.web import serve as module
 from attend_infer_repeat.web.connections import Listener
 from attend_infer_repeat.web.serve import address_of, open_address
@@ -271,5 +271,5 @@ def test_an_address_of_version_6_is_opened_in_brackets() -> None:
 
 
 def test_the_server_is_imported_only_once_it_is_asked_for() -> None:
-    program = "import sys, attend_infer_repeat.cli; assert 'fastapi' not in sys.modules"
+    program = "import sys, attend_infer_repeat.cli.main; assert 'fastapi' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,5 +1,5 @@
 /**
- * Between window and canvas, as in spatial.py. A pose z_where = (s, x, y): canvas point u reads
+ * Between window and canvas, as in spatial/transformer.py. A pose z_where = (s, x, y): canvas point u reads
  * window point s * u + (x, y), both in [-1, 1]. So the window's middle lies at u = -(x, y) / s,
  * and it is 1 / s of the canvas wide and high.
  *

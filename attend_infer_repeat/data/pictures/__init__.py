@@ -1,0 +1,1 @@
+"""The user's own pictures: files, frames, labels, and a look at them."""

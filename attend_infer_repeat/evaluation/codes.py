@@ -1,0 +1,287 @@
+"""What the codes know: how much of an object's class, never seen in training, is in its z_what.
+
+A linear probe reads the class from the codes of found objects, and k-means groups them without
+labels. The same is done with the pixels that the codes were read from, so that the difference is
+what the codes contribute.
+
+Source: Alain and Bengio 2017, "Understanding intermediate layers using linear classifier probes".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ..air import AIR
+from ..arrays import as_images
+from ..data import Dataset
+from ..errors import ConfigError, DataError
+from ..files.records import check_finite
+from ..model import intensity
+from ..seeds import check_seed, shortened
+from ..spatial import image_to_object
+from .boxes import match_boxes
+
+FOLDS = 3  # of the cross-validation that chooses a probe's penalty
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C, the inverse of the L2 penalty's strength
+RESTARTS = 10  # of k-means
+
+Rows = NDArray[np.float64]  # (objects, numbers per object)
+Labels = NDArray[np.int64]  # (objects,)
+Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]  # rows to fit and rows to test, by fold
+
+
+@dataclass(frozen=True)
+class Features:
+    """How well one description of the objects tells their classes."""
+
+    size: int
+    """Numbers per object."""
+    accuracy: float
+    """Share of tested objects whose class a linear probe reads rightly."""
+    standard_error: float
+    """Of the accuracy, taking the tested objects for independent draws."""
+    purity: float
+    """Share of tested objects that are of their cluster's most frequent class; up is better."""
+    mutual_information: float
+    """Between clusters and classes, normalised by the mean of their entropies: 0 to 1, none to
+    all."""
+    rand_index: float
+    """Adjusted Rand index of clusters and classes: 0 by chance, 1 if they are the same."""
+
+
+@dataclass(frozen=True)
+class CodesEvaluation:
+    """What z_what tells of the objects' classes, beside the pixels that it was read from."""
+
+    data: str
+    split: str
+    """Part of the data that is tested and clustered."""
+    num_true: int
+    """Labelled objects in the tested images."""
+    num_found: int
+    """Objects found in the tested images."""
+    num_tested: int
+    """Found objects that match a labelled one: those whose class is read and that are clustered."""
+    num_fitted: int
+    """Likewise in the other images, on which the probes are fitted."""
+    num_clusters: int
+    chance: float
+    """Accuracy of the most frequent class among the objects that the probes are fitted on."""
+    features: dict[str, Features]
+    """``z_what``: means of q(z_what | x). ``pixels``: the windows that they were read from.
+    ``pca``: the windows' first principal components, as many as z_what has numbers."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def table(self) -> str:
+        """Return the figures as lines for a person to read."""
+        lines = [
+            f"{self.data}, {self.split} split: {self.num_true} labelled objects, {self.num_found} "
+            f"found, {self.num_tested} matched",
+            f"linear probes fitted on {self.num_fitted} objects; {self.num_clusters} clusters",
+            "          size  accuracy            purity     NMI    Rand",
+        ]
+        for name, f in self.features.items():
+            lines.append(
+                f"{name:<8}{f.size:>6}  {f.accuracy:8.2%} ± {f.standard_error:6.2%}"
+                f"{f.purity:>9.3f}{f.mutual_information:>8.3f}{f.rand_index:>8.3f}"
+            )
+        lines.append(f"{'chance':<14}  {self.chance:8.2%}")
+        return "\n".join(lines)
+
+
+def evaluate_codes(
+    air: AIR,
+    data: Dataset,
+    *,
+    test: Dataset | None = None,
+    num_clusters: int | None = None,
+    min_iou: float = 0.1,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> CodesEvaluation:
+    """Measure what z_what tells of the objects' classes: by a linear probe and by clusters.
+
+    An object's class is the label of the true object that its box matches, image by image, one to
+    one, with the largest total IoU. The probe is a logistic regression on standardised features,
+    with the L2 penalty that cross-validation on the fitted objects chooses; scenes are never
+    divided between fit and test, nor between folds. Clusters are those of k-means on the tested
+    objects' features as they are: in z_what, numbers that are not used stay close to 0.
+
+    Args:
+        air: the model.
+        data: scenes with boxes and labels, to fit the probes on. A few thousand will do; take
+            ``data[:10_000]`` of more.
+        test: other such scenes, to test the probes on and to cluster; if None, a random half of
+            ``data``, whose other half the probes are fitted on.
+        num_clusters: clusters of k-means; as many as the tested objects have classes if None.
+        min_iou: a pair of boxes whose IoU is lower is no match. Windows are about equally large,
+            so that one that is centred on a small object has a low IoU, too.
+        batch_size: images at a time; it bounds memory.
+        seed: of the division into halves and of k-means.
+    Returns: the figures for z_what, for the windows' pixels, and for their principal components.
+    Raises: DataError if boxes or labels are unknown, too few objects with a class are found, or
+        the model's answer is not finite; ConfigError if a number is out of range or ``test``
+        shares scenes with ``data``; ShapeError if the images do not fit the model.
+    """
+    if not 0 < min_iou <= 1:
+        raise ConfigError(f"min_iou: expected a number above 0, and at most 1, got {min_iou}.")
+    seed = check_seed(seed)
+    if test is None:
+        order = np.random.default_rng(seed).permutation(len(data))
+        half = len(data) // 2
+        data, test = data[order[:half]], data[order[half:]]
+    elif np.shares_memory(data.images, test.images):
+        raise ConfigError("test: shares scenes with the data; leave it out to divide the data.")
+    fitted, tested = (_read_objects(air, scenes, min_iou, batch_size) for scenes in (data, test))
+    folds = _folds(fitted, data)
+    num_clusters = len(np.unique(tested.labels)) if num_clusters is None else num_clusters
+    if not 1 <= num_clusters <= len(tested.labels):
+        raise ConfigError(
+            f"num_clusters: expected 1 to {len(tested.labels)}, the number of objects that are "
+            f"clustered, got {num_clusters}."
+        )
+    classes, frequencies = np.unique(fitted.labels, return_counts=True)
+    return CodesEvaluation(
+        data=test.name,
+        split=test.split,
+        num_true=tested.num_true,
+        num_found=tested.num_found,
+        num_tested=len(tested.labels),
+        num_fitted=len(fitted.labels),
+        num_clusters=num_clusters,
+        chance=float((tested.labels == classes[frequencies.argmax()]).mean()),
+        features={
+            name: Features(
+                size=test_rows.shape[1],
+                **_probe(fit_rows, fitted.labels, folds, test_rows, tested.labels),
+                **_cluster(test_rows, tested.labels, num_clusters, seed),
+            )
+            for name, fit_rows, test_rows in _descriptions(fitted, tested)
+        },
+    )
+
+
+class Objects(NamedTuple):
+    """The found objects of a data set that match a labelled one, and how many there are in all."""
+
+    z_what: Rows  # (P, what_dim), means of q(z_what | x)
+    pixels: Rows  # (P, channels * window_size**2), intensity
+    labels: Labels  # (P,)
+    images: NDArray[np.int64]  # (P,), the object's image
+    num_found: int
+    num_true: int
+
+
+def _read_objects(air: AIR, data: Dataset, min_iou: float, batch_size: int) -> Objects:
+    """Find the objects, and their classes by their boxes."""
+    if data.boxes is None or data.labels is None:
+        unknown = "boxes" if data.boxes is None else "labels"
+        raise DataError(
+            f"{data.name}: the objects' {unknown} are unknown; codes are judged on a Dataset that "
+            "has boxes and labels, such as digits."
+        )
+    scenes = air.infer(data.images, batch_size=batch_size)
+    check_finite(data.name, scenes.z_where, scenes.z_what)
+    pairs = match_boxes(scenes.boxes, data.boxes)
+    labels = data.labels[pairs.images, pairs.true]
+    known = (pairs.ious >= min_iou) & (labels >= 0)
+    if not known.any():
+        raise DataError(
+            f"{data.name}, {data.split}: none of {int(scenes.counts.sum())} found objects matches "
+            f"one of {int((data.labels >= 0).sum())} labelled ones with an IoU of {min_iou}; train "
+            "the model on such scenes first."
+        )
+    images, slots = pairs.images[known], pairs.found[known]
+    windows = _windows(air, data, images, scenes.z_where[images, slots], batch_size)
+    return Objects(
+        z_what=scenes.z_what[images, slots].astype(np.float64),
+        pixels=windows.reshape(len(windows), -1).astype(np.float64),
+        labels=labels[known],
+        images=images,
+        num_found=int(scenes.counts.sum()),
+        num_true=int((data.labels >= 0).sum()),
+    )
+
+
+def _windows(
+    air: AIR,
+    data: Dataset,
+    images: NDArray[np.int64],
+    z_where: NDArray[np.float32],
+    batch_size: int,
+) -> NDArray[np.floating]:
+    """Cut objects at their poses out of their images: (P, channels, window_size, window_size)."""
+    pictures = as_images(data.images, air.config)
+    size = (air.config.window_size, air.config.window_size)
+    windows = []
+    for rows, poses in zip(
+        torch.from_numpy(images).split(batch_size),
+        torch.from_numpy(z_where).split(batch_size),
+        strict=True,
+    ):
+        seen = intensity(pictures[rows])
+        windows.append(image_to_object(poses.to(seen), seen, size))
+    return torch.cat(windows).numpy()
+
+
+def _folds(fitted: Objects, data: Dataset) -> Folds:
+    """Divide the objects, by image, for the cross-validation; return rows to fit and to test."""
+    num_images, num_classes = len(np.unique(fitted.images)), len(np.unique(fitted.labels))
+    if num_images >= FOLDS:
+        folds = list(GroupKFold(FOLDS).split(fitted.labels, groups=fitted.images))
+        if all(len(np.unique(fitted.labels[rows])) > 1 for rows, _ in folds):
+            return folds
+    raise DataError(
+        f"{data.name}, {data.split}: the probes need objects of several classes in each third of "
+        f"the images, and {len(fitted.labels)} of {num_classes} in {num_images} images were "
+        "found; give more scenes."
+    )
+
+
+def _descriptions(fitted: Objects, tested: Objects) -> Iterator[tuple[str, Rows, Rows]]:
+    """Yield each description's name, and its features of the fitted and of the tested objects."""
+    yield "z_what", fitted.z_what, tested.z_what
+    yield "pixels", fitted.pixels, tested.pixels
+    pca = PCA(min(fitted.z_what.shape[1], *fitted.pixels.shape), svd_solver="full")
+    yield "pca", pca.fit_transform(fitted.pixels), pca.transform(tested.pixels)
+
+
+def _probe(
+    fit_rows: Rows, fit_labels: Labels, folds: Folds, test_rows: Rows, test_labels: Labels
+) -> dict[str, float]:
+    """Return the accuracy of a linear probe, and the accuracy's standard error."""
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000))
+    search = GridSearchCV(probe, {"logisticregression__C": PENALTIES}, cv=folds)
+    accuracy = float(search.fit(fit_rows, fit_labels).score(test_rows, test_labels))
+    variance = accuracy * (1 - accuracy) / len(test_labels)
+    return {"accuracy": accuracy, "standard_error": math.sqrt(variance)}
+
+
+def _cluster(rows: Rows, labels: Labels, num_clusters: int, seed: int) -> dict[str, float]:
+    """Return how well the clusters of k-means agree with the classes."""
+    seed = seed if seed < 2**32 else shortened(seed, bits=32)  # scikit-learn takes no more
+    clusters = KMeans(num_clusters, n_init=RESTARTS, random_state=seed).fit_predict(rows)
+    return {
+        "purity": float(contingency_matrix(labels, clusters).max(axis=0).sum() / len(labels)),
+        "mutual_information": float(normalized_mutual_info_score(labels, clusters)),
+        "rand_index": float(adjusted_rand_score(labels, clusters)),
+    }

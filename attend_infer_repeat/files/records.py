@@ -1,0 +1,172 @@
+"""What was found in pictures, as JSON lines, as CSV, and as a line for people.
+
+The lines are written as pictures come; the other forms are made from them, a line at a time. COCO
+is in ``coco``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..air import Scenes, presence_scores
+from ..data.pictures.framing import Frame
+from ..data.pictures.reading import shown
+from ..errors import DataError
+
+Record = dict[str, Any]
+
+CSV_COLUMNS = (
+    *("file", "width", "height", "count", "probability"),
+    *("object", "score", "x0", "y0", "x1", "y1", "error", "identity"),
+)
+
+SAMPLED_COLUMNS = ("importance_count", "importance_probability", "effective_sample_size")
+"""Columns more, where there are importance samples."""
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What a terminal or a spreadsheet may take for a command: control characters, ESC among them."""
+
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for the beginning of a formula; the latter are the wide forms."""
+
+
+def scene_record(
+    name: str, frame: Frame, scenes: Scenes, index: int, unbounded: bool = False
+) -> Record:
+    """Return one picture's scene as plain values, ready for JSON.
+
+    ``score`` is q(z_pres_t = 1 | x), the probability that the picture has at least t objects; boxes
+    are x0, y0, x1, y1 in the picture's pixels; z_where is relative to the canvas.
+
+    Args:
+        name: of the picture.
+        frame: how it lies on the canvas.
+        scenes: as NumPy arrays.
+        index: the picture's row.
+        unbounded: whether the model has no bound on the count. The pictures of a batch then share
+            the length of ``count_probs``, and the zeros at the picture's own end are left out.
+    Raises: DataError if a value is not finite.
+    """
+    count, count_probs = int(scenes.counts[index]), scenes.count_probs[index]
+    check_finite(
+        name,
+        *(count_probs, scenes.boxes[index, :count], scenes.z_where[index, :count]),
+        *(scenes.z_what[index, :count], scenes.z_background[index], scenes.reconstruction[index]),
+    )
+    if unbounded:
+        count_probs = np.trim_zeros(count_probs, "b")
+    scores = presence_scores(scenes.count_probs[index : index + 1])[0]
+    boxes = frame.to_picture(scenes.boxes[index])
+    behind = {}
+    if scenes.z_background.shape[1]:
+        behind["z_background"] = rounded(scenes.z_background[index])
+    return {
+        "file": name,
+        "width": frame.size[0],
+        "height": frame.size[1],
+        "count": count,
+        "count_probs": rounded(count_probs),
+        "objects": [
+            {
+                "step": t + 1,
+                "score": round(float(scores[t]), 6),
+                "box": rounded(boxes[t], 3),
+                "z_where": rounded(scenes.z_where[index, t]),
+                "z_what": rounded(scenes.z_what[index, t]),
+            }
+            for t in range(count)
+        ],
+        **behind,
+    }
+
+
+def check_finite(name: str, *values: Any) -> None:
+    """Raise a DataError if what the model says of a picture is not made of finite numbers."""
+    if not all(np.isfinite(value).all() for value in values):
+        raise DataError(
+            f"{shown(name)}: the model's answer is not finite. Its weights may be damaged, or its "
+            "training went astray: see air evaluate."
+        )
+
+
+def failure_record(name: str, reason: str) -> Record:
+    """Return what stands for a picture that could not be read."""
+    return {"file": name, "error": reason}
+
+
+def rounded(values: NDArray[np.floating], digits: int = 6) -> list[float]:
+    """Return values as a list, without digits that are noise."""
+    return [round(float(value), digits) for value in values]
+
+
+def to_json(value: Any) -> str:
+    """Return a value as JSON on one line; a ValueError if JSON has no word for it, as for NaN."""
+    return json.dumps(value, allow_nan=False)
+
+
+def to_text(record: Record) -> str:
+    """Return a record as a line for people, such as ``scan.png: 2 objects (0.98)``."""
+    if "error" in record:
+        return str(record["error"])
+    count = record["count"]
+    noun = "object" if count == 1 else "objects"
+    line = f"{shown(record['file'])}: {count} {noun} ({record['count_probs'][count]:.2f})"
+    if "importance" in record:
+        weighted = record["importance"]
+        probability = weighted["count_probs"][weighted["count"]]
+        line += f"; by importance samples {weighted['count']} ({probability:.2f})"
+    return line
+
+
+def read_records(lines: Path) -> Iterator[Record]:
+    """Yield the records of a file of JSON lines, one at a time."""
+    with lines.open("rb") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def csv_rows(records: Iterable[Record], sampled: bool = False) -> Iterator[list[Any]]:
+    """Yield the header, and a row for each object; a picture without objects has one row, too.
+
+    Args:
+        records: of the pictures.
+        sampled: whether they have importance samples.
+    """
+    columns = CSV_COLUMNS + (SAMPLED_COLUMNS if sampled else ())
+    yield list(columns)
+    for record in records:
+        own = {"file": _cell(record["file"])}
+        if "error" in record:
+            own["error"] = _cell(record["error"])
+        else:
+            own |= {key: record[key] for key in ("width", "height", "count")}
+            own["probability"] = record["count_probs"][record["count"]]
+        if "importance" in record:
+            weighted = record["importance"]
+            count, size = weighted["count"], weighted["effective_sample_size"]
+            own |= zip(SAMPLED_COLUMNS, (count, weighted["count_probs"][count], size), strict=True)
+        objects: list[Record] = record.get("objects") or [{}]
+        for found in objects:
+            row = own | {"object": found.get("step", "")}
+            row |= {key: found[key] for key in ("score", "identity") if key in found}
+            row |= zip(("x0", "y0", "x1", "y1"), found.get("box", ()), strict=False)
+            yield [row.get(column, "") for column in columns]
+
+
+def _cell(text: str) -> str:
+    """Return text that neither a terminal nor a spreadsheet takes for a command."""
+    text = CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def write_csv(records: Iterable[Record], file: IO[str], sampled: bool = False) -> None:
+    """Write records as CSV; see ``csv_rows``."""
+    csv.writer(file, lineterminator="\n").writerows(csv_rows(records, sampled))

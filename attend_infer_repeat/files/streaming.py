@@ -1,0 +1,226 @@
+"""Pictures in, scenes out, one after the other.
+
+Pictures are read ahead by threads, a block at a time goes through the model, and the results of a
+batch are handed over before the next one's. A picture is dropped once it is on the canvas, but for
+a small one to draw boxes on, and the bytes of all that are in hand are bounded: memory grows with
+the largest picture, and with no number of them but for their names. Every block has the same number
+of rows, the last one filled up with black: rounding depends on the shape of a product, so a
+picture's result is the same to the last bit, whatever pictures stand beside it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..air import AIR, Scenes, reproducible
+from ..data.pictures.framing import Frame, Framing, enough, place
+from ..data.pictures.reading import Need, one_line, shown
+from ..data.sets.parallel import Budget, in_parallel
+from ..errors import AirError, DataError
+from ..model import intensity
+from ..rollout.importance import (
+    effective_sample_size,
+    importance_log_weights,
+    importance_weighted_count_probs,
+)
+from ..seeds import check_seed
+from ..viz.annotate import shrunk, shrunk_size
+from .records import Record, check_finite, failure_record, rounded, scene_record
+from .sources import Source
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BLOCK = 64
+"""Pictures that go through the model at once, always."""
+
+MAX_HELD = 256 * 2**20
+"""Bytes of pictures that are held at a time: those being decoded, and those to draw boxes on."""
+
+
+class Placed(NamedTuple):
+    """A picture that was read."""
+
+    canvas: NDArray[np.uint8]  # (channels, height, width)
+    frame: Frame
+    shrunk: Image | None  # for ``annotate``; None if it was not asked for
+
+    @property
+    def num_bytes(self) -> int:
+        """What is kept of the picture, beside its canvas; Pillow takes four bytes for a colour."""
+        if self.shrunk is None:
+            return 0
+        return self.shrunk.width * self.shrunk.height * (1 if self.shrunk.mode == "L" else 4)
+
+
+Row = tuple[Record, Placed | None, NDArray[np.float32]]
+"""A picture's record, the picture (None if it could not be read), and the scene drawn again."""
+
+
+def framing_of(air: AIR) -> Framing:
+    """Return how the model's pictures come onto its canvas."""
+    config = air.config
+    return Framing(config.canvas_size, config.channels, config.resize, config.zoom, config.invert)
+
+
+def infer_pictures(
+    air: AIR,
+    sources: Iterable[Source],
+    *,
+    framing: Framing | None = None,
+    samples: int = 0,
+    seed: int = 0,
+    batch_size: int = BLOCK,
+    keep_shrunk: bool = False,
+    max_held: int = MAX_HELD,
+) -> Iterator[list[Row]]:
+    """Count, locate and describe the objects in pictures, a batch at a time.
+
+    Args:
+        air: the model.
+        sources: the pictures.
+        framing: how they come onto the canvas; the model's way if None.
+        samples: importance samples per picture, for a better posterior over the count.
+        seed: of the samples; a picture's own depend on nothing else but its pixels.
+        batch_size: the most pictures to a batch; it changes no result.
+        keep_shrunk: keep of each picture what ``viz.annotate.annotated`` needs.
+        max_held: bytes of pictures that are held at a time; a larger one is decoded alone.
+    Yields: a ``Row`` for each picture of a batch; scenes are (channels, height, width).
+    """
+    framing = framing_of(air) if framing is None else framing
+    seed = check_seed(seed)
+    reader = _Reader(framing, keep_shrunk, Budget(max_held))
+    items = in_parallel(reader.read, enumerate(sources), ahead=max(2 * batch_size, 2))
+    for batch in _batches(items, batch_size, max_held // 2):
+        sound = [item for _, item in batch if isinstance(item, Placed)]
+        results = iter(_infer_placed(air, sound, samples, seed))
+        yield [
+            _row(source, item, next(results), air.config.unbounded)
+            if isinstance(item, Placed)
+            else (item, None, np.empty(0, np.float32))
+            for source, item in batch
+        ]
+        reader.budget.give_back(sum(placed.num_bytes for placed in sound))
+
+
+class _Reader(NamedTuple):
+    """Brings pictures to the canvas; whatever is wrong with one is its own record."""
+
+    framing: Framing
+    keep_shrunk: bool
+    budget: Budget
+
+    def read(self, numbered: tuple[int, Source]) -> tuple[Source, Placed | Record]:
+        """Read one picture, or take its record if there is one already."""
+        number, source = numbered
+        reserved = kept = 0
+
+        def reserve(num_bytes: int) -> None:
+            nonlocal reserved
+            self.budget.reserve(number, num_bytes)
+            reserved += num_bytes
+
+        try:
+            if source.record is not None:
+                return source, source.record
+            placed = self._place(source, Need(self._enough, reserve))
+            kept = placed.num_bytes
+            return source, placed
+        except AirError as error:
+            return source, failure_record(source.name, str(error))
+        except Exception as error:
+            reason = f"{shown(source.name)}: {one_line(error)}"
+            return source, failure_record(source.name, reason)
+        finally:
+            self.budget.done(number, reserved - kept)
+
+    def _place(self, source: Source, need: Need) -> Placed:
+        picture, size = source.read(need)
+        canvas, frame = place(picture, self.framing, size)
+        return Placed(canvas, frame, shrunk(picture, size) if self.keep_shrunk else None)
+
+    def _enough(self, size: tuple[int, int]) -> tuple[int, int]:
+        # With or without annotated pictures: the canvas must be the same.
+        canvas, boxes = enough(size, self.framing), shrunk_size(size)
+        return max(canvas[0], boxes[0]), max(canvas[1], boxes[1])
+
+
+def _batches(
+    items: Iterable[tuple[Source, Placed | Record]], batch_size: int, max_bytes: int
+) -> Iterator[list[tuple[Source, Placed | Record]]]:
+    """Yield items in lists of ``batch_size``, or less where those hold ``max_bytes`` already."""
+    batch, num_bytes = [], 0
+    for source, item in items:
+        batch.append((source, item))
+        num_bytes += item.num_bytes if isinstance(item, Placed) else 0
+        if len(batch) == batch_size or num_bytes >= max_bytes:
+            yield batch
+            batch, num_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _row(
+    source: Source, placed: Placed, result: tuple[Scenes, int, Record], unbounded: bool
+) -> Row:
+    """Return a picture's row; a failure's, where the model's answer is not finite."""
+    scenes, index, sampled = result
+    try:
+        record = scene_record(source.name, placed.frame, scenes, index, unbounded)
+        check_finite(source.name, *sampled.get("importance", {}).values())
+    except DataError as error:
+        return failure_record(source.name, str(error)), None, np.empty(0, np.float32)
+    return record | sampled, placed, scenes.reconstruction[index]
+
+
+def _infer_placed(
+    air: AIR, placed: Sequence[Placed], samples: int, seed: int
+) -> Iterator[tuple[Scenes, int, Record]]:
+    """Yield for each picture the scenes of its block, its row there, and what sampling adds."""
+    for start in range(0, len(placed), BLOCK):
+        canvases = [item.canvas for item in placed[start : start + BLOCK]]
+        block = np.zeros((BLOCK, *canvases[0].shape), np.uint8)
+        block[: len(canvases)] = canvases
+        scenes = air.infer(block, batch_size=BLOCK)
+        added = _importance(air, block, samples, seed) if samples else [{}] * BLOCK
+        for index in range(len(canvases)):
+            yield scenes, index, added[index]
+
+
+@torch.no_grad()
+def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> list[Record]:
+    """Return the importance-weighted count posterior of each picture of a block."""
+    images = intensity(torch.as_tensor(block).to(air.device))
+    noise = torch.stack([picture_noise(air, canvas, samples, seed) for canvas in block], dim=1)
+    with reproducible(seed, air.device):
+        log_weights = importance_log_weights(air, images, samples, noise=noise)
+    probs = importance_weighted_count_probs(log_weights).cpu().numpy()
+    sizes = effective_sample_size(log_weights).cpu().numpy()
+    return [
+        {
+            "importance": {
+                "count": int(row.argmax()),
+                "count_probs": rounded(np.trim_zeros(row, "b") if air.config.unbounded else row),
+                "effective_sample_size": round(float(size), 3),
+                "samples": samples,
+            }
+        }
+        for row, size in zip(probs, sizes, strict=True)
+    ]
+
+
+def picture_noise(air: AIR, canvas: NDArray[np.uint8], samples: int, seed: int) -> Tensor:
+    """Draw what walks over one picture need, (samples,) + noise_shape, from its own seed.
+
+    The picture's pixels are part of the seed: what stands beside it changes nothing.
+    """
+    generator = np.random.default_rng((seed, zlib.crc32(canvas.tobytes())))
+    shape = (samples, *air.guide.noise_shape)
+    return torch.as_tensor(generator.standard_normal(shape)).to(air.model.z_where_loc)

@@ -1,0 +1,167 @@
+"""What a person sees while a model trains."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as RichProgress
+
+from ..config import TrainConfig
+
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
+
+Item = TypeVar("Item")
+
+FEW = 200
+"""Items that need no bar."""
+
+logger = logging.getLogger(__package__.partition(".")[0])
+
+
+def watch(
+    items: Iterable[Item],
+    total: int | None,
+    verb: str,
+    weigh: Callable[[Item], int] = lambda item: 1,
+    completed: int = 0,
+) -> Iterator[Item]:
+    """Yield items under a bar with their number and the time left, on a terminal.
+
+    Args:
+        items: what is yielded.
+        total: how many there are; None if nobody knows.
+        verb: what is being done.
+        weigh: how many of the total an item stands for.
+        completed: how many are done already.
+    """
+    console = Console(stderr=True, highlight=False)
+    hidden = not console.is_terminal or not logger.isEnabledFor(logging.INFO)
+    bar = RichProgress(
+        _spinner(),
+        TextColumn(verb),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        disable=hidden or (total is not None and total < FEW),
+    )
+    task = bar.add_task(verb, total=total, completed=completed)
+    with bar:
+        for item in items:
+            yield item
+            bar.advance(task, weigh(item))
+
+
+def show_log(quiet: bool = False) -> None:
+    """Show what the package logs, as plain lines on standard error: warnings alone if quiet."""
+    if not logger.handlers:
+        logger.addHandler(_StandardError())
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+class _StandardError(logging.Handler):
+    """Writes to what standard error is at the time: a bar may stand in for it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr)
+
+
+class Progress:
+    """A bar with steps, images/s, ELBO, held-out accuracy and time left; a line per evaluation.
+
+    Without a terminal, as in a log, only the lines are written. Everything goes to standard
+    error, so that standard output is left to results.
+    """
+
+    def __init__(self, config: TrainConfig, step: int, run: Path, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, markup=False)
+        self._bar = RichProgress(
+            _spinner(),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]} images/s"),
+            TextColumn("ELBO {task.fields[elbo]}"),
+            TextColumn("accuracy {task.fields[accuracy]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task(
+            "training", total=config.num_steps, completed=step, rate="-", elbo="-", accuracy="-"
+        )
+        for line in config.chosen if not step else ():
+            self._console.print(f"Chosen {line}", soft_wrap=True)
+        verb = f"Resuming at step {step}" if step else "Training"
+        self._console.print(
+            f"{verb}: preset {config.preset}, data {config.data}, {config.num_steps} steps of "
+            f"{config.batch_size} images, seed {config.seed}; writing to {run}",
+            soft_wrap=True,
+        )
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def advance(self, step: int) -> None:
+        """Move the bar; it is drawn ten times a second, however often it moves."""
+        if not self._bar.disable:
+            self._bar.update(self._task, completed=step)
+
+    def update(self, step: int, rate: float, elbo: float) -> None:
+        """Show where training is; ``rate`` in images/s, ``elbo`` in nats per image."""
+        self._bar.update(self._task, completed=step, rate=f"{rate:,.0f}", elbo=f"{elbo:.1f}")
+
+    def evaluated(self, step: int, seconds: float, evaluation: Evaluation) -> None:
+        """Write a line about an evaluation."""
+        accuracy = _percent(evaluation.count_accuracy)
+        self._bar.update(self._task, accuracy=accuracy)
+        self._console.print(
+            f"step {step:>6}  {seconds:6.0f} s  {evaluation.split} ELBO {evaluation.elbo:7.1f}"
+            f"  count accuracy {accuracy}",
+            soft_wrap=True,
+        )
+
+    def stopped(self, step: int, run: Path) -> None:
+        """Say how to go on after an interruption."""
+        self._bar.stop()
+        self._console.print(
+            f"Stopped at step {step}; go on with: air train --resume {run}", soft_wrap=True
+        )
+
+    def finished(self, run: Path, figures: list[Path]) -> None:
+        """Name the figures, the one to open first."""
+        self._bar.stop()
+        self._console.print(f"Saved {run}", soft_wrap=True)
+        self._console.print(f"Open {figures[0]}", soft_wrap=True)
+
+
+def _spinner() -> SpinnerColumn:
+    """Return a spinner of characters that standard error can show."""
+    encoding = str(getattr(sys.stderr, "encoding", "")).lower()
+    return SpinnerColumn("dots" if encoding.startswith("utf") else "line")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"

@@ -1,0 +1,391 @@
+"""A run's folder: config.json, metrics.jsonl, checkpoint/, figures/, TensorBoard events."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..air import AIR
+from ..config import TrainConfig, from_dict, to_dict
+from ..errors import CheckpointError, ConfigError, TrainingError
+from ..files.checkpoints import (
+    CONFIG_FILE,
+    Checkpoint,
+    has_checkpoint,
+    load_checkpoint,
+    read_checkpoint,
+    versions,
+)
+from ..files.storage import LOCK_FILE, discard_leftovers, is_empty, owned, write_atomically
+
+METRICS_FILE = "metrics.jsonl"
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def new_run(config: TrainConfig, out: Path | None) -> Iterator[Path]:
+    """Make the folder of a new run and own it, for the length of a ``with`` block.
+
+    Args:
+        config: the run's settings.
+        out: the folder; by default the first unused ``runs/<data>-<preset>-<seed>[-<k>]``.
+    Raises: ConfigError if ``out`` cannot be made, or exists and is not an empty folder; BusyError
+        if another process writes to it.
+    """
+    if out is None:
+        out = _make_unused(Path("runs") / f"{Path(config.data).stem}-{config.preset}-{config.seed}")
+    check_new(out)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_owned_run(out))
+            empty = is_empty(out)
+        except OSError as error:
+            raise _cannot_be_made(out, error) from error
+        if not empty:  # another run began and ended since
+            raise _holds_files(out)
+        yield out
+
+
+@contextmanager
+def resumed_run(run: Path) -> Iterator[tuple[TrainConfig, Checkpoint | None]]:
+    """Own the folder of a run that is to go on, for the length of a ``with`` block.
+
+    Yields: as ``resumable``.
+    Raises: as ``resumable``; BusyError if another process writes to it.
+    """
+    resumable(run)  # nothing is made where there is no run
+    with ExitStack() as stack:
+        with writing(run):
+            stack.enter_context(_owned_run(run))
+        yield resumable(run)
+
+
+def resumable(run: Path) -> tuple[TrainConfig, Checkpoint | None]:
+    """Return the settings of a run and its last checkpoint.
+
+    The checkpoint is None if the run was cut before it saved one.
+
+    Raises: CheckpointError if there is no run, or if what is needed of it is damaged.
+    """
+    if not has_checkpoint(run) and (run / CONFIG_FILE).is_file():
+        record = _read_config_file(run)
+        try:
+            return from_dict(TrainConfig, record["config"]), None
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+            raise _damaged(run, error) from error
+    checkpoint = read_checkpoint(run)
+    if checkpoint.train_config is None:
+        raise CheckpointError(f"{run}: a model without a run; nothing to resume.")
+    if checkpoint.folder != run / "checkpoint":
+        raise CheckpointError(f"{run}: a checkpoint; give the run's folder, which holds it.")
+    return checkpoint.train_config, checkpoint
+
+
+def check_new(out: Path) -> None:
+    """Refuse a place that exists and is not an empty folder.
+
+    Raises: BusyError if a process is writing to it, else ConfigError.
+    """
+    try:
+        if not out.exists() or (out.is_dir() and is_empty(out)):
+            return
+        if (out / LOCK_FILE).exists():
+            with owned(out):  # a process that was killed holds it no more
+                pass
+    except OSError as error:
+        raise _cannot_be_made(out, error) from error
+    raise _holds_files(out)
+
+
+@contextmanager
+def writing(run: Path) -> Iterator[None]:
+    """Turn a disk's refusal, full or read-only, into an error that says how to go on.
+
+    Raises: TrainingError.
+    """
+    try:
+        yield
+    except OSError as error:
+        advice = "Nothing was saved; make room, or give another --out."
+        if os.path.isfile(run / CONFIG_FILE) or has_checkpoint(run):
+            advice = f"What was saved last is sound; go on with: air train --resume {run}"
+        raise TrainingError(
+            f"{error.filename or run}: cannot be written: {error.strerror or error}. {advice}"
+        ) from error
+
+
+@contextmanager
+def _owned_run(run: Path) -> Iterator[None]:
+    """Own a run's folder, and clear away what a process that was killed has half written."""
+    with owned(run):
+        for name in (CONFIG_FILE, METRICS_FILE):
+            discard_leftovers(run / name)
+        yield
+
+
+def _make_unused(path: Path) -> Path:
+    """Make the first folder of that name, or with a number, that is not there yet."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for candidate in (path, *(path.with_name(f"{path.name}-{k}") for k in range(2, 10_000))):
+            try:
+                candidate.mkdir()  # by no more than one of those that try at once
+                return candidate
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise _cannot_be_made(path, error) from error
+    raise ConfigError(f"{path}: there are 10,000 runs of that name; give --out.")
+
+
+def _cannot_be_made(out: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{out}: cannot be made: {error.strerror}; give another --out.")
+
+
+def _holds_files(out: Path) -> ConfigError:
+    advice = f", or go on with --resume {out}" if (out / CONFIG_FILE).is_file() else ""
+    return ConfigError(f"{out}: already holds files; give another --out{advice}.")
+
+
+# config.json
+
+
+def write_config(run: Path, config: TrainConfig) -> None:
+    """Write config.json: the settings, the versions, and every command that trained the run."""
+    try:
+        commands = read_provenance(run)["commands"]
+    except CheckpointError as error:  # the checkpoint has what training needs
+        logger.warning("%s The list of commands in it begins anew.", error)
+        commands = []
+    commands = [*commands, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])]
+    _write_config_file(
+        run,
+        {
+            "config": to_dict(config),
+            "commands": commands,
+            "versions": versions(),
+            "finished": None,
+        },
+    )
+
+
+def mark_finished(run: Path, step: int) -> None:
+    """Note in config.json that nothing is left to do after a step: test and figures are done."""
+    _write_config_file(run, _read_config_file(run) | {"finished": step})
+
+
+def is_finished(run: Path, step: int) -> bool:
+    """Tell whether nothing is left to do after a step, the run's last."""
+    try:
+        record = _read_config_file(run)
+    except CheckpointError:
+        return False
+    if record and "finished" not in record:  # of a version that drew the figures last
+        return (run / "figures").exists()
+    return bool(record.get("finished") == step)
+
+
+def read_provenance(run: Path) -> dict[str, Any]:
+    """Return the ``commands`` and ``versions`` in a run's config.json; empty without the file.
+
+    Raises: CheckpointError if the file is damaged.
+    """
+    record = _read_config_file(run)
+    commands, made_with = record.get("commands", []), record.get("versions", {})
+    if not isinstance(commands, list) or not all(isinstance(line, str) for line in commands):
+        raise _damaged(run, "commands are not a list of lines")
+    if not isinstance(made_with, dict):
+        raise _damaged(run, "versions are not an object")
+    return {"commands": commands, "versions": made_with}
+
+
+def _read_config_file(run: Path) -> dict[str, Any]:
+    path = run / CONFIG_FILE
+    try:
+        record = json.loads(path.read_bytes()) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(run, error) from error
+    if not isinstance(record, dict):
+        raise _damaged(run, "not an object")
+    return record
+
+
+def _write_config_file(run: Path, record: dict[str, Any]) -> None:
+    with writing(run):
+        write_atomically(run / CONFIG_FILE, json.dumps(record, indent=2).encode() + b"\n")
+
+
+def _damaged(run: Path, reason: object) -> CheckpointError:
+    return CheckpointError(f"{run / CONFIG_FILE}: damaged: {str(reason).rstrip('.')}.")
+
+
+def load_run(folder: Path) -> tuple[Checkpoint, TrainConfig, AIR]:
+    """Return a run's checkpoint, settings and model.
+
+    Raises: CheckpointError if there is none, or weights without their run.
+    """
+    checkpoint, air = load_checkpoint(folder)
+    is_run = checkpoint.folder.resolve() == (folder / "checkpoint").resolve()
+    if checkpoint.train_config is None or not is_run:
+        raise CheckpointError(
+            f"{folder}: a model without its run, so there are no curves to show; give the folder "
+            f"of a run that `air train` wrote, or use air evaluate {folder}."
+        )
+    return checkpoint, checkpoint.train_config, air
+
+
+# metrics.jsonl
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """Return the records in a run's metrics.jsonl.
+
+    A line that means nothing is left out, with a warning; a half-written last one without.
+    """
+    path = run / METRICS_FILE
+    content = path.read_bytes() if path.is_file() else b""
+    lines = content.split(b"\n")[:-1]  # what has no newline was not written to its end
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(_checked_record(json.loads(line)))
+        except (ValueError, RecursionError) as error:
+            logger.warning("%s: line %d is left out: %s.", path, number, error)
+    return records
+
+
+VALUES = ("seconds", "images_per_second", "elbo", "count_accuracy", "elbo_gain", "box_iou")
+"""What curves, tables and the search for a collapse are made of: numbers, or null."""
+
+
+def _checked_record(record: Any) -> dict[str, Any]:
+    """Return a record. Raises: ValueError unless it has what its readers rely on."""
+    if not isinstance(record, dict):
+        raise ValueError("not an object")
+    if not _is_whole(record.get("step")):
+        raise ValueError(f"step is {record.get('step')!r}")
+    for name in VALUES:
+        value = record.get(name)
+        if not (value is None or type(value) is float or _is_whole(value)):
+            raise ValueError(f"{name} is {value!r}")
+    for name in ("num_images", "same_count"):
+        value = record.get(name)
+        if not (value is None or _is_whole(value)):
+            raise ValueError(f"{name} is {value!r}")
+    if not isinstance(record.get("split", ""), str):
+        raise ValueError(f"split is {record['split']!r}")
+    if record.get("confusion") is not None:
+        if not _is_matrix(record["confusion"]):
+            raise ValueError("confusion is not a matrix of numbers")
+        if record.get("count_accuracy") is None or "split" not in record:
+            raise ValueError("confusion without a split or an accuracy")
+    return record
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_matrix(rows: Any) -> bool:
+    return (
+        isinstance(rows, list)
+        and all(isinstance(row, list) and row and len(row) == len(rows[0]) for row in rows)
+        and all(_is_whole(count) for row in rows for count in row)
+    )
+
+
+class Metrics:
+    """Writes a run's metrics, a line at a time, to metrics.jsonl and to TensorBoard."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        """Open the log after optimisation step ``step``; later lines, if any, are dropped.
+
+        They stem from steps that an interrupted run took after its last checkpoint, and that the
+        resumed run takes again.
+
+        Raises: TrainingError if it cannot be written, as all the methods.
+        """
+        self._run = run
+        path = run / METRICS_FILE
+        with writing(run), ExitStack() as stack:
+            self.kept = [record for record in read_metrics(run) if record["step"] <= step]
+            """The records that the log holds when it is opened."""
+            lines = [json.dumps(record) + "\n" for record in self.kept]
+            write_atomically(path, "".join(lines).encode())
+            self._file = stack.enter_context(path.open("ab"))
+            self._events = stack.enter_context(closing(_Events(run / "tensorboard", step)))
+            self._files = stack.pop_all()
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one record, which has at least ``step``."""
+        with writing(self._run):
+            self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+            self._file.flush()
+            prefix = record.get("split", "train")
+            for name, value in record.items():
+                if isinstance(value, float):
+                    self._events.write(f"{prefix}/{name}", value, record["step"])
+            self._events.flush()
+
+    def sync(self) -> None:
+        """Have all lines on the disk: a checkpoint must not be ahead of them after a power cut."""
+        with writing(self._run):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close both logs."""
+        with writing(self._run):
+            self._files.close()
+
+
+class _Events:
+    """TensorBoard's log of scalars.
+
+    Not its ``SummaryWriter``, which writes in a thread: that ends in a traceback on a full disk.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event = event_pb2.Event
+        folder.mkdir(exist_ok=True)
+        interrupted = any(folder.iterdir())
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._file = (folder / name).open("ab")
+        self._records = RecordWriter(self._file)
+        self._add(file_version="brain.Event:2")
+        if interrupted:  # what a run has written after the step that it resumes is not shown
+            begins = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._add(step=step + 1, session_log=begins)
+
+    def write(self, tag: str, value: float, step: int) -> None:
+        from torch.utils.tensorboard.summary import scalar
+
+        self._add(step=step, summary=scalar(tag, value))
+
+    def _add(self, **content: Any) -> None:
+        self._records.write(self._event(wall_time=time.time(), **content).SerializeToString())
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@contextmanager
+def metrics_log(run: Path, step: int) -> Iterator[Metrics]:
+    """Open a run's metrics for the length of a ``with`` block."""
+    with closing(Metrics(run, step)) as metrics:
+        yield metrics

@@ -1,0 +1,112 @@
+"""One image read step by step: what the guide saw, decided and drew, for figures to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..air import AIR, Scenes, presence_scores, reproducible
+from ..arrays import as_images
+from ..guide import GLIMPSE
+from ..model import intensity
+from ..rollout import Path
+from ..spatial import image_to_object, window_boxes
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step of the guide saw, decided and drew; images are intensities."""
+
+    t: int  # from 0
+    present: bool  # whether it found an object
+    presence: float  # q(z_pres_t = 1 | x)
+    seen: Array  # (channels, height, width), r_t; x of a guide that does not look at r_t
+    z_where: Array  # (3,)
+    box: Array  # (4,), the window in pixels x0, y0, x1, y1
+    glimpse: Array | None  # (4,), where it looked before it decided, if it did
+    window: Array | None  # (channels, h, w), what z_what was read from; None if from no window
+    z_what: Array  # (what_dim,)
+    redrawn: Array  # (channels, h, w), the decoded window
+    left: Array  # (channels, height, width), r_{t+1}: x without the objects so far
+    drawn: Array  # (channels, height, width), the sum of the objects so far
+
+
+@torch.no_grad()
+def read_steps(air: AIR, image: NDArray[np.generic] | Tensor) -> tuple[Scenes, list[Step]]:
+    """Read one image as ``AIR.infer`` does, by means and the most probable count.
+
+    Args:
+        air: the model.
+        image: (height, width) or (channels, height, width); uint8, or floats in [0, 1].
+    Returns: the scene, of a batch of one; and the present steps, then the one that decides to stop,
+        unless all steps that were taken are present.
+    Raises: ShapeError if the image does not fit the model.
+    """
+    images = intensity(as_images(image[None], air.config).to(air.device))
+    scenes, path = walk(air, images)
+    return scenes, steps_of(air, images, path, scenes, 0)
+
+
+@torch.no_grad()
+def walk(air: AIR, images: Tensor) -> tuple[Scenes, Path]:
+    """Read images, (batch, channels, height, width), as ``AIR.infer`` reads a batch of them.
+
+    Returns: the scenes, and the guide's walk that they are made of.
+    """
+    with reproducible(0, air.device):  # nothing is drawn; without validation
+        path = air.guide.path(images, sample=False)
+        scenes = air.scenes_along(images, path)
+    return Scenes(*(tensor.cpu() for tensor in scenes)).numpy(), path
+
+
+@torch.no_grad()
+def steps_of(air: AIR, images: Tensor, path: Path, scenes: Scenes, row: int) -> list[Step]:
+    """Return the steps that led to one of the scenes of ``walk``.
+
+    Args:
+        air: the model.
+        images: (batch, channels, height, width), intensity: those of the walk.
+        path, scenes: what ``walk`` returned.
+        row: the image's place in the batch.
+    Returns: as of ``read_steps``.
+    """
+    guide, canvas_size, size = air.guide, air.config.canvas_size, (air.config.window_size,) * 2
+    num = min(int(scenes.counts[row]) + 1, path.steps_of(row))
+    image, z_where, z_what = images[row], path.z_where[row, :num], path.z_what[row, :num]
+    boxes = _array(window_boxes(z_where, canvas_size))
+    redrawn = _array(air.model.decoder(z_what))
+    residuals = _array(torch.stack([path.left_of(row, n) for n in range(num + 1)]))
+    presence = presence_scores(scenes.count_probs[row : row + 1])[0]
+    glimpses = windows = None
+    if guide.residual:
+        glimpses = _array(window_boxes(path.places[row, :num] / GLIMPSE, canvas_size))
+    if not guide.basic:
+        windows = _array(image_to_object(z_where, image.expand(num, -1, -1, -1), size))
+    x = _array(image)
+    return [
+        Step(
+            t=t,
+            present=bool(scenes.z_pres[row, t]),
+            presence=float(presence[t]),
+            seen=residuals[t] if guide.residual else x,
+            z_where=scenes.z_where[row, t],
+            box=boxes[t],
+            glimpse=None if glimpses is None else glimpses[t],
+            window=None if windows is None else windows[t],
+            z_what=scenes.z_what[row, t],
+            redrawn=redrawn[t],
+            left=residuals[t + 1],
+            drawn=x - residuals[t + 1],
+        )
+        for t in range(num)
+    ]
+
+
+def _array(tensor: Tensor) -> Array:
+    return tensor.cpu().numpy()
