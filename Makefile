@@ -3,7 +3,7 @@
 
 # A Python to make .venv with, such as PYTHON=python3.12; by default the first one that is new enough.
 PYTHON ?=
-# What to pass to pytest, such as TESTS="tests/test_cli.py -k help" or TESTS="-m slow".
+# What to pass to pytest, such as TESTS="tests/cli/test_cli.py -k help" or TESTS="-m slow".
 TESTS ?=
 # Not empty: build the documentation with small settings, as its test does, in about a minute.
 QUICK ?=

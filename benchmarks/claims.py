@@ -2,8 +2,8 @@
 
     python benchmarks/claims.py        print them, to be put into README
 
-``tests/test_claims.py`` compares README with them in both directions: each of them stands there,
-and no percentage stands there that is in none of them.
+``tests/docs/test_claims.py`` compares README with them in both directions: each of them stands
+there, and no percentage stands there that is in none of them.
 """
 
 from __future__ import annotations

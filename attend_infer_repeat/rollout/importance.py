@@ -9,8 +9,8 @@ unbiased estimate of p(x), and the log of it a lower bound of log p(x) in expect
 with K (Burda, Grosse and Salakhutdinov 2016). The guide's own q(n | x) is not used.
 
 Without a bound the sum over n is truncated: a walk leaves an image where q(n >= t | walk) < 1e-4
-(``rollout.NEGLIGIBLE``), and counts from there on have no weight. What is left out is positive, so the
-mean is no longer p(x) but a little less, and its log still a lower bound of log p(x).
+(``rollout.NEGLIGIBLE``), and counts from there on have no weight. What is left out is positive, so
+the mean is no longer p(x) but a little less, and its log still a lower bound of log p(x).
 """
 
 from __future__ import annotations

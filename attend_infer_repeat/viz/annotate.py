@@ -38,7 +38,7 @@ def shrunk(picture: Image, size: tuple[int, int]) -> Image:
 
 
 def annotated(picture: Image, record: dict[str, Any], size: tuple[int, int] | None = None) -> Image:
-    """Return a picture with the boxes of a record (see ``files.records.scene_record``), and its count.
+    """Return a picture with the boxes of a record (see ``records.scene_record``), and its count.
 
     Args:
         picture: it, or what ``shrunk`` made of it.

@@ -54,7 +54,7 @@ STARTS = {
 }
 START = """
 import sys, time
-from attend_infer_repeat import cli
+from attend_infer_repeat.cli import main as cli
 
 def wait():
     print("waiting", flush=True)
@@ -90,7 +90,7 @@ def test_ctrl_c_while_it_starts_ends_it_without_a_word(start: str, tmp_path: Pat
 
 BUSY = """
 import sys, time
-from attend_infer_repeat import cli
+from attend_infer_repeat.cli import main as cli
 from attend_infer_repeat.web import explain, serve, worker
 
 def sample_prior(*_):

@@ -23,7 +23,7 @@ from attend_infer_repeat.cli import main as cli
 from attend_infer_repeat.config import get_preset
 from attend_infer_repeat.errors import ConfigError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 

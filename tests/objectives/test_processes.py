@@ -20,7 +20,7 @@ from attend_infer_repeat.files.checkpoints import read_checkpoint
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.objectives.processes import Processes, join
 
-WORKER = Path(__file__).parent / "worker.py"
+WORKER = Path(__file__).parents[1] / "worker.py"
 MODEL = ModelConfig(
     model_steps=2,
     window_size=4,

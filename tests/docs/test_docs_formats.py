@@ -22,7 +22,7 @@ from attend_infer_repeat.data.pictures.folder import NPZ_ARRAYS
 from attend_infer_repeat.data.pictures.labels import COUNTS_COLUMNS
 from attend_infer_repeat.data.pictures.reading import SUFFIXES
 
-PAGE = Path(__file__).parents[1] / "docs" / "reference" / "formats.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "formats.md"
 
 
 def section(heading: str) -> str:

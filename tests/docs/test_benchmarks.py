@@ -17,7 +17,7 @@ from attend_infer_repeat.cli.main import BENCHMARKS, main
 
 Printed = Callable[..., list[str]]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OPTIONS = {name: ["--device", "cpu"] for name in ("throughput", "scaling", "objects")}
 
 

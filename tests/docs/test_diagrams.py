@@ -14,7 +14,7 @@ import torch
 
 import attend_infer_repeat as air
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 NAMES = ("guide", "loop", "vae")
 SVG = "{http://www.w3.org/2000/svg}"
 LARGEST = 150_000

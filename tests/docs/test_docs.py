@@ -13,7 +13,7 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [path for path in DOCS.rglob("*.md") if "_build" not in path.parts]
 NOTEBOOKS = [path for path in PAGES if "file_format: mystnb" in path.read_text()]

@@ -10,7 +10,7 @@ import pytest
 
 from attend_infer_repeat.files.checkpoints import WEIGHTS, read_checkpoint, shipped
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMES = "demo objective reproduced hour throughput objects pictures codes tutorial".split()
 
 FIGURE = re.compile(r"\d+(?:\.\d+)?%")
