@@ -22,9 +22,9 @@ from .config import ModelConfig
 from .errors import ShapeError
 from .guide import SceneGuide
 from .model import SceneModel, intensity
-from .rollout import Path
+from .rollout import Rollout, draw_noise, make_stopping, roll_out
 from .seeds import check_seed
-from .spatial import ink_boxes, window_boxes
+from .spatial import foreground_boxes, window_boxes
 
 NEGLIGIBLE_TAIL = 1e-7
 """Probability of more objects than sampled scenes of an unbounded model have room for."""
@@ -123,30 +123,48 @@ def concatenate(parts: Sequence[Tensor], fill: float | None = 0.0) -> Tensor:
 class AIR(nn.Module):
     """Attend, Infer, Repeat (Eslami et al. 2016): p(x, z) in ``model``, q(z | x) in ``guide``.
 
+    Both are Pyro programs, for ``pyro.infer.SVI(air.model, air.guide, ...)``. They may be handed
+    in, with parts of one's own; a model that was saved is then loaded by ``load_state_dict``.
+
+    Args:
+        config: sizes and hyper-parameters.
+        model: p(x, z); made from the config if None.
+        guide: q(z | x), of that model; likewise.
+
     >>> air = AIR(ModelConfig())
     >>> scenes = air.infer(np.zeros((2, 50, 50), dtype=np.uint8))
     >>> scenes.count_probs.shape
     (2, 4)
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        model: SceneModel | None = None,
+        guide: SceneGuide | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
-        self.model = SceneModel(config)
-        self.guide = SceneGuide(self.model)
+        self.model = model or SceneModel(config)
+        self.guide = guide or SceneGuide(self.model)
 
-    def forward(
-        self,
-        images: Tensor,
-        noise: Tensor | None,
-        counts: Tensor | None = None,
-        explore: float = 0.0,
-    ) -> Path:
-        """Walk over images, (batch, channels, height, width), intensity: see ``SceneGuide.path``.
+    def forward(self, images: Tensor) -> Scenes:
+        """Count, locate and describe the objects in images, by the means of q(z | x).
 
-        All that training differentiates comes from here, so that processes can share the work.
+        Args:
+            images: (batch, channels, height, width), intensity, on the model's device.
+        Returns: Scenes of tensors, which gradients flow through.
         """
-        return self.guide.path(images, noise=noise, counts=counts, explore=explore, roulette=True)
+        return Scenes(*self.scenes_along(images, self.rollout(images, sample=False)))
+
+    def rollout(self, images: Tensor, **options: Any) -> Rollout:
+        """Let the guide find object after object; see ``rollout.roll_out`` for the options."""
+        return roll_out(self.guide, images, **options)
+
+    def noise(self, num_images: int) -> Tensor:
+        """Draw what a rollout over images needs, at once, from N(0, 1): see ``rollout.noise``."""
+        return draw_noise(self.guide, make_stopping(self.config), num_images)
 
     @property
     def device(self) -> torch.device:
@@ -223,24 +241,31 @@ class AIR(nn.Module):
         Returns: the fields of ``Scenes``, in their order, on the model's device.
         """
         images = intensity(images.to(self.device))
-        return self.scenes_along(images, self.guide.path(images, sample), sample)
+        return self.scenes_along(images, self.rollout(images, sample=sample), sample)
 
-    def scenes_along(self, images: Tensor, path: Path, sample: bool = False) -> tuple[Tensor, ...]:
-        """Return the fields of ``Scenes``, in their order, for a walk of the guide over images.
+    def scenes_along(
+        self, images: Tensor, rollout: Rollout, sample: bool = False
+    ) -> tuple[Tensor, ...]:
+        """Return the fields of ``Scenes``, in their order, for a rollout over images.
 
         Args:
             images: (batch, channels, height, width), intensity.
-            path: the walk over them.
+            rollout: the guide's, over them.
             sample: draw the counts instead of taking the most probable ones.
         """
-        count_probs = path.count_probs()
+        count_probs = rollout.count_probs()
         if sample:
             counts = torch.multinomial(count_probs, 1)[:, 0]
         else:
             counts = count_probs.argmax(dim=-1)
-        drawn = images - path.left(counts)
-        z_where, z_what = path.z_where, path.z_what
-        return self._scenes(counts, count_probs, z_where, z_what, drawn, path.z_background)
+        return self._scenes(
+            counts,
+            count_probs,
+            rollout.z_where,
+            rollout.z_what,
+            images - rollout.residual(counts),
+            rollout.z_background,
+        )
 
     @torch.no_grad()
     def sample(
@@ -273,7 +298,7 @@ class AIR(nn.Module):
             torch.stack(values, dim=1)
             for values in zip(*((s.z_pres, s.z_where, s.z_what) for s in states), strict=True)
         )
-        prior = self.model.count_probs()
+        prior = self.model.count_prior.law.probs()
         more = 1 - prior.cumsum(dim=0)  # P(n > t)
         steps = max(len(states), int((more > NEGLIGIBLE_TAIL).sum()))
         prior = torch.cat((prior[:steps], prior[steps:].sum(dim=0, keepdim=True)))
@@ -296,11 +321,9 @@ class AIR(nn.Module):
         z_where: Tensor,
         z_what: Tensor,
         drawn: Tensor,
-        z_background: Tensor | None,
+        z_background: Tensor,
     ) -> tuple[Tensor, ...]:
         """Return the fields of ``Scenes`` for given counts, in their order."""
-        if z_background is None:
-            z_background = z_where.new_empty(len(counts), 0)
         z_pres = torch.arange(z_where.shape[1], device=counts.device) < counts[:, None]
         boxes = self.object_boxes(z_where, z_what)
         return (
@@ -324,14 +347,14 @@ class AIR(nn.Module):
         boxes = window_boxes(z_where, self.config.canvas_size)
         if self.config.boxes == "window":
             return boxes
-        ink = ink_boxes(self.model.draw(z_where, z_what))
-        return torch.where(ink.isnan(), boxes, ink)
+        bounds = foreground_boxes(self.model.draw(z_where, z_what))
+        return torch.where(bounds.isnan(), boxes, bounds)
 
 
 def largest_batch(config: ModelConfig) -> int:
     """Return how many images are inferred at a time: 256, or as many as half a gigabyte holds.
 
-    That is for their canvases, of which a walk keeps T + 1 per image.
+    That is for their canvases, of which a rollout keeps T + 1 per image.
     """
     numbers = (config.max_steps + 1) * config.channels * math.prod(config.canvas_size)
     return min(max(2**29 // (4 * numbers), 1), 256)

@@ -31,7 +31,7 @@ from throughput import device_type, in_new_process, peak_memory, timed, trainer
 
 from attend_infer_repeat import AIR, TrainConfig, load_dataset
 from attend_infer_repeat.config import FAST, for_images, get_preset
-from attend_infer_repeat.objectives import count_terms
+from attend_infer_repeat.rollout.terms import count_terms
 from attend_infer_repeat.training.devices import find_device, tune_process
 
 COUNTS = (1, 2, 4, 8, 12, 16, 20, 24)
@@ -130,13 +130,13 @@ def measure_point(
 
     def train() -> None:
         optimizer.zero_grad()
-        path = air.guide.path(images, counts=counts, roulette=True)
-        (-count_terms(air, images, path=path).elbo.mean()).backward()
+        rollout = air.rollout(images, counts=counts, roulette=True)
+        (-count_terms(air.model, rollout).elbo.mean()).backward()
         optimizer.step()
 
     @torch.no_grad()
     def infer() -> None:
-        air.scenes_along(images, air.guide.path(images, sample=False, counts=counts))
+        air.scenes_along(images, air.rollout(images, sample=False, counts=counts))
 
     before = peak_memory(device)
     step = train if kind == "train" else infer

@@ -22,7 +22,9 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from attend_infer_repeat.air import AIR
 from attend_infer_repeat.config import ModelConfig
-from attend_infer_repeat.rollout import Path
+from attend_infer_repeat.guide import GuideState, SceneGuide
+from attend_infer_repeat.rollout import Rollout
+from attend_infer_repeat.rollout.terms import CountTerms, count_terms
 
 TINY = ModelConfig(
     canvas_size=(8, 8),
@@ -75,13 +77,14 @@ def presence_strings(steps: int) -> Iterator[Tensor]:
         yield torch.tensor(bits)
 
 
-def on_path(path: Path, presence: Tensor) -> dict[str, Tensor]:
-    """Return the value of every latent site: a path's poses and codes, and a presence string."""
-    values = {} if path.z_background is None else {"z_background": path.z_background}
+def on_path(rollout: Rollout, presence: Tensor) -> dict[str, Tensor]:
+    """Return the value of every latent site: a rollout's poses and codes, and a presence string."""
+    has_background = rollout.z_background.shape[-1] > 0
+    values = {"z_background": rollout.z_background} if has_background else {}
     for t, present in enumerate(presence):
-        values[f"z_pres_{t}"] = present.expand(len(path.z_where))
-        values[f"z_where_{t}"] = path.z_where[:, t]
-        values[f"z_what_{t}"] = path.z_what[:, t]
+        values[f"z_pres_{t}"] = present.expand(len(rollout.z_where))
+        values[f"z_where_{t}"] = rollout.z_where[:, t]
+        values[f"z_what_{t}"] = rollout.z_what[:, t]
     return values
 
 
@@ -94,24 +97,34 @@ def conditioned_trace(
     return trace
 
 
+def begin(guide: SceneGuide, images: Tensor) -> GuideState:
+    """Return the state before the first step, with the mean of the background."""
+    return guide.begin(images, guide.background(images).mean)
+
+
+def drawn_terms(air: AIR, images: Tensor, explore: float = 0.0) -> CountTerms:
+    """Return the terms of the ELBO along a rollout that is drawn now."""
+    return count_terms(air.model, air.rollout(images, explore=explore, roulette=True), explore)
+
+
 def latent_sites(trace: Trace) -> list[str]:
     """Return the names of a trace's latent sites, in order, without the plate's own."""
     return [site for site in trace.stochastic_nodes if site.startswith("z_")]
 
 
-def enumerated_elbo(air: AIR, images: Tensor, path: Path) -> Tensor:
-    """Return E_q(z_pres | path)[log p(x, z) - log q(z | x)], (batch,), by all presence strings.
+def enumerated_elbo(air: AIR, images: Tensor, rollout: Rollout) -> Tensor:
+    """Return E_q(z_pres | rollout)[log p(x, z) - log q(z | x)], (batch,), by all presence strings.
 
-    Both densities come from the Pyro programs. Along a fixed path the log-ratios of the Gaussians
-    are replaced by their means, the divergences between the sites' own laws.
+    Both densities come from the Pyro programs. Along a fixed rollout the log-ratios of the
+    Gaussians are replaced by their means, the divergences between the sites' own laws.
     """
     total = torch.zeros(len(images))
     for presence in presence_strings(air.config.model_steps):
-        values = on_path(path, presence)
-        p = conditioned_trace(air.model.model, values, images)
-        q = conditioned_trace(air.guide.guide, values, images)
+        values = on_path(rollout, presence)
+        p = conditioned_trace(air.model, values, images)
+        q = conditioned_trace(air.guide, values, images)
         value, log_q = p.nodes["x"]["log_prob"].clone(), torch.zeros(len(images))
-        if path.z_background is not None:
+        if rollout.z_background.shape[-1]:
             q_law, p_law = (trace.nodes["z_background"]["fn"] for trace in (q, p))
             value = value - kl_divergence(q_law, p_law)
         for t, present in enumerate(presence):
@@ -181,8 +194,8 @@ def fix_output(network: nn.Sequential, outputs: Tensor) -> None:
 def fix_attention(air: AIR, outputs: Tensor) -> None:
     """Make every step predict the same (logit, pose mean, pose sd), (7,), whatever it sees."""
     fix_output(air.guide.predict, outputs)
-    if air.guide.residual:
-        fix_output(air.guide.propose, torch.zeros(3))
+    if air.config.guide == "residual":
+        fix_output(air.guide.look.network, torch.zeros(3))
 
 
 def scale_output(sd: Tensor) -> Tensor:
@@ -224,7 +237,9 @@ def exact_posterior_scene() -> tuple[AIR, Tensor]:
     variance = air.config.likelihood_sd**2
     what_variance = 1 / (1 + (a * a).sum(0) / variance)
     what_mean = what_variance * (a.T @ (image.flatten() - b)) / variance
-    fix_output(air.guide.encode.layers, torch.cat((what_mean, scale_output(what_variance.sqrt()))))
+    fix_output(
+        air.guide.reading.encoder.layers, torch.cat((what_mean, scale_output(what_variance.sqrt())))
+    )
     # The posterior of the count, from the evidence with and without the object.
     prior = air.model.count_prior.log_prob()
     empty = prior[0] + air.model.x_dist(torch.zeros_like(image)).log_prob(image)

@@ -112,7 +112,7 @@ def wrapped_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
 def test_every_decorated_function_takes_the_keywords_of_its_signature() -> None:
     seen = dict(wrapped_functions())
     assert "attend_infer_repeat.spatial.transformer.object_to_image" in seen
-    assert "attend_infer_repeat.nn.networks.ImageLSTM.forward" in seen
+    assert "attend_infer_repeat.nn.lstm.ImageLSTM.forward" in seen
     assert "attend_infer_repeat.air.AIR.infer" in seen
     for name, function in seen.items():
         documented = inspect.signature(function).parameters.values()

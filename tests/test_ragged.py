@@ -117,7 +117,7 @@ def test_its_codes_are_judged(air: AIR, data: Dataset) -> None:
 def test_importance_weights_of_batches_are_joined(air: AIR, data: Dataset) -> None:
     images = intensity(torch.as_tensor(data.images)[:, None])
     with torch.no_grad():
-        batches = [importance_log_weights(air, part, 3) for part in images.split(EMPTY)]
+        batches = [importance_log_weights(air.guide, part, 3) for part in images.split(EMPTY)]
     assert [part.shape[-1] for part in batches] == [2, 5]
     probs = concatenate([importance_weighted_count_probs(part) for part in batches])
     assert probs.argmax(dim=1).tolist() == list(COUNTS)

@@ -1,29 +1,27 @@
-"""Every law, once: counts, presence, poses, pixels."""
+"""Every law of the model and the guide, written once.
+
+The Pyro programs sample from these, the exact objective and the tests evaluate them.
+"""
 
 from __future__ import annotations
 
-from .laws import (
-    MIN_SD,
+from .counts import (
     BernoulliCount,
-    CountPrior,
+    CountLaw,
     GeometricCount,
-    PixelNoise,
     TruncatedGeometricCount,
     count_log_prob,
-    gaussian,
-    gaussian_kl,
-    mix_with_coin,
     mix_with_uniform,
-    pixel_noise_log_prob,
-    positive,
-    presence,
 )
+from .gaussians import MIN_SD, gaussian, gaussian_kl, positive, standard_gaussian
+from .pixels import PixelNoise, pixel_noise_log_prob
+from .presence import mix_with_coin, presence
 
 __all__ = [
-    "BernoulliCount",
-    "CountPrior",
-    "GeometricCount",
     "MIN_SD",
+    "BernoulliCount",
+    "CountLaw",
+    "GeometricCount",
     "PixelNoise",
     "TruncatedGeometricCount",
     "count_log_prob",
@@ -34,4 +32,5 @@ __all__ = [
     "pixel_noise_log_prob",
     "positive",
     "presence",
+    "standard_gaussian",
 ]

@@ -16,12 +16,12 @@ from ..arrays import as_images
 from ..data import Dataset
 from ..errors import ConfigError, DataError
 from ..model import intensity
-from ..objectives import count_terms
 from ..rollout.importance import (
     importance_log_weights,
     importance_weighted_bound,
     importance_weighted_count_probs,
 )
+from ..rollout.terms import count_terms
 from .boxes import average_precision, matched_ious
 
 BETTER = 1.0  # nats by which another count explains an image better than the one that it gets
@@ -105,7 +105,7 @@ def evaluate(
         data: scenes of the model's canvas size.
         batch_size: images at a time, ``largest_batch`` if None; it bounds memory.
         seed: of the one sample per image that the ELBO takes, and of the importance samples.
-        importance_samples: walks per image for the importance-weighted bound and counts; each
+        importance_samples: rollouts per image for the importance-weighted bound and counts; each
             takes as long as the ELBO.
     Raises: ShapeError if the images do not fit the model, ConfigError if a number is negative,
         DataError if the ELBO is not finite.
@@ -114,7 +114,7 @@ def evaluate(
         raise ConfigError(f"importance_samples: must not be negative: {importance_samples}.")
     checked, counted = as_images(data.images, air.config), data.counted()
     batch_size = largest_batch(air.config) if batch_size is None else batch_size
-    terms, evidence = _walk_once(air, checked, batch_size, seed)
+    terms, evidence = _roll_out_once(air, checked, batch_size, seed)
     means = {name: float(values.mean()) for name, values in terms.items()}
 
     bound = weighted_accuracy = None
@@ -164,25 +164,26 @@ def elbo_per_image(
     Raises: ShapeError if the images do not fit the model, DataError if the ELBO is not finite.
     """
     images = as_images(data.images, air.config)
-    return _walk_once(air, images, batch_size or largest_batch(air.config), seed)[0]
+    return _roll_out_once(air, images, batch_size or largest_batch(air.config), seed)[0]
 
 
 class Evidence(NamedTuple):
     """Whether objects explain anything, and counts say anything: see ``training/collapse.py``."""
 
     without_objects: NDArray[np.float64]  # (N,), the ELBO of a scene without objects, nats
-    counts: NDArray[np.int64]  # (N,), the most probable ones along the walk
+    counts: NDArray[np.int64]  # (N,), the most probable ones along the rollout
     lost: NDArray[np.float64]  # (N,), nats that the best count would add to the ELBO
 
 
-def _walk_once(
+def _roll_out_once(
     air: AIR, images: Tensor, batch_size: int, seed: int
 ) -> tuple[dict[str, NDArray[np.float64]], Evidence]:
-    """Return the ELBO and its parts by name, (N,) each, and what one walk tells beside them."""
+    """Return the ELBO and its parts by name, (N,) each, and what one rollout tells beside them."""
     batches, evidence = [], []
     with reproducible(seed, air.device):
         for batch in images.split(batch_size):
-            terms = count_terms(air, intensity(batch.to(air.device)))
+            rollout = air.rollout(intensity(batch.to(air.device)), roulette=True)
+            terms = count_terms(air.model, rollout)
             batches.append({"elbo": terms.elbo} | terms.parts)
             of_counts = terms.of_counts
             log_q = terms.log_q.masked_fill(of_counts == -torch.inf, -torch.inf)
@@ -232,7 +233,8 @@ def _importance(
     bounds, counts = [], []
     with reproducible(seed, air.device):
         for batch in images.split(batch_size):
-            log_weights = importance_log_weights(air, intensity(batch.to(air.device)), num_samples)
+            on_device = intensity(batch.to(air.device))
+            log_weights = importance_log_weights(air.guide, on_device, num_samples)
             bounds.append(importance_weighted_bound(log_weights).double())
             counts.append(importance_weighted_count_probs(log_weights).argmax(dim=-1))
     bound = torch.cat(bounds)

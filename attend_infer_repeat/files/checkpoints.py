@@ -39,6 +39,7 @@ from .. import __version__
 from ..air import AIR
 from ..config import ModelConfig, TrainConfig, from_dict, to_dict
 from ..errors import CheckpointError, nearest
+from .names import current_names
 from .storage import discard_leftovers, owned, write_atomically
 
 STATE_FILE = "state.json"
@@ -94,13 +95,13 @@ class Checkpoint:
         path = self.folder / _file_name(part, self.sha256[part])
         try:
             with path.open("rb") as file:  # stays readable if a save removes it
-                shapes = _read_shapes(file)
+                shapes = current_names(_read_shapes(file))
                 if part == "model":
                     self._check_sizes(shapes)
                 content = file.read()
             if hashlib.sha256(content).hexdigest() != self.sha256[part]:
                 raise ValueError(f"damaged, its SHA-256 is not the one in {STATE_FILE}")
-            tensors = load(content)
+            tensors = current_names(load(content))
             bad = not_finite(tensors if part == "model" else part_of(tensors, "weights"))
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read: {error.strerror}.") from error

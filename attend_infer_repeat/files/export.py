@@ -37,7 +37,7 @@ class Reader(nn.Module):
             background; ``reconstruction`` has the axes of the images.
         """
         outputs = dict(zip(FIELDS, self.air.infer_batch(images), strict=True))
-        if self.air.config.background_model == "none":
+        if not self.air.model.background.latent_size:
             del outputs["z_background"]  # which is empty
         return outputs
 
@@ -54,7 +54,7 @@ def export_program(air: AIR) -> ExportedProgram:
     Returns: a program of one input, ``images``, (batch, channels, height, width), intensity.
     Raises: ConfigError for an unbounded model, whose steps depend on the images.
     """
-    if air.config.unbounded:
+    if not air.model.count_prior.is_bounded:
         raise ConfigError(
             "export: an unbounded model takes as many steps as its images need, which no fixed "
             "program does; train one with --no-unbounded -t STEPS."

@@ -25,6 +25,7 @@ from ..data.pictures.reading import Need, one_line, shown
 from ..data.sets.parallel import Budget, in_parallel
 from ..errors import AirError, DataError
 from ..model import intensity
+from ..rollout import make_stopping, noise_shape
 from ..rollout.importance import (
     effective_sample_size,
     importance_log_weights,
@@ -200,7 +201,7 @@ def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> 
     images = intensity(torch.as_tensor(block).to(air.device))
     noise = torch.stack([picture_noise(air, canvas, samples, seed) for canvas in block], dim=1)
     with reproducible(seed, air.device):
-        log_weights = importance_log_weights(air, images, samples, noise=noise)
+        log_weights = importance_log_weights(air.guide, images, samples, noise=noise)
     probs = importance_weighted_count_probs(log_weights).cpu().numpy()
     sizes = effective_sample_size(log_weights).cpu().numpy()
     return [
@@ -217,10 +218,10 @@ def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> 
 
 
 def picture_noise(air: AIR, canvas: NDArray[np.uint8], samples: int, seed: int) -> Tensor:
-    """Draw what walks over one picture need, (samples,) + noise_shape, from its own seed.
+    """Draw the noise of rollouts over one picture, (samples,) + noise_shape, from its own seed.
 
     The picture's pixels are part of the seed: what stands beside it changes nothing.
     """
     generator = np.random.default_rng((seed, zlib.crc32(canvas.tobytes())))
-    shape = (samples, *air.guide.noise_shape)
+    shape = (samples, *noise_shape(air.guide, make_stopping(air.config)))
     return torch.as_tensor(generator.standard_normal(shape)).to(air.model.z_where_loc)

@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
-from .base import DOUBT, GLIMPSE, PACE, Attention, GuideState, SceneGuide, step_features
+from .base import SceneGuide
+from .look import GLIMPSE_WIDTH, Look
+from .memory import Memory
+from .presence import Presence
+from .read import Reading
+from .recipes import RECIPES
+from .state import Attention, GuideState
 
-__all__ = ["Attention", "DOUBT", "GLIMPSE", "GuideState", "PACE", "SceneGuide", "step_features"]
+__all__ = [
+    "GLIMPSE_WIDTH",
+    "RECIPES",
+    "Attention",
+    "GuideState",
+    "Look",
+    "Memory",
+    "Presence",
+    "Reading",
+    "SceneGuide",
+]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..config import TrainConfig
 from ..nn import MLP, Embedding, ImageLSTM
-from .base import GuideState, step_features
+from .state import GuideState
 
 
 class Baseline(nn.Module):
@@ -39,7 +39,7 @@ class Baseline(nn.Module):
 
         def predict_rest(previous: GuideState) -> Tensor:
             nonlocal memory
-            memory = self.rnn(gates, step_features(previous).detach(), memory)
+            memory = self.rnn(gates, previous.features().detach(), memory)
             value = self.scalar * self.predict(memory[0])[:, 0]
             # Nothing is to come once a scene is complete.
             return value * previous.z_pres.detach() if self.masking else value

@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
-from .scene import Canvas, SceneModel, SceneState, geom, intensity
+from .background import Background
+from .composition import Canvas, Composition
+from .count_prior import CountPrior
+from .geometric import geom, geom_prior, prior_step_sketch
+from .likelihood import PixelLikelihood
+from .scene import SceneModel, SceneState, intensity
 
-__all__ = ["Canvas", "SceneModel", "SceneState", "geom", "intensity"]
+__all__ = [
+    "Background",
+    "Canvas",
+    "Composition",
+    "CountPrior",
+    "PixelLikelihood",
+    "SceneModel",
+    "SceneState",
+    "geom",
+    "geom_prior",
+    "intensity",
+    "prior_step_sketch",
+]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from .networks import MLP, Decoder, Embedding, GaussianNetwork, ImageLSTM
+from .decoder import Decoder
+from .encoder import Encoder, GaussianNetwork
+from .lstm import ImageLSTM
+from .mlp import MLP, Embedding
 
-__all__ = ["Decoder", "Embedding", "GaussianNetwork", "ImageLSTM", "MLP"]
+__all__ = ["MLP", "Decoder", "Embedding", "Encoder", "GaussianNetwork", "ImageLSTM"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .base import Objective
-from .exact import CountTerms, Exact, count_terms
+from .exact import Exact
 from .tracegraph import TraceGraph
 
 OBJECTIVES: dict[str, type[Objective]] = {"exact": Exact, "tracegraph": TraceGraph}
 
-__all__ = ["OBJECTIVES", "CountTerms", "Exact", "Objective", "TraceGraph", "count_terms"]
+__all__ = ["OBJECTIVES", "Exact", "Objective", "TraceGraph"]

@@ -66,12 +66,10 @@ class TraceGraph(Objective):
             self.optimizer.param_groups, self.learning_rates, strict=True
         ):
             group["lr"] = learning_rate * lr_factor
-        guide = partial(self.air.guide.guide, baseline=self.baseline)
+        guide = partial(self.air.guide, baseline=self.baseline)
         self.optimizer.zero_grad()
         with pyro.get_param_store().scope(self.store), pyro.validation_enabled(False):
-            loss = self.elbo.loss_and_grads(
-                self.air.model.model, guide, self.images, self.batch_size
-            )
+            loss = self.elbo.loss_and_grads(self.air.model, guide, self.images, self.batch_size)
         self.optimizer.step()
         # The plate scales the mini-batch's loss up to the whole data set's.
         return torch.tensor(-loss / len(self.images))

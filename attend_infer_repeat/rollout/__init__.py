@@ -1,7 +1,18 @@
-"""The path on which everything is present."""
+"""The path on which every object is present, and what is computed along it."""
 
 from __future__ import annotations
 
-from .rollout import Path, Remainder, Walk
+from .noise import draw_noise, make_noise, noise_shape
+from .rollout import Residual, Rollout, roll_out
+from .stopping import Stopping, make_stopping
 
-__all__ = ["Path", "Remainder", "Walk"]
+__all__ = [
+    "Residual",
+    "Rollout",
+    "Stopping",
+    "draw_noise",
+    "make_noise",
+    "make_stopping",
+    "noise_shape",
+    "roll_out",
+]

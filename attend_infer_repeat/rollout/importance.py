@@ -1,58 +1,66 @@
 """Importance weighting: a tighter bound on log p(x), and a better posterior over the count.
 
-For one walk along 'every object is present', z ~ q(z | x), and every count n,
+For one rollout, z ~ q(z | x) along 'every object is present', and every count n,
 
     w_n = p(n) p(x | z_{1..n}) prod_{t<=n} p(z_t) / q(z_t)
 
-has the mean p(x, n): the steps after n integrate to 1. Summed over n, the mean of K walks is an
+has the mean p(x, n): the steps after n integrate to 1. Summed over n, the mean of K rollouts is an
 unbiased estimate of p(x), and the log of it a lower bound of log p(x) in expectation that rises
 with K (Burda, Grosse and Salakhutdinov 2016). The guide's own q(n | x) is not used.
 
-Without a bound the sum over n is truncated: a walk leaves an image where q(n >= t | walk) < 1e-4
-(``rollout.NEGLIGIBLE``), and counts from there on have no weight. What is left out is positive, so
-the mean is no longer p(x) but a little less, and its log still a lower bound of log p(x).
+Without a bound the sum over n is truncated: an image leaves a rollout where q(n >= t | rollout) is
+below ``stopping.NEGLIGIBLE_PROBABILITY``, and counts from there on have no weight. What is left out
+is positive, so the mean is a little less than p(x), and its log still a lower bound.
 """
 
 from __future__ import annotations
 
 import math
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
-from ..air import AIR, concatenate
 from ..errors import ShapeError
-from .rollout import Path
+from ..guide import SceneGuide
+from ..model import SceneModel
+from .noise import noise_shape
+from .rollout import Rollout, roll_out
+from .stopping import make_stopping
 
 
 def importance_log_weights(
-    air: AIR, images: Tensor, num_samples: int, noise: Tensor | None = None
+    guide: SceneGuide, images: Tensor, num_samples: int, noise: Tensor | None = None
 ) -> Tensor:
-    """Draw walks for every image and weigh them for every count.
+    """Draw rollouts for every image and weigh them for every count.
 
     Args:
-        air: the model and its guide.
+        guide: the guide, with its model.
         images: (batch, channels, height, width), intensity.
-        num_samples: K, walks per image.
-        noise: (K, batch) + noise_shape, what ``SceneGuide.noise`` drew for each walk over
-            these images; drawn now if None.
-    Returns: (K, batch, T + 1), log w_n; -inf where an unbounded walk has left an image, at counts
-        that the guide gives less than 1e-4 together.
-    Raises: ShapeError if the noise is not for K walks over these images.
+        num_samples: K, rollouts per image.
+        noise: (K, batch) + noise_shape, what ``draw_noise`` drew for each rollout over these
+            images; drawn now if None.
+    Returns: (K, batch, T + 1), log w_n; -inf where an image has left a rollout without a bound, at
+        counts that the guide gives less than 1e-4 together.
+    Raises: ShapeError if the noise is not for K rollouts over these images.
     Source: the formula at the head of this file.
     """
     if noise is not None:
-        guide = air.guide
-        expected = (num_samples, len(images), *guide.noise_shape)
+        shape = noise_shape(guide, make_stopping(guide.config))
+        expected = (num_samples, len(images), *shape)
         if tuple(noise.shape) != expected:
             raise ShapeError(
                 f"noise: expected (num_samples, batch) + noise_shape = {expected}, "
-                f"got {tuple(noise.shape)}; stack num_samples draws of air.guide.noise(batch)."
+                f"got {tuple(noise.shape)}; stack num_samples draws of air.noise(batch)."
             )
-    walks = [None] * num_samples if noise is None else noise
-    log_weights = [_log_weights_of_one_walk(air, images, walk) for walk in walks]
-    return concatenate(log_weights, fill=-torch.inf).unflatten(0, (num_samples, len(images)))
+    given = [None] * num_samples if noise is None else noise
+    log_weights = [
+        rollout_log_weights(guide.model, roll_out(guide, images, noise=draws)) for draws in given
+    ]
+    padded = pad_sequence([weights.T for weights in log_weights], padding_value=-torch.inf)
+    return padded.permute(1, 2, 0)  # of (T + 1, K, batch)
 
 
 def importance_weighted_bound(log_weights: Tensor) -> Tensor:
@@ -66,10 +74,10 @@ def importance_weighted_count_probs(log_weights: Tensor) -> Tensor:
 
 
 def effective_sample_size(log_weights: Tensor) -> Tensor:
-    """Say how many equally weighted walks the K weighted ones of each image are worth.
+    """Say how many equally weighted rollouts the K weighted ones of each image are worth.
 
-    (sum_k W_k)^2 / sum_k W_k^2 with W_k = sum_n w_{k,n}: K if all walks weigh the same, 1 if one
-    outweighs all others. Few effective walks make an estimate that another draw would change.
+    (sum_k W_k)^2 / sum_k W_k^2 with W_k = sum_n w_{k,n}: K if all rollouts weigh the same, 1 if one
+    outweighs all others. Few effective rollouts make an estimate that another draw would change.
 
     Args:
         log_weights: (K, batch, T + 1), log w_n of ``importance_log_weights``; a constant added for
@@ -82,22 +90,17 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
     return (2 * log_totals.logsumexp(dim=0) - (2 * log_totals).logsumexp(dim=0)).exp()
 
 
-def _log_weights_of_one_walk(air: AIR, images: Tensor, noise: Tensor | None) -> Tensor:
-    return walk_log_weights(air, air.guide.path(images, noise=noise))
+def rollout_log_weights(model: SceneModel, rollout: Rollout) -> Tensor:
+    """Weigh a rollout, drawn from q(z | x), for every count: log w_n, (batch, T + 1)."""
+    where = _log_ratio(model.z_where_dist(), rollout.z_where_dist, rollout.z_where)
+    what = _log_ratio(model.z_what_dist(), rollout.z_what_dist, rollout.z_what)
+    behind = _log_ratio(model.background.prior(), rollout.z_background_dist, rollout.z_background)
+    log_ratio = F.pad((where + what).cumsum(dim=-1), (1, 0)) + behind[:, None]
+    log_prior = model.count_prior.log_prob()[: rollout.num_steps + 1]
+    log_weights = log_prior.to(log_ratio) + rollout.log_likelihood + log_ratio
+    return log_weights.masked_fill(rollout.weights == 0, -torch.inf)
 
 
-def walk_log_weights(air: AIR, path: Path) -> Tensor:
-    """Weigh a walk over images, drawn from q(z | x), for every count: log w_n, (batch, T + 1)."""
-    model = air.model
-    where = model.z_where_dist().log_prob(path.z_where) - path.z_where_dist.log_prob(path.z_where)
-    what = model.z_what_dist().log_prob(path.z_what) - path.z_what_dist.log_prob(path.z_what)
-    log_ratio = F.pad((where.sum(dim=-1) + what.sum(dim=-1)).cumsum(dim=-1), (1, 0))
-    if path.z_background_dist is not None:
-        behind = model.z_background_dist().log_prob(path.z_background)
-        behind = (behind - path.z_background_dist.log_prob(path.z_background)).sum(dim=-1)
-        log_ratio = log_ratio + behind[:, None]
-    log_prior = model.count_prior.log_prob()[: path.num_steps + 1].to(path.log_likelihood)
-    log_weights = log_prior + path.log_likelihood + log_ratio
-    if path.weights is None:
-        return log_weights
-    return log_weights.masked_fill(path.weights == 0, -torch.inf)
+def _log_ratio(p: dist.Normal, q: dist.Normal, value: Tensor) -> Tensor:
+    """Return log p(value) - log q(value), summed over the last axis."""
+    return (p.log_prob(value) - q.log_prob(value)).sum(dim=-1)

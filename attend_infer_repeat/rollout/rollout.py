@@ -1,196 +1,189 @@
-"""A walk of the guide over images, and who is still on it.
+"""The guide's rollout over images, along 'every object is present'.
 
-An unbounded walk goes on for as long as some image may have one more object, and an image leaves it
-before step t where m_t = q(n >= t | path) is hardly anything. A sum over n then lacks the image's
-further terms. By ``roulette`` it has the right mean all the same: with the weight w (at first 1),
-an image goes on with the probability min(1, w m_t / SMALL), and if it does, with its weight divided
-by that. Its terms are multiplied by the weight that it has then, whose mean is 1:
-
-    E[w_n] = prod_{t<=n} min(1, w m_t / SMALL) / min(1, w m_t / SMALL) = 1
-
-Whoever goes on by chance has w m_t = SMALL, so that no improbable step weighs more. Without
-roulette, an image leaves for certain where m_t < NEGLIGIBLE. The first step is always taken.
-
-Source of the roulette: Kahn 1956; Lyne et al. 2015, "On Russian roulette estimates".
+The latents of step t matter only if steps 1..t are all present, so one rollout holds all that
+q(z | x) and p(x, z) need for any count: after n steps, the residual of the image, log p(x | the
+first n objects), and the laws and values of n poses and codes.
 """
 
 from __future__ import annotations
 
-import logging
 from typing import NamedTuple
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..distributions import count_log_prob, mix_with_coin, mix_with_uniform
-
-logger = logging.getLogger(__name__)
-
-SMALL = 1e-2
-NEGLIGIBLE = 1e-4
-
-_warned: set[int] = set()  # limits that were told of
+from ..distributions import gaussian
+from ..guide import Attention, GuideState, SceneGuide
+from .noise import Means, make_noise
+from .stopping import Progress, Stopping, make_stopping
 
 
-class Path(NamedTuple):
-    """The guide's walk along 'every object is present', all that q(z | x) needs for any count.
+class Residual(NamedTuple):
+    """What n objects leave of the images that were still on the rollout after n steps."""
 
-    A bounded walk takes T steps with every image. An unbounded one takes as many as its images
-    need, and an image leaves it once hardly any probability is left for one more object. What there
-    are no values for then is 0, with weight 0.
-    """
+    rows: Tensor | None  # the images' places in the batch; None: all of them
+    images: Tensor  # (len(rows), channels, height, width)
 
-    z_pres_logits: Tensor  # (batch, steps), log-odds of q(z_pres_t = 1 | z_pres_{t-1} = 1, path);
-    # (batch, steps + 1) of an unbounded walk, where the last choice is not to go on
+
+class Rollout(NamedTuple):
+    """Steps of the guide, padded with zeros of weight 0 where an image had left the rollout."""
+
+    stopping: Stopping
+    z_pres_logits: Tensor  # (batch, steps), log-odds of q(z_pres_t = 1 | z_pres_{t-1} = 1);
+    # (batch, steps + 1) without a bound, where the last choice is to stop
     z_where_dist: dist.Normal  # (batch, steps, 3)
     z_what_dist: dist.Normal  # (batch, steps, what_dim)
     z_where: Tensor  # (batch, steps, 3)
     z_what: Tensor  # (batch, steps, what_dim)
-    places: Tensor  # (batch, steps, 3), the proposed poses p_t
-    residuals: tuple[Remainder, ...]  # steps + 1 of them, after n objects
+    proposals: Tensor  # (batch, steps, 3), the proposed poses p_t
+    residuals: tuple[Residual, ...]  # steps + 1 of them, after n objects
     log_likelihood: Tensor  # (batch, steps + 1), log p(x | the first n objects)
-    weights: Tensor | None = None  # (batch, steps + 1), of the terms of a sum over n; None: all 1
-    z_background_dist: dist.Normal | None = None  # (batch, latent_size), if there are backgrounds
-    z_background: Tensor | None = None  # (batch, latent_size)
+    weights: Tensor  # (batch, steps + 1), of the terms of a sum over n
+    z_background_dist: dist.Normal  # (batch, latent_size)
+    z_background: Tensor  # (batch, latent_size)
 
     @property
     def num_steps(self) -> int:
-        """Steps that were taken with some image: T of a bounded walk."""
+        """Steps that were taken with some image: T of a bounded rollout."""
         return self.z_where.shape[1]
 
     def log_q(self, explore: float = 0.0) -> Tensor:
-        """Return log q(n | path), (batch, steps + 1).
-
-        Args:
-            explore: probability with which the count is explored instead: uniform on 0..T; or,
-                without a bound, with which each choice to go on is left to a fair coin.
-        """
-        if self.weights is None:
-            return mix_with_uniform(count_log_prob(self.z_pres_logits), explore)
-        return count_log_prob(mix_with_coin(self.z_pres_logits, explore))[:, : self.num_steps + 1]
+        """Return log q(n | rollout), (batch, steps + 1); for ``explore`` see ``Stopping.log_q``."""
+        return self.stopping.log_q(self.z_pres_logits, self.num_steps, explore)
 
     def count_probs(self) -> Tensor:
-        """Return q(n | path), (batch, steps + 1), given that the image did not go on after it.
+        """Return q(n | rollout), (batch, steps + 1), given that the image did not go on after it.
 
-        Along the rollout of the means it is a plug-in for q(n | x), the average over paths.
+        Along the rollout of the means it is a plug-in for q(n | x), the average over rollouts.
         """
-        probs = self.log_q().exp()
-        if self.weights is None:
-            return probs
-        probs = probs * (self.weights > 0)
-        return probs / probs.sum(dim=-1, keepdim=True)
+        return self.stopping.normalize(self.log_q().exp(), self.weights)
 
-    def left(self, counts: Tensor) -> Tensor:
-        """Return what each image's first ``counts``, (batch,), objects leave of it: images."""
-        left = self.residuals[0].images
+    def residual(self, counts: Tensor) -> Tensor:
+        """Return the residual of each image after its first ``counts``, (batch,), objects."""
+        residual = self.residuals[0].images
         for n, (rows, images) in enumerate(self.residuals):
             chosen = (counts if rows is None else counts[rows]) == n
             if rows is None:
-                left = torch.where(chosen[:, None, None, None], images, left)
+                residual = torch.where(chosen[:, None, None, None], images, residual)
             else:
-                left = left.index_copy(0, rows[chosen], images[chosen])
-        return left
+                residual = residual.index_copy(0, rows[chosen], images[chosen])
+        return residual
 
     def steps_of(self, row: int) -> int:
-        """Return how many steps were taken with one image."""
-        return self.num_steps if self.weights is None else int((self.weights[row] > 0).sum()) - 1
+        """Return the number of steps that were taken with one image."""
+        return int((self.weights[row] > 0).sum()) - 1
 
-    def left_of(self, row: int, counts: int) -> Tensor:
-        """Return what the first ``counts`` objects of one image leave of it."""
-        rows, images = self.residuals[counts]
+    def residual_of(self, row: int, count: int) -> Tensor:
+        """Return the residual of one image after ``count`` objects, (channels, height, width)."""
+        rows, images = self.residuals[count]
         return images[row if rows is None else int((rows == row).nonzero())]
 
 
-class Remainder(NamedTuple):
-    """What some number of objects leaves of the images that a walk has not yet parted with."""
-
-    rows: Tensor | None  # the images' places in the batch; None: all of them
-    images: Tensor  # (len(rows), channels, height, width), r_t
-
-
-class Walk:
-    """Who is still on a walk, and what a term of theirs weighs in a sum over n.
+def roll_out(
+    guide: SceneGuide,
+    images: Tensor,
+    *,
+    sample: bool = True,
+    noise: Tensor | None = None,
+    counts: Tensor | None = None,
+    explore: float = 0.0,
+    roulette: bool = False,
+    stopping: Stopping | None = None,
+) -> Rollout:
+    """Let the guide find object after object, as if every one were present.
 
     Args:
-        num_images: that set out.
-        counts, explore, roulette: see ``SceneGuide.path``.
+        guide: q(z | x).
+        images: (batch, channels, height, width), intensity.
+        sample: draw the latents, or take their means.
+        noise: what ``draw_noise`` drew for these images; drawn now if None. The draws are
+            reparametrised: mean + sd * noise.
+        counts: (batch,), steps to take with an image whose count is known, -1 elsewhere; without a
+            bound only.
+        explore: see ``Stopping.log_q``; without a bound it also decides which images go on.
+        roulette: leave by chance, so that sums over n keep their means; else for certain. It
+            needs ``sample``.
+        stopping: when it ends; the rule of the config if None.
     """
+    stopping = stopping or make_stopping(guide.config)
+    draws_from = make_noise(guide, stopping, len(images), sample, noise)
+    return _roll_out(
+        guide, images, draws_from, stopping.begin(len(images), counts, explore, roulette)
+    )
 
-    rows: Tensor | None = None  # of the images that are still on it; None: all
-    weight: Tensor | None = None  # (size,), of the term that comes next; None: 1
 
-    def __init__(
-        self, num_images: int, counts: Tensor | None, explore: float, roulette: bool
-    ) -> None:
-        self.num_images = self.size = num_images
-        self.counts, self.explore, self.roulette = counts, explore, roulette
-        self.log_reached: Tensor | float = 0.0  # (size,), log q(n >= t | path)
-        self._weights: list[Tensor] = []
-
-    def of_rows(self, values: Tensor) -> Tensor:
-        """Return the rows of those still on it, of values for all images."""
-        return values if self.rows is None else values[self.rows]
-
-    def spread(self, values: Tensor, fill: float = 0.0) -> Tensor:
-        """Return values for all images, of those for the ones still on it."""
-        if self.rows is None:
-            return values
-        whole = values.new_full((self.num_images, *values.shape[1:]), fill)
-        return whole.index_copy(0, self.rows, values)
-
-    def choose(self, t: int, logits: Tensor, draws: Tensor | None) -> Tensor | None:
-        """Let those leave who have hardly any probability of one more object.
-
-        Args:
-            t: the step, from 0, which is always taken if it is the first.
-            logits: (size,), log-odds of its object.
-            draws: (size, numbers), the step's noise.
-        Returns: the places, among those still on it, of those who stay; None if all do.
-        """
-        logits = logits.detach()
-        weight = torch.ones_like(logits) if self.weight is None else self.weight
-        if t == 0:
-            self._weights.append(weight)
-        log_reached = self.log_reached + F.logsigmoid(mix_with_coin(logits, self.explore))
-        probable = weight * log_reached.exp()
-        if self.roulette and draws is not None:
-            chance = (probable / SMALL).clamp(max=1)
-            stays = torch.special.ndtr(draws[:, -1]) < chance
-            weight = weight / chance
-        else:
-            stays = probable >= NEGLIGIBLE
-        if self.counts is not None:
-            counts = self.of_rows(self.counts)
-            stays = torch.where(counts < 0, stays, counts > t)
-            weight = torch.where(counts < 0, weight, 1.0)
-        if t == 0:
-            stays, weight = torch.ones_like(stays), torch.ones_like(weight)
-        going = None if stays.all() else stays.nonzero()[:, 0]
+def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progress) -> Rollout:
+    """Do what ``roll_out`` does, step by step."""
+    z_background_dist = guide.background(images)
+    z_background = noise.background(z_background_dist)
+    state = guide.begin(images, z_background)
+    record = _Record(guide, progress, state)
+    for t in range(progress.stopping.max_steps):
+        attention = guide.attend(state)
+        record.logits.append(progress.spread(attention.z_pres_logits))
+        draws = noise.step(t, progress)
+        going = progress.advance(t, attention.z_pres_logits, draws)
+        if not progress.size:
+            break
         if going is not None:
-            weight, log_reached = weight[going], log_reached[going]
-            self.rows = going if self.rows is None else self.rows[going]
-            self.size = len(going)
-        self.log_reached, self.weight = log_reached, weight
-        if self.size:
-            self._weights.append(self.spread(weight))
-        return going
+            state, attention = state.select(going), attention.select(going)
+            draws = None if draws is None else draws[going]
+        z_where = _draw(attention.z_where_dist, draws, slice(3))
+        z_what_dist = guide.reading(state.image, z_where, attention.memory)
+        z_what = _draw(z_what_dist, draws, slice(3, 3 + guide.config.encoder_latent_size))
+        state = guide.take_away(state, attention.memory, z_where, z_what)
+        record.add(state, attention, z_what_dist)
+    return record.rollout(z_background_dist, z_background)
 
-    def cut_off(self, limit: int) -> None:
-        """Warn, once for each limit, if the walk ended for an image that would have gone on."""
-        reached = torch.as_tensor(self.log_reached).exp()
-        if self.counts is not None:
-            reached = reached[self.of_rows(self.counts) < 0]
-        if limit not in _warned and (reached >= NEGLIGIBLE).any():
-            _warned.add(limit)
-            logger.warning(
-                "Ended a walk after %d steps, with a probability of %.0f%% of as many objects; "
-                "raise --step-limit if the images show more.",
-                limit,
-                100 * float(reached.max()),
-            )
 
-    def weights(self) -> Tensor:
-        """Return the weight of each image's term for n = 0..steps, 0 where there is none."""
-        return torch.stack(self._weights, dim=1)
+class _Record:
+    """What has happened on a rollout, step by step."""
+
+    def __init__(self, guide: SceneGuide, progress: Progress, state: GuideState) -> None:
+        self.model, self.progress = guide.model, progress
+        self.logits: list[Tensor] = []
+        self.steps: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.residuals: list[Residual] = []
+        self.log_likelihood: list[Tensor] = []
+        self._leave(state)
+
+    def _leave(self, state: GuideState) -> None:
+        # The likelihood of each count is computed at once, while the residual is in the cache.
+        self.residuals.append(Residual(self.progress.rows, state.residual.x))
+        terms = self.model.log_likelihood(state.residual.x)
+        self.log_likelihood.append(self.progress.spread(terms))
+
+    def add(self, state: GuideState, attention: Attention, z_what_dist: dist.Normal) -> None:
+        """Add a step: the state after it, and the laws that it came from."""
+        self._leave(state)
+        laws = attention.z_where_dist, z_what_dist
+        means = torch.cat([law.loc for law in laws], dim=-1)
+        sds = torch.cat([law.scale for law in laws], dim=-1)
+        values = torch.cat((state.z_where, state.z_what, attention.proposal), dim=-1)
+        spread = self.progress.spread
+        self.steps.append((spread(means), spread(sds, fill=1.0), spread(values)))
+
+    def rollout(self, z_background_dist: dist.Normal, z_background: Tensor) -> Rollout:
+        """Return all of it, one axis for the steps."""
+        means, sds, values = (torch.stack(s, dim=1) for s in zip(*self.steps, strict=True))
+        z_where, z_what, proposals = values.split((3, values.shape[-1] - 6, 3), dim=-1)
+        log_likelihood = torch.stack(self.log_likelihood, dim=1)
+        return Rollout(
+            stopping=self.progress.stopping,
+            z_pres_logits=torch.stack(self.logits, dim=1),
+            z_where_dist=gaussian(means[..., :3], sds[..., :3]),
+            z_what_dist=gaussian(means[..., 3:], sds[..., 3:]),
+            z_where=z_where,
+            z_what=z_what,
+            proposals=proposals,
+            residuals=tuple(self.residuals),
+            log_likelihood=log_likelihood,
+            weights=self.progress.finish(log_likelihood),
+            z_background_dist=z_background_dist,
+            z_background=z_background,
+        )
+
+
+def _draw(law: dist.Normal, draws: Tensor | None, latents: slice) -> Tensor:
+    return law.mean if draws is None else torch.addcmul(law.loc, law.scale, draws[:, latents])

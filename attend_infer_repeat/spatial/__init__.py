@@ -1,29 +1,17 @@
-"""Between window and canvas."""
+"""Between window and canvas: resampling, search over places, boxes."""
 
 from __future__ import annotations
 
-from .transformer import (
-    FAINT,
-    LARGEST_FACTOR,
-    MIN_SCALE,
-    POINTS,
-    Seek,
-    Shrink,
-    image_to_object,
-    ink_boxes,
-    object_to_image,
-    window_boxes,
-)
+from .boxes import foreground_boxes, window_boxes
+from .search import EnergySearch
+from .transformer import MIN_SCALE, Thumbnail, image_to_object, object_to_image
 
 __all__ = [
-    "FAINT",
-    "LARGEST_FACTOR",
     "MIN_SCALE",
-    "POINTS",
-    "Seek",
-    "Shrink",
+    "EnergySearch",
+    "Thumbnail",
+    "foreground_boxes",
     "image_to_object",
-    "ink_boxes",
     "object_to_image",
     "window_boxes",
 ]

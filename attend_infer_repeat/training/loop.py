@@ -381,7 +381,7 @@ def _train(state: TrainingState, run: Path, held_out: Dataset | None, progress: 
             _recall(state, metrics)
         while state.step < config.num_steps:
             began = time.perf_counter()
-            state.objective.air.model.success.fill_(anneal(state.step))
+            state.objective.air.model.count_prior.success.fill_(anneal(state.step))
             elbos.append(state.objective.step(state.step, _lr_factor(config, state.step)))
             state.mean.update(state.step)
             state.step += 1

@@ -99,7 +99,7 @@ def _story(air: AIR, image: NDArray[np.generic] | Tensor, frame_ms: int) -> list
         if step.present:
             story += _attend(story[-1], step, x, frame_ms)
             story += _infer(story[-1], step, frame_ms)
-            story += _draw(story[-1], step, frame_ms, loses=air.guide.residual)
+            story += _draw(story[-1], step, frame_ms, loses=air.guide.look.sees_residual)
     return story + _end(story[-1], steps, scenes.count_probs[0], frame_ms)
 
 

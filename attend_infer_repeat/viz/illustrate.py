@@ -53,7 +53,7 @@ def generation_figure(air: AIR, count: int | None = None, seed: int = 0) -> Figu
     scene = air.sample(1, counts=[count], seed=seed)
     figure, axes = _grid(count + 1, 4, heights=(0.55, 1, 1, 1))
     if count:
-        behind = scene.z_background[0] if air.config.background_model != "none" else None
+        behind = scene.z_background[0]
         objects = scene.z_where[0, :count], scene.z_what[0, :count]
         _show_objects(axes[:, :count], air, *objects, behind)
         labels = (
@@ -93,7 +93,7 @@ def _show_objects(
     behind = None if z_background is None else torch.from_numpy(z_background).to(where)
     with torch.no_grad():
         windows, objects = air.model.decoder(what), air.model.draw(where, what)
-        sums = air.model.pictures(where, what, behind)[1:]
+        sums = air.model.partial_canvases(where, what, behind)[1:]
     boxes = window_boxes(where, air.config.canvas_size)
     for t, column in enumerate(axes.T):
         color = readable_color(t)
@@ -115,7 +115,7 @@ def _show_image_drawn(
     with reproducible(seed + 1, air.device):  # not the draws that made the objects
         x = air.model.x_dist(torch.from_numpy(canvas).to(air.device)).sample()[0].cpu()
     show_image(column[-1], x.numpy())
-    noise = f"noise of sd {float(torch.as_tensor(air.model.likelihood_sd).detach()):.2g}"
+    noise = f"noise of sd {float(torch.as_tensor(air.model.likelihood.sd).detach()):.2g}"
     _title(column[-1], "image $x$", noise, GREY)
     for ax in column[:-1]:
         _hide(ax)
@@ -136,11 +136,11 @@ def inference_figure(air: AIR, image: NDArray[np.generic] | Tensor) -> Figure:
     """
     scenes, steps = read_steps(air, image)
     figure, axes = _grid(6, len(steps), widths=(1, 0.8, 1, 1, 1, 1))
-    seen = "left, $r_t$" if air.guide.residual else "image, $x$"
+    seen = "residual, $r_t$" if air.guide.look.sees_residual else "image, $x$"
     titles = (
         ("attend", seen),
         ("one more?", rf"$q({symbol('pres')} = 1 \mid x)$"),
-        ("infer", "from $h_t$" if air.guide.basic else "window"),
+        ("infer", "window" if air.guide.reading.sees_window else "from $h_t$"),
         ("code", f"${symbol('what')}$"),
         ("draw", "decoded window"),
         ("repeat", "sum so far"),

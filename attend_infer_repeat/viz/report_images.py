@@ -315,7 +315,8 @@ def _count_probs(
     probs, sizes = [], []
     with reproducible(0, air.device):
         for batch in as_images(data.images, air.config).split(largest_batch(air.config)):
-            log_weights = importance_log_weights(air, intensity(batch.to(air.device)), num_samples)
+            on_device = intensity(batch.to(air.device))
+            log_weights = importance_log_weights(air.guide, on_device, num_samples)
             probs.append(importance_weighted_count_probs(log_weights))
             sizes.append(effective_sample_size(log_weights))
     kinds[f"importance-weighted, K = {num_samples}"] = concatenate(probs).cpu().numpy()

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..air import AIR, Scenes, presence_scores, reproducible
 from ..arrays import as_images
-from ..guide import GLIMPSE
+from ..guide import GLIMPSE_WIDTH
 from ..model import intensity
-from ..rollout import Path
+from ..rollout import Rollout
 from ..spatial import image_to_object, window_boxes
 
 Array = NDArray[np.floating]
@@ -49,44 +49,44 @@ def read_steps(air: AIR, image: NDArray[np.generic] | Tensor) -> tuple[Scenes, l
     Raises: ShapeError if the image does not fit the model.
     """
     images = intensity(as_images(image[None], air.config).to(air.device))
-    scenes, path = walk(air, images)
-    return scenes, steps_of(air, images, path, scenes, 0)
+    scenes, rollout = read_batch(air, images)
+    return scenes, steps_of(air, images, rollout, scenes, 0)
 
 
 @torch.no_grad()
-def walk(air: AIR, images: Tensor) -> tuple[Scenes, Path]:
+def read_batch(air: AIR, images: Tensor) -> tuple[Scenes, Rollout]:
     """Read images, (batch, channels, height, width), as ``AIR.infer`` reads a batch of them.
 
-    Returns: the scenes, and the guide's walk that they are made of.
+    Returns: the scenes, and the guide's rollout that they are made of.
     """
     with reproducible(0, air.device):  # nothing is drawn; without validation
-        path = air.guide.path(images, sample=False)
-        scenes = air.scenes_along(images, path)
-    return Scenes(*(tensor.cpu() for tensor in scenes)).numpy(), path
+        rollout = air.rollout(images, sample=False)
+        scenes = air.scenes_along(images, rollout)
+    return Scenes(*(tensor.cpu() for tensor in scenes)).numpy(), rollout
 
 
 @torch.no_grad()
-def steps_of(air: AIR, images: Tensor, path: Path, scenes: Scenes, row: int) -> list[Step]:
-    """Return the steps that led to one of the scenes of ``walk``.
+def steps_of(air: AIR, images: Tensor, rollout: Rollout, scenes: Scenes, row: int) -> list[Step]:
+    """Return the steps that led to one of the scenes of ``read_batch``.
 
     Args:
         air: the model.
-        images: (batch, channels, height, width), intensity: those of the walk.
-        path, scenes: what ``walk`` returned.
+        images: (batch, channels, height, width), intensity: those of the rollout.
+        rollout, scenes: what ``read_batch`` returned.
         row: the image's place in the batch.
     Returns: as of ``read_steps``.
     """
     guide, canvas_size, size = air.guide, air.config.canvas_size, (air.config.window_size,) * 2
-    num = min(int(scenes.counts[row]) + 1, path.steps_of(row))
-    image, z_where, z_what = images[row], path.z_where[row, :num], path.z_what[row, :num]
+    num = min(int(scenes.counts[row]) + 1, rollout.steps_of(row))
+    image, z_where, z_what = images[row], rollout.z_where[row, :num], rollout.z_what[row, :num]
     boxes = _array(window_boxes(z_where, canvas_size))
     redrawn = _array(air.model.decoder(z_what))
-    residuals = _array(torch.stack([path.left_of(row, n) for n in range(num + 1)]))
+    residuals = _array(torch.stack([rollout.residual_of(row, n) for n in range(num + 1)]))
     presence = presence_scores(scenes.count_probs[row : row + 1])[0]
     glimpses = windows = None
-    if guide.residual:
-        glimpses = _array(window_boxes(path.places[row, :num] / GLIMPSE, canvas_size))
-    if not guide.basic:
+    if guide.look.sees_residual:
+        glimpses = _array(window_boxes(rollout.proposals[row, :num] / GLIMPSE_WIDTH, canvas_size))
+    if guide.reading.sees_window:
         windows = _array(image_to_object(z_where, image.expand(num, -1, -1, -1), size))
     x = _array(image)
     return [
@@ -94,7 +94,7 @@ def steps_of(air: AIR, images: Tensor, path: Path, scenes: Scenes, row: int) -> 
             t=t,
             present=bool(scenes.z_pres[row, t]),
             presence=float(presence[t]),
-            seen=residuals[t] if guide.residual else x,
+            seen=residuals[t] if guide.look.sees_residual else x,
             z_where=scenes.z_where[row, t],
             box=boxes[t],
             glimpse=None if glimpses is None else glimpses[t],

@@ -25,7 +25,6 @@ from ..errors import AirError
 from ..files.checkpoints import shipped
 from ..files.records import rounded
 from ..files.streaming import framing_of
-from ..model.background import background_size
 from . import docs, explain
 from .exhibits import Exhibits, make_exhibits
 from .explain import Reading
@@ -162,11 +161,11 @@ class Service:
             unbounded=config.unbounded,
             window_size=config.window_size,
             what_dim=config.encoder_latent_size,
-            background_size=background_size(config),
+            background_size=model.background.latent_size,
             composition=config.composition,
             guide=config.guide,
             invert=config.invert,
-            prior=model.count_probs().tolist(),
+            prior=model.count_prior.law.probs().tolist(),
             z_where=PosePrior(
                 mean=rounded(model.z_where_loc.cpu().numpy()),
                 sd=rounded(model.z_where_scale.cpu().numpy()),

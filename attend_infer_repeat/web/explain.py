@@ -16,15 +16,14 @@ from ..errors import CheckpointError, ShapeError
 from ..files.records import rounded, scene_record
 from ..files.streaming import BLOCK, picture_noise
 from ..model import intensity
-from ..model.background import background_size
-from ..rollout import Path
+from ..rollout import Rollout
 from ..rollout.importance import (
     effective_sample_size,
     importance_log_weights,
     importance_weighted_count_probs,
-    walk_log_weights,
+    rollout_log_weights,
 )
-from ..viz.steps import Step, steps_of, walk
+from ..viz.steps import Step, read_batch, steps_of
 from .pictures import Picture, data_uri, transparent
 from .schemas import (
     ObjectToDraw,
@@ -47,7 +46,7 @@ class Reading(NamedTuple):
 
     images: Tensor  # (BLOCK, channels, height, width), intensity
     scenes: Scenes
-    path: Path
+    rollout: Rollout
 
 
 def read_block(air: AIR, canvases: Sequence[NDArray[np.uint8]]) -> Reading:
@@ -59,7 +58,7 @@ def read_block(air: AIR, canvases: Sequence[NDArray[np.uint8]]) -> Reading:
     block = np.zeros((BLOCK, air.config.channels, *air.config.canvas_size), np.uint8)
     block[: len(canvases)] = canvases
     images = intensity(torch.from_numpy(block).to(air.device))
-    return Reading(images, *walk(air, images))
+    return Reading(images, *read_batch(air, images))
 
 
 def check(air: AIR) -> None:
@@ -83,7 +82,7 @@ def scene_of(air: AIR, reading: Reading, row: int, name: str, picture: Picture) 
 
 def steps_to(air: AIR, reading: Reading, row: int) -> list[StepAnswer]:
     """Return how the guide came to the scene."""
-    steps = steps_of(air, reading.images, reading.path, reading.scenes, row)
+    steps = steps_of(air, reading.images, reading.rollout, reading.scenes, row)
     return [_step_answer(step) for step in steps]
 
 
@@ -110,11 +109,13 @@ def posterior_of(air: AIR, canvas: NDArray[np.uint8], samples: int, seed: int) -
     with reproducible(seed, air.device):
         log_weights = concatenate(
             [
-                importance_log_weights(air, _repeated(air, canvas, len(part)), 1, part[None])[0]
+                importance_log_weights(air.guide, _repeated(air, canvas, len(part)), 1, part[None])[
+                    0
+                ]
                 for part in noise.split(largest_batch(air.config))
             ],
             fill=-torch.inf,
-        )[:, None]  # (samples, 1, T + 1): the walks are the rows of batches
+        )[:, None]  # (samples, 1, T + 1): the rollouts are the rows of batches
     return Posterior(
         count_probs=rounded(importance_weighted_count_probs(log_weights)[0].cpu().numpy()),
         effective_sample_size=round(float(effective_sample_size(log_weights)[0]), 3),
@@ -138,8 +139,8 @@ def render(air: AIR, ask: RenderRequest) -> RenderAnswer:
     """
     z_where, z_what = _latents(air, ask.objects)
     z_background = _background_latent(air, ask.z_background)
-    objects = air.model.layers(z_where, z_what).cpu().numpy()
-    canvas = air.model.pictures(z_where, z_what, z_background)[-1]
+    objects = air.model.render(z_where, z_what).cpu().numpy()
+    canvas = air.model.partial_canvases(z_where, z_what, z_background)[-1]
     if ask.noise:
         with reproducible(0, air.device):
             canvas = air.model.x_dist(canvas).sample()
@@ -147,7 +148,9 @@ def render(air: AIR, ask: RenderRequest) -> RenderAnswer:
     return RenderAnswer(
         image=data_uri(canvas.cpu().numpy()),
         boxes=[rounded(box, 3) for box in boxes],
-        objects=[data_uri(transparent(image, air.model.hides)) for image in objects],
+        objects=[
+            data_uri(transparent(image, air.model.composition.has_opacity)) for image in objects
+        ],
         background=None
         if z_background is None
         else data_uri(air.model.background(z_background).cpu().numpy()),
@@ -171,7 +174,7 @@ def _background_latent(air: AIR, values: Sequence[float] | None) -> Tensor | Non
     """Return (latent_size,), or None where there is none."""
     if values is None:
         return None
-    size = background_size(air.config)
+    size = air.model.background.latent_size
     if len(values) != size:
         raise ShapeError(f"z_background: expected {size} numbers, got {len(values)}.")
     return air.model.z_where_loc.new_tensor(values)
@@ -209,8 +212,8 @@ def sample_prior(air: AIR, ask: SampleRequest) -> SampleAnswer:
 def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) -> SampleAnswer:
     """Draw explanations of a picture, and weigh them.
 
-    Walks z ~ q(z | x) are weighed for every count n: w_n of ``rollout/importance.py``. Each walk's
-    count is drawn in proportion, and its weight is the sum over n; or the count is given, and the
+    Rollouts z ~ q(z | x) are weighed for every count n: w_n of ``rollout/importance.py``. The count
+    of each is drawn in proportion, and its weight is the sum over n; or the count is given, and the
     weight is w_n. Either way the explanations, so weighed, stand for p(z | x).
 
     Raises: ShapeError if ``count`` is more than the model's T.
@@ -222,9 +225,9 @@ def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) ->
     if ask.count and air.config.unbounded:  # as many steps, however improbable
         counts = torch.full((ask.num,), ask.count, device=air.device)
     with reproducible(ask.seed, air.device):
-        path = air.guide.path(images, noise=noise, counts=counts)
-        log_weights = walk_log_weights(air, path).double()  # (num, T + 1)
-    boxes = air.object_boxes(path.z_where, path.z_what).cpu().numpy()
+        rollout = air.rollout(images, noise=noise, counts=counts)
+        log_weights = rollout_log_weights(air.model, rollout).double()  # (num, T + 1)
+    boxes = air.object_boxes(rollout.z_where, rollout.z_what).cpu().numpy()
     if ask.count is None:
         generator = np.random.default_rng((ask.seed, zlib.crc32(canvas.tobytes()), 1))
         below = log_weights.softmax(dim=-1).cumsum(dim=-1).cpu().numpy()
@@ -237,16 +240,17 @@ def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) ->
     scenes = []
     for i in np.argsort(-weights, kind="stable"):
         count = int(drawn[i])
-        sum_drawn = images[i] - path.left_of(i, count)
+        sum_drawn = images[i] - rollout.residual_of(i, count)
         scenes.append(
             SampledScene(
                 count=count,
                 objects=_sampled_objects(
-                    path.z_where[i].cpu().numpy(), path.z_what[i].cpu().numpy(), boxes[i], count
+                    rollout.z_where[i].cpu().numpy(),
+                    rollout.z_what[i].cpu().numpy(),
+                    boxes[i],
+                    count,
                 ),
-                z_background=None
-                if path.z_background is None
-                else rounded(path.z_background[i].cpu().numpy()),
+                z_background=rounded(rollout.z_background[i].cpu().numpy()) or None,
                 image=data_uri(sum_drawn.cpu().numpy()),
                 weight=round(float(weights[i]), 6),
                 log_weight=round(float(log_totals[i]), 3),

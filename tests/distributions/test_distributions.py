@@ -13,7 +13,7 @@ from torch import Tensor
 from attend_infer_repeat.distributions import (
     MIN_SD,
     BernoulliCount,
-    CountPrior,
+    CountLaw,
     TruncatedGeometricCount,
     count_log_prob,
     gaussian,
@@ -40,7 +40,7 @@ def chain(continue_logits: Tensor, num_chains: int) -> Tensor:
 
 @pytest.mark.parametrize("max_count", COUNTS)
 @pytest.mark.parametrize(("law", "success"), PRIORS)
-def test_count_prior_sums_to_one(law: type[CountPrior], success: float, max_count: int) -> None:
+def test_count_prior_sums_to_one(law: type[CountLaw], success: float, max_count: int) -> None:
     log_prob = law(torch.tensor(success), max_count).log_prob()
     assert log_prob.shape == (max_count + 1,)
     assert log_prob.exp().sum().item() == pytest.approx(1, abs=1e-14)
@@ -49,7 +49,7 @@ def test_count_prior_sums_to_one(law: type[CountPrior], success: float, max_coun
 @pytest.mark.parametrize("max_count", COUNTS)
 @pytest.mark.parametrize(("law", "success"), PRIORS)
 def test_product_of_continue_probs_equals_count_prior(
-    law: type[CountPrior], success: float, max_count: int
+    law: type[CountLaw], success: float, max_count: int
 ) -> None:
     prior = law(torch.tensor(success), max_count)
     probs = prior.continue_logits().sigmoid()
@@ -144,7 +144,7 @@ def test_presence_has_the_log_probability_that_it_is_given(prob: float, dtype: t
 @pytest.mark.parametrize("law", [BernoulliCount, TruncatedGeometricCount])
 @pytest.mark.parametrize("success", [0.05, 0.6])
 def test_counts_of_sampled_chains_follow_the_count_prior(
-    law: type[CountPrior], success: float
+    law: type[CountLaw], success: float
 ) -> None:
     num = 20_000
     prior = law(torch.tensor(success), 4)

@@ -163,8 +163,10 @@ def test_pixels_are_those_that_the_codes_are_read_from() -> None:
     objects = _read_objects(air, truth, min_iou=0.99, batch_size=16)
     assert len(objects.labels) == scenes.counts.sum() == 180
     assert objects.pixels.shape[1] == TINY.window_size**2
+    side = TINY.window_size
+    windows = torch.from_numpy(objects.pixels).unflatten(1, (TINY.channels, side, side))
     with torch.no_grad():
-        codes = air.guide.encode(torch.from_numpy(objects.pixels)).mean
+        codes = air.guide.reading.encoder(windows).mean
     np.testing.assert_allclose(objects.z_what, codes, rtol=1e-3, atol=1e-3)
 
 

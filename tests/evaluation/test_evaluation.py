@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exact import TINY, assert_mean, linear_scene, log_evidence, make_air, scenes_from
+from exact import TINY, assert_mean, drawn_terms, linear_scene, log_evidence, make_air, scenes_from
 
 from attend_infer_repeat import AIR, DataError, Dataset, ShapeError, evaluate
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.evaluation import confusion_matrix, elbo_per_image
 from attend_infer_repeat.model import intensity
-from attend_infer_repeat.objectives import count_terms
 
 
 def labelled(num: int = 60, max_count: int = 3) -> Dataset:
@@ -90,7 +89,7 @@ def test_elbo_is_the_mean_over_the_images_in_nats_per_image() -> None:
     elbos = torch.tensor([evaluate(air, data, seed=seed).elbo for seed in range(60)])
     images = torch.as_tensor(data.images).double()[:, None] / 255
     with torch.no_grad():
-        expected = count_terms(air, images.repeat(4_000, 1, 1, 1)).elbo.mean()
+        expected = drawn_terms(air, images.repeat(4_000, 1, 1, 1)).elbo.mean()
     assert_mean(elbos, expected)  # whose own error is far smaller: 60 draws against 4,000
 
 

@@ -58,7 +58,9 @@ def test_a_loaded_model_infers_what_the_saved_one_did(
 ) -> None:
     torch.set_default_dtype(dtype)
     air = make_air(config, gain=3)
-    air.model.success.fill_(1e-10)  # as annealing leaves it; in float64, whatever the weights are
+    air.model.count_prior.success.fill_(
+        1e-10
+    )  # as annealing leaves it; in float64, whatever the weights are
     air.save(tmp_path / "model")
     loaded = AIR.load(tmp_path / "model")
     assert loaded.config == config
@@ -313,7 +315,7 @@ def test_damaged_weights_are_named_in_one_line_though_their_digest_agrees(
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 def test_weights_that_are_not_finite_are_refused_by_name(value: float, tmp_path: Path) -> None:
     names = make_air().state_dict().keys()
-    for name in (*sorted(names)[::7], "model.z_where_loc", "model.success"):
+    for name in (*sorted(names)[::7], "model.z_where_loc", "model.count_prior.success"):
         air = make_air()
         air.state_dict()[name].flatten()[-1:].fill_(value)
         air.save(tmp_path)

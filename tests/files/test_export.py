@@ -13,7 +13,7 @@ import torch
 import attend_infer_repeat as air
 from attend_infer_repeat import AIR, ModelConfig
 from attend_infer_repeat.files.export import FIELDS, Reader, export_program
-from attend_infer_repeat.guide import DOUBT
+from attend_infer_repeat.guide.presence import FORESIGHT_TEMPERATURE
 
 GUIDES = get_args(get_type_hints(ModelConfig)["guide"])
 SIZES = {
@@ -36,10 +36,10 @@ def make(**changes: object) -> AIR:
     with torch.no_grad():
         for parameter in model.guide.predict.parameters():
             parameter.mul_(1 if model.config.foresight else 20)
-        logits = model.guide.path(draw(64, model), sample=False).z_pres_logits
+        logits = model.rollout(draw(64, model), sample=False).z_pres_logits
         middle = logits[:, 0].quantile(0.5)  # between the two middle ones
         if model.config.foresight:
-            model.model.success *= (-DOUBT * middle).exp()
+            model.model.count_prior.success *= (-FORESIGHT_TEMPERATURE * middle).exp()
         else:
             model.guide.predict[-1].bias[0] -= middle
     return model

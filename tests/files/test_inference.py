@@ -128,7 +128,7 @@ def test_the_importance_weighted_counts_are_those_of_the_walks_with_the_pictures
     assert abs(float(noise.mean())) < 5 * noise.numel() ** -0.5
     with torch.no_grad():
         images = intensity(torch.as_tensor(canvas[None]))
-        weights = importance_log_weights(air, images, 6, noise=noise)
+        weights = importance_log_weights(air.guide, images, 6, noise=noise)
     np.testing.assert_allclose(
         first[0]["importance"]["count_probs"],
         importance_weighted_count_probs(weights)[0],

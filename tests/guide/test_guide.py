@@ -10,6 +10,7 @@ import pytest
 import torch
 from exact import (
     TINY,
+    begin,
     canvases_of,
     conditioned_trace,
     fix_output,
@@ -23,10 +24,13 @@ from exact import (
 from attend_infer_repeat.air import AIR
 from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.distributions import count_log_prob
-from attend_infer_repeat.guide import DOUBT, PACE, GuideState
+from attend_infer_repeat.guide import GuideState
 from attend_infer_repeat.guide.baseline import Baseline
+from attend_infer_repeat.guide.look import PROPOSAL_RATE
+from attend_infer_repeat.guide.presence import FORESIGHT_TEMPERATURE
 from attend_infer_repeat.model import Canvas
-from attend_infer_repeat.objectives import count_terms
+from attend_infer_repeat.rollout import roll_out
+from attend_infer_repeat.rollout.terms import count_terms
 from attend_infer_repeat.spatial import window_boxes
 
 PURSUIT = replace(TINY, guide="pursuit")
@@ -60,8 +64,8 @@ def test_guide_has_the_models_latent_sites_in_the_same_order_and_shapes(
     config: ModelConfig,
 ) -> None:
     air, images = make_air(config), random_images(5, config)
-    model = poutine.trace(air.model.model).get_trace(images)
-    guide = poutine.trace(air.guide.guide).get_trace(images)
+    model = poutine.trace(air.model).get_trace(images)
+    guide = poutine.trace(air.guide).get_trace(images)
     assert latent_sites(guide) == latent_sites(model)
     guide.compute_log_prob()
     for site in latent_sites(guide):
@@ -71,7 +75,7 @@ def test_guide_has_the_models_latent_sites_in_the_same_order_and_shapes(
 
 @pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
 def test_guide_finds_no_object_after_an_absent_one(config: ModelConfig) -> None:
-    states = make_air(config).guide.guide(random_images(3_000, config))
+    states = make_air(config).guide(random_images(3_000, config))
     z_pres = torch.stack([state.z_pres for state in states], dim=1)
     assert (z_pres.diff(dim=1) <= 0).all()
     assert 0 < z_pres[:, -1].mean() < 1
@@ -80,14 +84,12 @@ def test_guide_finds_no_object_after_an_absent_one(config: ModelConfig) -> None:
 @pytest.mark.parametrize("presence", possible_strings())
 def test_latents_after_the_last_object_do_not_change_log_q(presence: list[float]) -> None:
     air, images = make_air(gain=2), random_images(4)
-    values = on_path(air.guide.path(images), torch.tensor(presence))
+    values = on_path(air.rollout(images), torch.tensor(presence))
     altered = {
         site: torch.randn_like(value) if "w" in site and int(site[-1]) >= sum(presence) else value
         for site, value in values.items()
     }
-    log_probs = [
-        conditioned_trace(air.guide.guide, v, images).log_prob_sum() for v in (values, altered)
-    ]
+    log_probs = [conditioned_trace(air.guide, v, images).log_prob_sum() for v in (values, altered)]
     assert log_probs[0].item() == log_probs[1].item()
 
 
@@ -95,8 +97,8 @@ def test_latents_after_the_last_object_do_not_change_log_q(presence: list[float]
 def test_without_masking_latents_after_the_last_object_are_charged(config: ModelConfig) -> None:
     air, unmasked = make_air(config), make_air(replace(config, masking=False))
     images = random_images(4, config)
-    values = on_path(air.guide.path(images), torch.tensor([1.0, 0.0, 0.0]))
-    masked, full = (conditioned_trace(a.guide.guide, values, images) for a in (air, unmasked))
+    values = on_path(air.rollout(images), torch.tensor([1.0, 0.0, 0.0]))
+    masked, full = (conditioned_trace(a.guide, values, images) for a in (air, unmasked))
     for site in latent_sites(masked):
         if "w" in site and int(site[-1]) >= 1:
             assert (masked.nodes[site]["log_prob"] == 0).all()
@@ -106,33 +108,35 @@ def test_without_masking_latents_after_the_last_object_are_charged(config: Model
 
 @pytest.mark.parametrize("config", [TINY, MEMORYLESS, FORESIGHT, IMPROVED, BASIC, COLOUR])
 @pytest.mark.parametrize("presence", possible_strings())
-def test_path_holds_the_laws_of_the_program(config: ModelConfig, presence: list[float]) -> None:
+def test_rollout_holds_the_laws_of_the_program(config: ModelConfig, presence: list[float]) -> None:
     air, images = make_air(config, gain=2), random_images(4, config)
-    path = air.guide.path(images)
+    rollout = air.rollout(images)
     n = int(sum(presence))
-    trace = conditioned_trace(air.guide.guide, on_path(path, torch.tensor(presence)), images)
+    trace = conditioned_trace(air.guide, on_path(rollout, torch.tensor(presence)), images)
     log_q = sum(trace.nodes[f"z_pres_{t}"]["log_prob"] for t in range(3))
     # Bernoulli clamps its probability at the rounding of float64.
-    torch.testing.assert_close(log_q, count_log_prob(path.z_pres_logits)[:, n], rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        log_q, count_log_prob(rollout.z_pres_logits)[:, n], rtol=0, atol=1e-12
+    )
     for t in range(n):
-        where = path.z_where_dist.log_prob(path.z_where)[:, t].sum(-1)
-        what = path.z_what_dist.log_prob(path.z_what)[:, t].sum(-1)
+        where = rollout.z_where_dist.log_prob(rollout.z_where)[:, t].sum(-1)
+        what = rollout.z_what_dist.log_prob(rollout.z_what)[:, t].sum(-1)
         torch.testing.assert_close(trace.nodes[f"z_where_{t}"]["log_prob"], where)
         torch.testing.assert_close(trace.nodes[f"z_what_{t}"]["log_prob"], what)
 
 
-def test_path_without_sampling_takes_the_means_and_is_deterministic() -> None:
+def test_rollout_without_sampling_takes_the_means_and_is_deterministic() -> None:
     air, images = make_air(), random_images(4)
-    path, again = (air.guide.path(images, sample=False) for _ in range(2))
-    assert torch.equal(path.z_where, path.z_where_dist.mean)
-    assert torch.equal(path.z_what, path.z_what_dist.mean)
-    assert torch.equal(path.z_pres_logits, again.z_pres_logits)
-    assert not torch.equal(path.z_where, air.guide.path(images).z_where)
+    rollout, again = (air.rollout(images, sample=False) for _ in range(2))
+    assert torch.equal(rollout.z_where, rollout.z_where_dist.mean)
+    assert torch.equal(rollout.z_what, rollout.z_what_dist.mean)
+    assert torch.equal(rollout.z_pres_logits, again.z_pres_logits)
+    assert not torch.equal(rollout.z_where, air.rollout(images).z_where)
 
 
-def test_path_of_means_of_one_image_is_that_of_the_same_row_in_a_batch() -> None:
+def test_rollout_of_means_of_one_image_is_that_of_the_same_row_in_a_batch() -> None:
     air, images = make_air(), random_images(5)
-    batch, alone = (air.guide.path(given, sample=False) for given in (images, images[3:4]))
+    batch, alone = (air.rollout(given, sample=False) for given in (images, images[3:4]))
     for name in ("z_pres_logits", "z_where", "z_what"):
         torch.testing.assert_close(getattr(batch, name)[3:4], getattr(alone, name))
 
@@ -140,32 +144,32 @@ def test_path_of_means_of_one_image_is_that_of_the_same_row_in_a_batch() -> None
 @pytest.mark.parametrize("config", [TINY, IMPROVED])
 def test_code_is_read_from_the_window_alone(config: ModelConfig) -> None:
     guide, images = make_air(config).guide, random_images(4)
-    gates, state = guide.start(images)
-    memory = guide.attend(gates, state).memory
+    state = begin(guide, images)
+    memory = guide.attend(state).memory
     pose = torch.tensor([[2.0, -0.5, -0.5]]).expand(4, 3)  # the upper left or lower right quarter
-    here = guide.read(images, pose, memory)
-    assert not torch.allclose(here.loc, guide.read(images, -pose.abs(), memory).loc)
+    here = guide.reading(images, pose, memory)
+    assert not torch.allclose(here.loc, guide.reading(images, -pose.abs(), memory).loc)
     other_memory = tuple(torch.randn_like(m) for m in memory)
-    assert torch.equal(here.loc, guide.read(images, pose, other_memory).loc)
+    assert torch.equal(here.loc, guide.reading(images, pose, other_memory).loc)
 
 
 def test_basic_guide_reads_the_code_from_its_memory_alone() -> None:
     guide, images = make_air(BASIC).guide, random_images(4)
-    gates, state = guide.start(images)
-    memory, _, z_where_dist, _ = guide.attend(gates, state)
-    law = guide.read(images, z_where_dist.mean, memory)
-    elsewhere = guide.read(1 - images, z_where_dist.mean + 1, memory)
+    state = begin(guide, images)
+    memory, _, z_where_dist, _ = guide.attend(state)
+    law = guide.reading(images, z_where_dist.mean, memory)
+    elsewhere = guide.reading(1 - images, z_where_dist.mean + 1, memory)
     assert torch.equal(law.loc, elsewhere.loc)
     other_memory = tuple(torch.randn_like(m) for m in memory)
-    assert not torch.allclose(law.loc, guide.read(images, z_where_dist.mean, other_memory).loc)
+    assert not torch.allclose(law.loc, guide.reading(images, z_where_dist.mean, other_memory).loc)
 
 
 @pytest.mark.parametrize("config", [TINY, PURSUIT, IMPROVED, BASIC])
 def test_every_memory_takes_in_the_last_step(config: ModelConfig) -> None:
     guide, images = make_air(config).guide, random_images(4, config)
-    gates, state = guide.start(images)
+    state = begin(guide, images)
     (memory, logits, law, _), (other_memory, other_logits, other_law, _) = (
-        guide.attend(gates, s) for s in (state, altered_step(state))
+        guide.attend(s) for s in (state, altered_step(state))
     )
     for one, other in (
         (memory[0], other_memory[0]),
@@ -199,21 +203,21 @@ def test_a_seed_gives_the_weights_that_it_always_gave(
 
 
 @pytest.mark.parametrize("config", [TINY, PURSUIT, MEMORYLESS, IMPROVED, BASIC])
-def test_path_holds_what_is_left_after_every_object_and_its_likelihood(
+def test_rollout_holds_what_is_left_after_every_object_and_its_likelihood(
     config: ModelConfig,
 ) -> None:
     air, images = make_air(config), random_images(4, config)
-    path = air.guide.path(images)
-    canvases = canvases_of(air, path.z_where, path.z_what)
-    left = torch.stack([residual.images for residual in path.residuals], dim=1)
+    rollout = air.rollout(images)
+    canvases = canvases_of(air, rollout.z_where, rollout.z_what)
+    left = torch.stack([residual.images for residual in rollout.residuals], dim=1)
     torch.testing.assert_close(left, images[:, None] - canvases)
     expected = air.model.x_dist(canvases).log_prob(images[:, None])
-    torch.testing.assert_close(path.log_likelihood, expected)
+    torch.testing.assert_close(rollout.log_likelihood, expected)
 
 
 def test_present_objects_are_taken_away_from_the_residual() -> None:
     air, images = make_air(), random_images(50)
-    states = air.guide.guide(images)
+    states = air.guide(images)
     z_pres = torch.stack([state.z_pres for state in states], dim=1)
     assert 0 < z_pres.mean() < 1
     drawn = air.model.draw(
@@ -221,7 +225,7 @@ def test_present_objects_are_taken_away_from_the_residual() -> None:
     )
     present = (z_pres[:, :, None, None, None] * drawn).cumsum(dim=1)
     for t, state in enumerate(states):
-        torch.testing.assert_close(state.left.x, images - present[:, t])
+        torch.testing.assert_close(state.residual.x, images - present[:, t])
 
 
 @pytest.mark.parametrize(
@@ -230,11 +234,9 @@ def test_present_objects_are_taken_away_from_the_residual() -> None:
 )
 def test_only_the_residual_guide_looks_at_what_is_drawn(config: ModelConfig, looks: bool) -> None:
     guide, images = make_air(config).guide, random_images(4, config)
-    gates, state = guide.start(images)
-    drawn = state._replace(left=Canvas(random_images(4, config)))
-    (_, logits, law, _), (_, other_logits, other_law, _) = (
-        guide.attend(gates, s) for s in (state, drawn)
-    )
+    state = begin(guide, images)
+    drawn = state._replace(residual=Canvas(random_images(4, config)))
+    (_, logits, law, _), (_, other_logits, other_law, _) = (guide.attend(s) for s in (state, drawn))
     for one, other in ((logits, other_logits), (law.loc, other_law.loc)):
         assert torch.equal(one, other) != looks
 
@@ -243,12 +245,14 @@ def test_glimpse_sees_the_surroundings_of_the_proposed_window_and_no_more() -> N
     """Only a change of the residual within the glimpse may change what the guide decides."""
     config = replace(TINY, canvas_size=(40, 40), window_size=8)
     guide, residual = make_air(config).guide, torch.zeros(3, 1, 40, 40)
-    gates, state = guide.start(torch.ones_like(residual))  # what is left of them is given below
+    state = begin(guide, torch.ones_like(residual))  # what is left of them is given below
     # A window half the canvas wide, 10 to the right of its middle: pixels 20 to 40 by 10 to 30.
     # The glimpse is twice as wide: pixels 10 to 50 by 0 to 40.
-    fix_output(guide.propose, torch.tensor([0.0, -1.0, 0.0]) / guide.z_where_scale / PACE)
+    fix_output(
+        guide.look.network, torch.tensor([0.0, -1.0, 0.0]) / guide.look.prior_scale / PROPOSAL_RATE
+    )
     residual[0, 0, :, 11:15] = residual[1, 0, :, :9] = 1.0  # it reads a pixel beyond its edge
-    law = guide.attend(gates, state._replace(left=Canvas(residual))).z_where_dist
+    law = guide.attend(state._replace(residual=Canvas(residual))).z_where_dist
     within, beyond, nothing = law.loc
     assert not torch.allclose(within, nothing)
     # Equal rows of a batch may differ in their last bit: vector instructions leave a remainder.
@@ -257,13 +261,13 @@ def test_glimpse_sees_the_surroundings_of_the_proposed_window_and_no_more() -> N
 
 def test_an_object_is_sought_relative_to_the_proposed_place() -> None:
     guide, images = make_air().guide, torch.zeros(4, 1, 8, 8)  # everywhere the same to see
-    gates, state = guide.start(images)
+    state = begin(guide, images)
     here, there = torch.tensor([0.1, -0.2, 0.3]), torch.tensor([-0.1, 0.5, 0.2])
     found = []
     for place in (here, there):
-        fix_output(guide.propose, place / guide.z_where_scale / PACE)
-        attention = guide.attend(gates, state)
-        torch.testing.assert_close(attention.place, (guide.z_where_loc + place).expand(4, 3))
+        fix_output(guide.look.network, place / guide.look.prior_scale / PROPOSAL_RATE)
+        attention = guide.attend(state)
+        torch.testing.assert_close(attention.proposal, (guide.look.prior_loc + place).expand(4, 3))
         found.append(attention.z_where_dist)
     torch.testing.assert_close(found[1].loc - found[0].loc, (there - here).expand(4, 3))
     torch.testing.assert_close(found[1].scale, found[0].scale)
@@ -277,8 +281,8 @@ def test_pursuit_looks_where_most_is_left() -> None:
     residual[1, :, 4:10, 30:36] = 0.4  # centre (33, 7)
     residual[1, 2, 20:26, 10:16] = 0.5  # less, in one colour
     residual[2, 0, 4:10, 30:36] = -0.6  # too much was drawn: that is left, too
-    gates, state = guide.start(torch.zeros_like(residual))
-    places = guide.attend(gates, state._replace(left=Canvas(residual))).place
+    state = begin(guide, torch.zeros_like(residual))
+    places = guide.attend(state._replace(residual=Canvas(residual))).proposal
     boxes = window_boxes(places, (40, 48))
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     expected = torch.tensor([[13.0, 31.0], [33.0, 7.0], [33.0, 7.0]])
@@ -289,55 +293,55 @@ def test_pursuit_looks_where_most_is_left() -> None:
 
 def test_all_that_the_memoryless_guide_knows_is_the_image_and_what_is_left_of_it() -> None:
     guide, images = make_air(MEMORYLESS).guide, random_images(4)
-    gates, state = guide.start(images)
-    one, other = (guide.attend(gates, s) for s in (state, altered_step(state)))
+    state = begin(guide, images)
+    one, other = (guide.attend(s) for s in (state, altered_step(state)))
     assert torch.equal(one.z_pres_logits, other.z_pres_logits)
     assert torch.equal(one.z_where_dist.loc, other.z_where_dist.loc)
-    elsewhere = guide.attend(gates, state._replace(image=1 - images))
+    elsewhere = guide.attend(state._replace(image=1 - images))
     assert not torch.allclose(one.z_pres_logits, elsewhere.z_pres_logits)
-    assert not any("rnn" in name or "_init" in name for name, _ in guide.named_parameters())
+    assert not any("lstm" in name or "_init" in name for name, _ in guide.named_parameters())
 
 
 @pytest.mark.parametrize("config", [FORESIGHT, replace(TINY, foresight=True)])
 def test_foresight_decides_by_what_an_object_adds_to_the_elbo(config: ModelConfig) -> None:
     air, images = make_air(config, gain=2), random_images(30, config)
-    path = air.guide.path(images * torch.linspace(0, 1, 30)[:, None, None, None], sample=False)
-    terms = count_terms(air, images, path=path)
+    rollout = air.rollout(images * torch.linspace(0, 1, 30)[:, None, None, None], sample=False)
+    terms = count_terms(air.model, rollout)
     worth = (terms.log_likelihood - terms.kl_where - terms.kl_what).diff(dim=-1)
     assert worth.min() < -5 < 10 < worth.max()
     price = air.model.count_prior.log_prob().diff()
-    torch.testing.assert_close(path.z_pres_logits, (worth + price) / DOUBT)
+    torch.testing.assert_close(rollout.z_pres_logits, (worth + price) / FORESIGHT_TEMPERATURE)
 
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_what_foresight_sees_is_the_best_decision_on_the_last_object(raw: bool) -> None:
     config = replace(FORESIGHT, model_steps=1, z_pres_prior=0.2, z_pres_prior_raw=raw)
     air, images = make_air(config), random_images(5)
-    path = air.guide.path(images, sample=False)
+    rollout = air.rollout(images, sample=False)
     # The raw prior's last step has the odds p / (1 - p), and every step is taken at p.
     last = -math.log(0.8) if raw else 0.0
-    logits = (DOUBT * path.z_pres_logits + last).requires_grad_()
-    elbo = count_terms(air, images, path=path._replace(z_pres_logits=logits)).elbo
+    logits = (FORESIGHT_TEMPERATURE * rollout.z_pres_logits + last).requires_grad_()
+    elbo = count_terms(air.model, rollout._replace(z_pres_logits=logits)).elbo
     (gradient,) = torch.autograd.grad(elbo.sum(), logits)
     torch.testing.assert_close(gradient, torch.zeros(5, 1), rtol=0, atol=1e-12)
 
 
 def test_foresight_learns_nothing_of_its_own() -> None:
     air = make_air(replace(FORESIGHT, learn_z_pres_prior=True))
-    path = air.guide.path(random_images(4), sample=False)
-    assert not path.z_pres_logits.requires_grad
-    assert path.z_where.requires_grad
+    rollout = air.rollout(random_images(4), sample=False)
+    assert not rollout.z_pres_logits.requires_grad
+    assert rollout.z_where.requires_grad
 
 
 def test_what_is_drawn_and_where_to_look_are_data() -> None:
     """No gradient flows through the glimpse: to what is drawn, or to the proposed place."""
     guide, images = make_air(gain=2).guide, random_images(4)
-    gates, state = guide.start(images)
+    state = begin(guide, images)
     residual = random_images(4).requires_grad_()
-    _, logits, law, _ = guide.attend(gates, state._replace(left=Canvas(residual)))
+    _, logits, law, _ = guide.attend(state._replace(residual=Canvas(residual)))
     gradients = torch.autograd.grad(
         logits.sum() + (torch.randn(4, 3) * law.loc).sum(),
-        (residual, *guide.propose.parameters()),
+        (residual, *guide.look.network.parameters()),
         allow_unused=True,
     )
     assert all(gradient is None for gradient in gradients)
@@ -345,34 +349,34 @@ def test_what_is_drawn_and_where_to_look_are_data() -> None:
 
 def test_the_places_error_moves_the_place_alone_towards_the_object() -> None:
     guide, images = make_air(gain=2).guide, random_images(4)
-    gates, state = guide.start(images)
-    attention = guide.attend(gates, state)
-    error = guide.place_error(attention.place, attention.z_where_dist)
-    away = (attention.place - attention.z_where_dist.mean) / guide.z_where_scale
+    state = begin(guide, images)
+    attention = guide.attend(state)
+    error = guide.look.error(attention.proposal, attention.z_where_dist)
+    away = (attention.proposal - attention.z_where_dist.mean) / guide.look.prior_scale
     torch.testing.assert_close(error, away.square().sum(dim=-1))
     names, parameters = zip(*guide.named_parameters(), strict=True)
     to_place, *gradients = torch.autograd.grad(
-        error.sum(), (attention.place, *parameters), allow_unused=True
+        error.sum(), (attention.proposal, *parameters), allow_unused=True
     )
-    torch.testing.assert_close(to_place, 2 * away / guide.z_where_scale)
+    torch.testing.assert_close(to_place, 2 * away / guide.look.prior_scale)
     moved = {n for n, g in zip(names, gradients, strict=True) if g is not None}
-    assert moved == {n for n in names if n.startswith("propose.")}
+    assert moved == {n for n in names if n.startswith("look.network.")}
 
 
 @pytest.mark.parametrize("config", [TINY, MEMORYLESS, FORESIGHT, IMPROVED, BASIC])
 def test_the_image_reaches_every_law_of_the_guide(config: ModelConfig) -> None:
     guide = make_air(config).guide
     images = random_images(2, config)
-    path = guide.path(images, sample=False)
-    for values in (path.z_pres_logits, path.z_where, path.z_what):
+    rollout = roll_out(guide, images, sample=False)
+    for values in (rollout.z_pres_logits, rollout.z_where, rollout.z_what):
         assert (values[0] != values[1]).all()
 
 
 @pytest.mark.parametrize("config", [TINY, MEMORYLESS, FORESIGHT, IMPROVED, BASIC])
 def test_every_parameter_of_the_guide_moves_some_law(config: ModelConfig) -> None:
     air = make_air(config)
-    path = air.guide.path(random_images(20, config))
-    values = (path.z_pres_logits, path.z_where, path.z_what, path.places)
+    rollout = air.rollout(random_images(20, config))
+    values = (rollout.z_pres_logits, rollout.z_where, rollout.z_what, rollout.proposals)
     total = sum((v * torch.randn_like(v)).sum() for v in values)
     names, parameters = zip(*air.guide.named_parameters(), strict=True)
     gradients = torch.autograd.grad(total, parameters, allow_unused=True)
@@ -384,7 +388,7 @@ def test_an_untrained_guide_starts_near_the_prior_pose() -> None:
     config = replace(TINY, scale_prior_mean=4.0, scale_prior_sd=0.1, pos_prior_mean=0.5)
     torch.manual_seed(0)
     guide = make_air(config).guide
-    law = guide.path(random_images(50, config)).z_where_dist
+    law = roll_out(guide, random_images(50, config)).z_where_dist
     # Weights start within 1 / sqrt(8), so that outputs of 8 inputs rarely reach 1.
     assert ((law.loc - torch.tensor([4.0, 0.5, 0.5])).abs() < 1).all()
 
@@ -394,7 +398,7 @@ def test_baseline_predicts_nothing_once_a_scene_is_complete_if_masked(masking: b
     model = replace(TINY, masking=masking)
     baseline = Baseline(tracegraph_config(model, bl_predict_net=(5,)))
     images = random_images(6)
-    state = make_air(model).guide.guide(images)[0]
+    state = make_air(model).guide(images)[0]
     predict = baseline.begin(images)
     value = predict(state._replace(z_pres=torch.tensor([1.0, 0.0] * 3)))
     assert value.shape == (6,)
@@ -404,7 +408,7 @@ def test_baseline_predicts_nothing_once_a_scene_is_complete_if_masked(masking: b
 
 def test_baseline_scalar_multiplies_the_baseline() -> None:
     images = random_images(4)
-    _, state = make_air().guide.start(images)
+    state = begin(make_air().guide, images)
     values = []
     for scalar in (None, 30.0):
         torch.manual_seed(1)
@@ -417,7 +421,7 @@ def test_training_the_baseline_does_not_reach_the_guide() -> None:
     guide, images = make_air().guide, random_images(4)
     baseline = Baseline(tracegraph_config(TINY))
     predict = baseline.begin(images)
-    states = guide.guide(images)
+    states = guide(images)
     value = sum(predict(state).sum() for state in states)
     value.backward()
     assert all(parameter.grad is None for parameter in guide.parameters())

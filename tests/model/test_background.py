@@ -14,9 +14,10 @@ from torch import Tensor
 from attend_infer_repeat.air import AIR
 from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.errors import ConfigError
-from attend_infer_repeat.model.background import Background, background_size
-from attend_infer_repeat.objectives import OBJECTIVES, count_terms
-from attend_infer_repeat.rollout.importance import walk_log_weights
+from attend_infer_repeat.model.background import make_background
+from attend_infer_repeat.objectives import OBJECTIVES
+from attend_infer_repeat.rollout.importance import rollout_log_weights
+from attend_infer_repeat.rollout.terms import count_terms
 
 KINDS = ("constant", "smooth", "learned")
 COLOUR = replace(TINY, canvas_size=(9, 7), channels=3, background_latent_size=4)
@@ -25,8 +26,8 @@ COLOUR = replace(TINY, canvas_size=(9, 7), channels=3, background_latent_size=4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_background_is_a_canvas_of_its_latent(kind: str) -> None:
     config = replace(COLOUR, background_model=kind)
-    background = Background(config)
-    z = torch.randn(5, 2, background_size(config))
+    background = make_background(config)
+    z = torch.randn(5, 2, background.latent_size)
     canvases = background(z)
     assert canvases.shape == (5, 2, 3, 9, 7)
     assert not torch.allclose(canvases[0, 0], canvases[0, 1])
@@ -34,7 +35,7 @@ def test_a_background_is_a_canvas_of_its_latent(kind: str) -> None:
 
 
 def test_a_constant_background_has_one_intensity_in_each_channel() -> None:
-    canvases = Background(replace(COLOUR, background_model="constant"))(torch.randn(4, 3))
+    canvases = make_background(replace(COLOUR, background_model="constant"))(torch.randn(4, 3))
     assert (canvases.flatten(2).std(dim=2) < 1e-9).all()
     assert (canvases[..., 0, 0].std(dim=1) > 1e-3).all()
 
@@ -43,7 +44,8 @@ def test_a_smooth_background_is_made_of_the_lowest_frequencies() -> None:
     from scipy.fft import dctn
 
     config = replace(TINY, canvas_size=(20, 24), background_model="smooth")
-    canvases = Background(config)(torch.randn(6, background_size(config))).detach().numpy()
+    background = make_background(config)
+    canvases = background(torch.randn(6, background.latent_size)).detach().numpy()
     spectrum = np.abs(dctn(canvases[:, 0], axes=(1, 2)))
     assert spectrum[:, 4:].max() < 1e-9
     assert spectrum[:, :, 4:].max() < 1e-9
@@ -57,16 +59,16 @@ def test_background_comes_first_and_everything_after_it_sees_the_image_without_i
     """An image and the same one on another background are read alike, once that is known."""
     config = replace(COLOUR, background_model=kind)
     air, objects = make_air(config, gain=2.0), random_images(4, config)
-    trace = poutine.trace(air.guide.guide).get_trace(objects)
+    trace = poutine.trace(air.guide).get_trace(objects)
     assert latent_sites(trace)[0] == "z_background"
-    z = torch.randn(2, 4, background_size(config))
+    z = torch.randn(2, 4, air.model.background.latent_size)
     reads = []
     for latent in z:
         images = objects + air.model.background(latent)
-        gates, state = air.guide.start(images, latent)
-        torch.testing.assert_close(state.left.x, objects)
-        attention = air.guide.attend(gates, state)
-        reads.append((gates, attention.z_pres_logits, attention.z_where_dist.mean))
+        state = air.guide.begin(images, latent)
+        torch.testing.assert_close(state.residual.x, objects)
+        attention = air.guide.attend(state)
+        reads.append((state.gates, attention.z_pres_logits, attention.z_where_dist.mean))
     for one, other in zip(*reads, strict=True):
         torch.testing.assert_close(one, other)
 
@@ -83,45 +85,45 @@ def painted(colours: Tensor, opacities: Tensor, background: Tensor, count: int) 
 def test_objects_hide_what_comes_after_them_and_the_background(kind: str) -> None:
     config = replace(COLOUR, composition="over", background_model=kind)
     air, images = make_air(config, gain=3.0), random_images(1, config)
-    path = air.guide.path(images)
-    layers = air.model.layers(path.z_where, path.z_what)[0]
+    rollout = air.rollout(images)
+    layers = air.model.render(rollout.z_where, rollout.z_what)[0]
     opacity = layers[:, 3:]
     assert opacity.max() > 0.05
     colours = torch.where(opacity > 0, layers[:, :3] / opacity.clamp(min=1e-12), 0.0)
-    behind = torch.zeros(3, 9, 7)
-    if path.z_background is not None:
-        behind = air.model.background(path.z_background)[0]
+    behind = air.model.background(rollout.z_background)[0]
     for count in range(4):
         expected = painted(colours, opacity, behind, count)
-        left = path.left(torch.tensor([count]))[0]
+        left = rollout.residual(torch.tensor([count]))[0]
         torch.testing.assert_close(images[0] - left, expected)
         presence = (torch.arange(3) < count).double()
-        with poutine.condition(data=on_path(path, presence)):
+        with poutine.condition(data=on_path(rollout, presence)):
             torch.testing.assert_close(air.model.prior(1)[-1].x[0], expected)
     if kind == "none":
-        pictures = air.model.pictures(path.z_where, path.z_what)[0]
+        pictures = air.model.partial_canvases(rollout.z_where, rollout.z_what)[0]
         torch.testing.assert_close(pictures[3], painted(colours, opacity, behind, 3))
-        torch.testing.assert_close(air.model.draw(path.z_where, path.z_what)[0], layers[:, :3])
+        torch.testing.assert_close(
+            air.model.draw(rollout.z_where, rollout.z_what)[0], layers[:, :3]
+        )
 
 
 def test_where_objects_add_up_pictures_are_their_sums() -> None:
     air = make_air()
     z_where, z_what = air.model.z_where_loc.expand(2, 3, 3), torch.randn(2, 3, 3)
     sums = air.model.draw(z_where, z_what).cumsum(dim=1)
-    pictures = air.model.pictures(z_where, z_what)
+    pictures = air.model.partial_canvases(z_where, z_what)
     assert (pictures[:, 0] == 0).all()
     torch.testing.assert_close(pictures[:, 1:], sums)
 
 
 def test_a_learned_noise_goes_to_the_images_own() -> None:
     air = make_air(replace(TINY, learn_likelihood_sd=True, likelihood_sd=0.5))
-    optimizer = torch.optim.Adam([air.model.log_likelihood_sd], lr=0.05)
+    optimizer = torch.optim.Adam([air.model.likelihood.log_sd], lr=0.05)
     residual = 0.12 * torch.randn(200, 1, 8, 8)
     for _ in range(200):
         optimizer.zero_grad()
         (-air.model.log_likelihood(residual).mean()).backward()
         optimizer.step()
-    learned = air.model.likelihood_sd.detach()
+    learned = air.model.likelihood.sd.detach()
     torch.testing.assert_close(learned, residual.square().mean().sqrt(), rtol=1e-2, atol=0.0)
 
 
@@ -157,13 +159,13 @@ def test_training_explains_what_is_behind(composition: str, kind: str, unbounded
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_walks_weights_charge_the_background(kind: str) -> None:
+def test_a_rollouts_weights_charge_the_background(kind: str) -> None:
     """Their mean is the evidence: with the count held at 0, that of the background alone."""
     config = replace(TINY, background_model=kind, background_latent_size=2, likelihood_sd=1.0)
     air, image = make_air(config), 0.2 * random_images(1)  # where the guide proposes to look
     images = image.expand(10_000, -1, -1, -1)
-    weights = walk_log_weights(air, air.guide.path(images))[:, 0]
-    z = torch.randn(10_000, background_size(config))
+    weights = rollout_log_weights(air.model, air.rollout(images))[:, 0]
+    z = torch.randn(10_000, air.model.background.latent_size)
     prior = air.model.count_prior.log_prob()[0]
     expected = air.model.log_likelihood(image - air.model.background(z)) + prior
     for sample in (weights, expected):
@@ -183,17 +185,17 @@ def test_scenes_hold_all_that_draws_them_again(kind: str, composition: str) -> N
         air.infer(random_images(6, config).numpy()),
         air.sample(6, counts=[0, 1, 2] * 2),
     ):
-        assert scenes.z_background.shape == (6, background_size(config))
+        assert scenes.z_background.shape == (6, air.model.background.latent_size)
         for i, count in enumerate(scenes.counts):
             where, what = (torch.tensor(z[i, :count]) for z in (scenes.z_where, scenes.z_what))
-            behind = None if kind == "none" else torch.tensor(scenes.z_background[i])
-            drawn = air.model.pictures(where, what, behind)[-1]
+            behind = torch.tensor(scenes.z_background[i])
+            drawn = air.model.partial_canvases(where, what, behind)[-1]
             np.testing.assert_allclose(scenes.reconstruction[i], drawn, atol=1e-5)
 
 
 def test_the_elbo_names_what_the_background_costs() -> None:
     air = make_air(replace(TINY, background_model="constant"))
-    terms = count_terms(air, random_images(3))
+    terms = count_terms(air.model, air.rollout(random_images(3)))
     parts = terms.parts
     costs = sum(value for name, value in parts.items() if name.startswith("kl"))
     torch.testing.assert_close(terms.elbo, parts["log_likelihood"] - costs)
@@ -203,7 +205,7 @@ def test_the_elbo_names_what_the_background_costs() -> None:
 def test_all_of_it_is_off_by_default() -> None:
     names = {name for name, _ in AIR(ModelConfig()).named_parameters()}
     assert not any("background" in name or "behind" in name for name in names)
-    assert {"model.log_likelihood_sd", "model.success_shift"}.isdisjoint(names)
+    assert {"model.likelihood.log_sd", "model.count_prior.shift"}.isdisjoint(names)
     assert ModelConfig().composition == "sum"
 
 

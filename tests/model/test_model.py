@@ -22,7 +22,7 @@ from exact import (
 from torch.distributions import Normal
 
 from attend_infer_repeat import ModelConfig, geom
-from attend_infer_repeat.model import intensity
+from attend_infer_repeat.model import geom_prior, intensity
 
 COLOUR = replace(TINY, canvas_size=(9, 7), channels=3)
 PRIORS = [replace(TINY, z_pres_prior_raw=raw) for raw in (False, True)]
@@ -36,7 +36,7 @@ def strings() -> list[list[float]]:
 @pytest.mark.parametrize("config", [TINY, COLOUR])
 def test_model_has_the_tutorials_sites_in_their_order(config: ModelConfig) -> None:
     air = make_air(config)
-    trace = poutine.trace(air.model.model).get_trace(random_images(5, config))
+    trace = poutine.trace(air.model).get_trace(random_images(5, config))
     expected = [f"{latent}_{t}" for t in range(3) for latent in ("z_pres", "z_where", "z_what")]
     assert latent_sites(trace) == expected
     assert trace.observation_nodes == ["x"]
@@ -84,17 +84,20 @@ def test_prior_draws_poses_and_codes_from_their_laws() -> None:
 @pytest.mark.parametrize("presence", [[1.0, 1.0, 1.0], *strings()])
 def test_canvas_is_the_sum_of_the_present_objects(presence: list[float]) -> None:
     air, images = make_air(), random_images(4)
-    path = air.guide.path(images)
-    values = on_path(path, torch.tensor(presence))
+    rollout = air.rollout(images)
+    values = on_path(rollout, torch.tensor(presence))
     with poutine.condition(data=values):
         canvas = air.model.prior(4)[-1].x
     expected = sum(
-        (air.model.draw(path.z_where[:, t], path.z_what[:, t]) for t in range(int(sum(presence)))),
+        (
+            air.model.draw(rollout.z_where[:, t], rollout.z_what[:, t])
+            for t in range(int(sum(presence)))
+        ),
         start=torch.zeros_like(images),
     )
     torch.testing.assert_close(canvas, expected)
     torch.testing.assert_close(
-        canvases_of(air, path.z_where, path.z_what)[:, int(sum(presence))], expected
+        canvases_of(air, rollout.z_where, rollout.z_what)[:, int(sum(presence))], expected
     )
 
 
@@ -106,9 +109,9 @@ def test_the_canvas_before_the_first_object_is_empty() -> None:
 
 def test_pixels_are_independent_gaussians_around_the_canvas() -> None:
     air, images = make_air(replace(COLOUR, likelihood_sd=0.7)), random_images(4, COLOUR)
-    path = air.guide.path(images)
-    trace = conditioned_trace(air.model.model, on_path(path, torch.ones(3)), images)
-    canvas = canvases_of(air, path.z_where, path.z_what)[:, 3]
+    rollout = air.rollout(images)
+    trace = conditioned_trace(air.model, on_path(rollout, torch.ones(3)), images)
+    canvas = canvases_of(air, rollout.z_where, rollout.z_what)[:, 3]
     expected = Normal(canvas, 0.7).log_prob(images).flatten(1).sum(1)
     torch.testing.assert_close(trace.nodes["x"]["log_prob"], expected)
 
@@ -118,13 +121,13 @@ def test_latents_after_the_last_object_change_neither_image_nor_log_prob(
     presence: list[float],
 ) -> None:
     air, images = make_air(), random_images(4)
-    values = on_path(air.guide.path(images), torch.tensor(presence))
+    values = on_path(air.rollout(images), torch.tensor(presence))
     n = int(sum(presence))
     altered = {
         site: torch.randn_like(value) if "w" in site and int(site[-1]) >= n else value
         for site, value in values.items()
     }
-    traces = [conditioned_trace(air.model.model, v, images) for v in (values, altered)]
+    traces = [conditioned_trace(air.model, v, images) for v in (values, altered)]
     assert len({trace.log_prob_sum().item() for trace in traces}) == 1
     canvases = []
     for data in (values, altered):
@@ -139,9 +142,9 @@ def test_without_masking_latents_after_the_last_object_cost_their_log_prob(
 ) -> None:
     air, images = make_air(), random_images(4)
     unmasked = make_air(replace(TINY, masking=False))
-    values = on_path(air.guide.path(images), torch.tensor(presence))
+    values = on_path(air.rollout(images), torch.tensor(presence))
     masked, full = (
-        conditioned_trace(a.model.model, values, images).log_prob_sum() for a in (air, unmasked)
+        conditioned_trace(a.model, values, images).log_prob_sum() for a in (air, unmasked)
     )
     unused = range(int(sum(presence)), 3)
     price = sum(air.model.z_where_dist().log_prob(values[f"z_where_{t}"]).sum() for t in unused)
@@ -154,10 +157,10 @@ def test_program_charges_each_count_what_the_count_prior_says_in_float32(success
     torch.set_default_dtype(torch.float32)
     air = make_air(replace(TINY, z_pres_prior=success))
     images = random_images(1)
-    path = air.guide.path(images)
+    rollout = air.rollout(images)
     for n, expected in enumerate(air.model.count_prior.log_prob()):
-        values = on_path(path, (torch.arange(3) < n).float())
-        trace = conditioned_trace(air.model.model, values, images)
+        values = on_path(rollout, (torch.arange(3) < n).float())
+        trace = conditioned_trace(air.model, values, images)
         charged = sum(trace.nodes[f"z_pres_{t}"]["log_prob"].double() for t in range(3))
         # Three sites, each rounded to float32 and clamped at its epsilon, 1.2e-7.
         assert charged.item() == pytest.approx(expected.item(), rel=1e-6, abs=1e-6)
@@ -165,7 +168,7 @@ def test_program_charges_each_count_what_the_count_prior_says_in_float32(success
 
 def test_a_mini_batch_stands_for_all_images() -> None:
     air, images = make_air(), random_images(1).expand(12, -1, -1, -1)
-    trace = poutine.trace(air.model.model).get_trace(images, batch_size=3)
+    trace = poutine.trace(air.model).get_trace(images, batch_size=3)
     assert trace.nodes["x"]["value"].shape == (3, 1, 8, 8)
     assert trace.nodes["x"]["scale"] == 4
 
@@ -176,9 +179,9 @@ def test_uint8_and_float_images_are_the_same_observation() -> None:
     assert intensity(images).min() >= 0
     assert intensity(images).max() <= 1
     assert torch.equal(intensity(intensity(images)), intensity(images))
-    values = on_path(air.guide.path(intensity(images)), torch.ones(3))
+    values = on_path(air.rollout(intensity(images)), torch.ones(3))
     log_probs = [
-        conditioned_trace(air.model.model, values, given).log_prob_sum()
+        conditioned_trace(air.model, values, given).log_prob_sum()
         for given in (images, intensity(images))
     ]
     assert log_probs[0] == log_probs[1]
@@ -198,7 +201,7 @@ def test_geom_counts_the_trials_before_the_first_success() -> None:
 def test_geom_prior_adds_objects_to_the_canvas_until_it_stops() -> None:
     model, canvas = make_air(COLOUR).model, random_images(1, COLOUR)
     data = {f"i_{t}": torch.tensor(float(t == 2)) for t in range(3)}
-    trace = poutine.trace(poutine.condition(model.geom_prior, data)).get_trace(canvas)
+    trace = poutine.trace(poutine.condition(geom_prior, data)).get_trace(model, canvas)
     objects = [
         model.draw(trace.nodes[f"z_where_{t}"]["value"], trace.nodes[f"z_what_{t}"]["value"])
         for t in range(2)
@@ -209,4 +212,4 @@ def test_geom_prior_adds_objects_to_the_canvas_until_it_stops() -> None:
 
 def test_geom_prior_that_stops_at_once_changes_nothing() -> None:
     canvas = random_images(1)
-    assert torch.equal(make_air().model.geom_prior(canvas, stop_prob=1.0), canvas)
+    assert torch.equal(geom_prior(make_air().model, canvas, stop_prob=1.0), canvas)

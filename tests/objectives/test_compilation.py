@@ -123,7 +123,7 @@ def test_the_losses_are_one_graph(foresight: bool) -> None:
         return graph.forward
 
     compiled = torch.compile(objective._losses, backend=backend, fullgraph=True)
-    batch, noise = torch.rand(6, 1, *SMALL.canvas_size), air.guide.noise(6)
+    batch, noise = torch.rand(6, 1, *SMALL.canvas_size), air.noise(6)
     with pyro.validation_enabled(False):  # as it is in a step
         ours, theirs = (
             losses(batch, noise, 0.0, None, False) for losses in (compiled, objective._losses)

@@ -47,7 +47,7 @@ def composed(images: Tensor, count_probs: Tensor, **options: int) -> Composites:
 
 def composite_loss(air: AIR, images: Tensor, count_probs: Tensor) -> Tensor:
     made = composed(images, count_probs)
-    return made.loss(air.guide.path(made.images).log_q())
+    return made.loss(air.rollout(made.images).log_q())
 
 
 def num_blobs(image: Tensor) -> int:

@@ -16,6 +16,7 @@ from exact import (
     TINY,
     assert_equal_means,
     assert_mean,
+    drawn_terms,
     enumerated_elbo,
     exact_posterior_scene,
     fix_attention,
@@ -31,11 +32,11 @@ from torch import Tensor
 
 from attend_infer_repeat.air import AIR
 from attend_infer_repeat.config import ModelConfig, TrainConfig
-from attend_infer_repeat.guide import SceneGuide
 from attend_infer_repeat.guide.baseline import Baseline
-from attend_infer_repeat.objectives import OBJECTIVES, CountTerms, count_terms
+from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.objectives.base import mini_batch
-from attend_infer_repeat.objectives.exact import place_loss
+from attend_infer_repeat.rollout import Rollout, roll_out
+from attend_infer_repeat.rollout.terms import CountTerms, count_terms, proposal_loss
 
 IMPROVED = replace(TINY, guide="improved")
 BASIC = replace(TINY, guide="basic")
@@ -94,22 +95,25 @@ def test_exact_objective_equals_the_sum_over_all_presence_strings(
 ) -> None:
     config = replace(VARIANTS[variant], z_pres_prior=success)
     air, images = make_air(config, gain=2), random_images(5, config)
-    path = seeded(1, air.guide.path, images)
-    elbo = seeded(1, count_terms, air, images).elbo
+    rollout = seeded(1, air.rollout, images)
+    elbo = seeded(1, drawn_terms, air, images).elbo
     # Bernoulli clamps its probability at the rounding of float64, 2e-16.
-    torch.testing.assert_close(elbo, enumerated_elbo(air, images, path), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(elbo, enumerated_elbo(air, images, rollout), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_exact_gradient_equals_that_of_the_sum_over_all_presence_strings(variant: str) -> None:
-    """The path's own graph counts: a code moves the laws of all later steps."""
+    """The rollout's own graph counts: a code moves the laws of all later steps."""
     config = VARIANTS[variant]
     air, images = make_air(config, gain=2), random_images(5, config)
-    path = seeded(1, air.guide.path, images)
+    rollout = seeded(1, air.rollout, images)
     parameters = list(air.parameters())
     gradients, expected = (
         torch.autograd.grad(elbo.mean(), parameters, materialize_grads=True, allow_unused=True)
-        for elbo in (seeded(1, count_terms, air, images).elbo, enumerated_elbo(air, images, path))
+        for elbo in (
+            seeded(1, drawn_terms, air, images).elbo,
+            enumerated_elbo(air, images, rollout),
+        )
     )
     for gradient, enumerated in zip(gradients, expected, strict=True):
         torch.testing.assert_close(gradient, enumerated, rtol=1e-9, atol=1e-9)
@@ -123,8 +127,8 @@ def test_exact_objective_has_the_mean_of_tracegraph_elbo(config: ModelConfig) ->
     ours, pyros = [], []
     with torch.no_grad(), pyro.validation_enabled(False):
         for _ in range(replicates):
-            ours.append(count_terms(air, images).elbo.mean())
-            loss = TraceGraph_ELBO().loss(air.model.model, air.guide.guide, images)
+            ours.append(drawn_terms(air, images).elbo.mean())
+            loss = TraceGraph_ELBO().loss(air.model, air.guide, images)
             pyros.append(torch.tensor(-loss / draws))
     assert_equal_means(torch.stack(ours)[:, None], torch.stack(pyros)[:, None])
 
@@ -168,16 +172,16 @@ def test_exact_objective_has_the_mean_gradient_of_tracegraph_elbo(
         baseline = Baseline(train_config("tracegraph", config, baseline_scalar=20.0))
 
     def guide(images: Tensor) -> object:
-        return air.guide.guide(images, baseline=baseline)
+        return air.guide(images, baseline=baseline)
 
     def ours() -> None:
-        path = air.guide.path(images)
-        elbo = count_terms(air, images, path=path).elbo.mean()
-        (place_loss(air, path).mean() - elbo).backward()
+        rollout = air.rollout(images)
+        elbo = count_terms(air.model, rollout).elbo.mean()
+        (proposal_loss(air.guide, rollout).mean() - elbo).backward()
 
     def pyros() -> None:
         with poutine.scale(scale=1 / draws):
-            TraceGraph_ELBO().loss_and_grads(air.model.model, guide, images)
+            TraceGraph_ELBO().loss_and_grads(air.model, guide, images)
 
     with pyro.validation_enabled(False):
         first = sampled_gradients(ours, air, replicates)
@@ -187,19 +191,19 @@ def test_exact_objective_has_the_mean_gradient_of_tracegraph_elbo(
 
 def test_elbo_is_the_combination_of_its_parts() -> None:
     air = make_air(gain=2)
-    terms = count_terms(air, random_images(6))
+    terms = drawn_terms(air, random_images(6))
     parts = terms.parts
     assert set(parts) == {"log_likelihood", "kl_pres", "kl_where", "kl_what"}
     combined = parts["log_likelihood"] - parts["kl_pres"] - parts["kl_where"] - parts["kl_what"]
     torch.testing.assert_close(terms.elbo, combined)
     assert all(part.shape == (6,) for part in parts.values())
     # Divergences, of whatever laws, are not negative. kl_pres is one only on average over paths
-    # if q(z_pres) depends on them, but for each path it is one between laws of the count.
+    # if q(z_pres) depends on them, but for each rollout it is one between laws of the count.
     assert all((parts[name] >= 0).all() for name in ("kl_pres", "kl_where", "kl_what"))
 
 
 def test_costs_of_a_count_are_those_of_its_objects() -> None:
-    terms = count_terms(make_air(gain=2), random_images(6))
+    terms = drawn_terms(make_air(gain=2), random_images(6))
     for kl in (terms.kl_where, terms.kl_what):
         assert kl.shape == (6, 4)
         assert (kl[:, 0] == 0).all()
@@ -213,7 +217,9 @@ def test_elbo_along_a_path_is_largest_at_the_posterior_of_the_count() -> None:
     log_p, log_q = torch.randn(4).log_softmax(-1), torch.randn(20, 4).log_softmax(-1)
     joint = log_likelihood + log_p - kl_where - kl_what
     bound = joint.logsumexp(-1)
-    at_random = CountTerms(log_likelihood, log_p, log_q, kl_where, kl_what)
+    at_random = CountTerms(
+        log_likelihood, log_p, log_q, kl_where, kl_what, None, torch.ones_like(log_q)
+    )
     assert (at_random.elbo < bound).all()
     at_posterior = replace(at_random, log_q=joint.log_softmax(-1))
     torch.testing.assert_close(at_posterior.elbo, bound)
@@ -229,7 +235,7 @@ def test_elbo_never_exceeds_exact_log_evidence_in_expectation(steps: int) -> Non
     evidence = log_evidence(air, images)
     draws = 2_000
     with torch.no_grad(), pyro.validation_enabled(False):
-        elbos = count_terms(air, images.repeat(draws, 1, 1, 1)).elbo.view(draws, len(images))
+        elbos = drawn_terms(air, images.repeat(draws, 1, 1, 1)).elbo.view(draws, len(images))
     errors = elbos.std(0) / draws**0.5
     assert (elbos.mean(0) <= evidence + 5 * errors).all()
     # The bound is not met for want of trying: the guide is arbitrary, yet within reach.
@@ -252,8 +258,8 @@ def test_with_the_exact_posterior_every_trace_weighs_the_exact_evidence() -> Non
     evidence = log_evidence(air, image)
     draws = 500
     images = image.expand(draws, -1, -1, -1)
-    q = poutine.trace(air.guide.guide).get_trace(images)
-    p = poutine.trace(poutine.replay(air.model.model, q)).get_trace(images)
+    q = poutine.trace(air.guide).get_trace(images)
+    p = poutine.trace(poutine.replay(air.model, q)).get_trace(images)
     weights = torch.zeros(draws)
     for trace, sign in ((p, 1), (q, -1)):
         trace.compute_log_prob()
@@ -269,7 +275,7 @@ def test_with_the_exact_posterior_every_trace_weighs_the_exact_evidence() -> Non
 def test_with_the_exact_posterior_the_mean_elbo_is_the_exact_evidence() -> None:
     air, image = exact_posterior_scene()
     with torch.no_grad():
-        elbo = count_terms(air, image.expand(5_000, -1, -1, -1)).elbo
+        elbo = drawn_terms(air, image.expand(5_000, -1, -1, -1)).elbo
     assert_mean(elbo, log_evidence(air, image).item())
 
 
@@ -277,12 +283,12 @@ def test_with_the_exact_posterior_the_mean_elbo_is_the_exact_evidence() -> None:
 
 
 def along_means(air: AIR, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the guide walk the path of means, so that no noise tells two batches apart."""
+    """Roll out along the means, so that no noise tells two batches apart."""
 
-    def path(images: Tensor, **options: object) -> object:
-        return SceneGuide.path(air.guide, images, sample=False)
+    def rollout(images: Tensor, **options: object) -> Rollout:
+        return roll_out(air.guide, images, sample=False)
 
-    monkeypatch.setattr(air.guide, "path", path)
+    monkeypatch.setattr(air, "rollout", rollout)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -292,10 +298,10 @@ def test_batch_of_one_gives_the_same_elbo_as_that_row_in_a_larger_batch(
     config = VARIANTS[variant]
     air, images = make_air(config, gain=2), random_images(7, config)
     along_means(air, monkeypatch)
-    batch = count_terms(air, images).elbo
-    rows = torch.cat([count_terms(air, image[None]).elbo for image in images])
+    batch = drawn_terms(air, images).elbo
+    rows = torch.cat([drawn_terms(air, image[None]).elbo for image in images])
     torch.testing.assert_close(batch, rows)
-    torch.testing.assert_close(count_terms(air, images.flip(0)).elbo, batch.flip(0))
+    torch.testing.assert_close(drawn_terms(air, images.flip(0)).elbo, batch.flip(0))
 
 
 @pytest.mark.parametrize("guide", ["memoryless", "pursuit", "residual", "improved", "basic"])
@@ -312,7 +318,7 @@ def test_extreme_images_and_weights_give_finite_elbos_and_gradients(
         "ones": torch.ones(4, 1, 8, 8),
         "noise": random_images(4),
     }[filling]
-    terms = count_terms(air, images)
+    terms = drawn_terms(air, images)
     assert torch.isfinite(terms.elbo).all()
     terms.elbo.mean().backward()
     for name, parameter in air.named_parameters():
@@ -324,7 +330,7 @@ def test_a_guide_that_is_certain_of_the_count_has_a_finite_elbo(count_probs: lis
     air = make_air()
     logit = 1e3 if count_probs[-1] else -1e3
     fix_attention(air, torch.cat((torch.tensor([logit]), torch.zeros(6))))
-    terms = count_terms(air, random_images(4))
+    terms = drawn_terms(air, random_images(4))
     torch.testing.assert_close(terms.log_q.exp(), torch.tensor(count_probs).expand(4, 4))
     assert torch.isfinite(terms.elbo).all()
     terms.elbo.mean().backward()
@@ -378,7 +384,7 @@ def test_training_raises_the_elbo(name: str, guide: str) -> None:
 
     def elbo() -> Tensor:
         with torch.no_grad():
-            return count_terms(air, (images.double() / 255).repeat(8, 1, 1, 1)).elbo
+            return drawn_terms(air, (images.double() / 255).repeat(8, 1, 1, 1)).elbo
 
     before = elbo()
     reported = [objective.step(step, 1.0) for step in range(80)]
@@ -394,7 +400,7 @@ def test_a_step_reports_the_elbo_of_its_images_per_image(name: str) -> None:
     air = make_air()
     images = uint8_images(1, TINY).expand(40, -1, -1, -1)
     with torch.no_grad():
-        expected = count_terms(air, images[:1].double().div(255).expand(10_000, -1, -1, -1)).elbo
+        expected = drawn_terms(air, images[:1].double().div(255).expand(10_000, -1, -1, -1)).elbo
     reported = []
     for seed in range(40):
         objective = OBJECTIVES[name](air, images, train_config(name, batch_size=20))
@@ -440,7 +446,7 @@ def test_a_restored_objective_goes_on_as_if_never_stopped(
 def test_exploring_is_another_guide_with_an_elbo_of_its_own() -> None:
     air, images = make_air(gain=2), random_images(6)
     plain, certain = (
-        seeded(1, partial(count_terms, explore=share), air, images) for share in (0.0, 0.4)
+        seeded(1, partial(drawn_terms, explore=share), air, images) for share in (0.0, 0.4)
     )
     torch.testing.assert_close(
         certain.log_q.exp(), 0.6 * plain.log_q.exp() + torch.full((6, 4), 0.4 / 4)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from exact import (
     assert_mean,
+    drawn_terms,
     exact_posterior_scene,
     fix_output,
     linear_scene,
@@ -17,7 +18,6 @@ from exact import (
 )
 
 from attend_infer_repeat.errors import ShapeError
-from attend_infer_repeat.objectives import count_terms
 from attend_infer_repeat.rollout.importance import (
     effective_sample_size,
     importance_log_weights,
@@ -29,7 +29,7 @@ from attend_infer_repeat.rollout.importance import (
 @torch.no_grad()
 def test_with_the_exact_posterior_every_walk_weighs_the_exact_evidence() -> None:
     air, image = exact_posterior_scene()
-    log_weights = importance_log_weights(air, image.expand(50, -1, -1, -1), 1)
+    log_weights = importance_log_weights(air.guide, image.expand(50, -1, -1, -1), 1)
     evidence = log_evidence(air, image).expand(50)
     # The poses' own width, 1e-8, moves log densities of 100 nats per unit of pose: 1e-5 is ample.
     torch.testing.assert_close(log_weights.logsumexp(dim=(0, 2)), evidence, rtol=0, atol=1e-5)
@@ -40,10 +40,10 @@ def test_the_mean_weight_of_walks_from_the_prior_is_the_evidence() -> None:
     air = linear_scene(steps=2)
     what_dim = air.config.encoder_latent_size
     standard = torch.cat((torch.zeros(what_dim), scale_output(torch.ones(what_dim))))
-    fix_output(air.guide.encode.layers, standard)
+    fix_output(air.guide.reading.encoder.layers, standard)
     for image in scenes_from(air, 2).split(1):
         repeated = image.expand(100_000, -1, -1, -1)
-        weights = importance_log_weights(air, repeated, 1).logsumexp(dim=(0, 2))
+        weights = importance_log_weights(air.guide, repeated, 1).logsumexp(dim=(0, 2))
         assert_mean((weights - log_evidence(air, image)).exp(), 1.0)
 
 
@@ -53,10 +53,10 @@ def test_more_samples_raise_the_bound_from_the_elbo_towards_the_evidence() -> No
     images = scenes_from(air, 4)
     repeated = images.repeat(500, 1, 1, 1)
     bounds = [
-        importance_weighted_bound(importance_log_weights(air, repeated, k)).mean()
+        importance_weighted_bound(importance_log_weights(air.guide, repeated, k)).mean()
         for k in (1, 5, 50)
     ]
-    elbo, evidence = count_terms(air, repeated).elbo.mean(), log_evidence(air, images).mean()
+    elbo, evidence = drawn_terms(air, repeated).elbo.mean(), log_evidence(air, images).mean()
     assert elbo < bounds[0] < bounds[1] < bounds[2] < evidence
     assert evidence - bounds[2] < (evidence - elbo) / 2
 
@@ -65,7 +65,7 @@ def test_more_samples_raise_the_bound_from_the_elbo_towards_the_evidence() -> No
 def test_count_probs_are_the_shares_of_the_counts_in_the_weights() -> None:
     air = make_air(gain=2)
     images = random_images(6)
-    log_weights = importance_log_weights(air, images, 20)
+    log_weights = importance_log_weights(air.guide, images, 20)
     probs = importance_weighted_count_probs(log_weights)
     torch.testing.assert_close(probs.sum(dim=-1), torch.ones(6))
     shares = log_weights.exp().sum(dim=0)
@@ -76,21 +76,21 @@ def test_count_probs_are_the_shares_of_the_counts_in_the_weights() -> None:
 def test_given_noise_gives_the_weights_that_the_same_noise_drawn_inside_gives() -> None:
     air, images = make_air(gain=2), random_images(4)
     torch.manual_seed(3)
-    noise = torch.stack([air.guide.noise(4) for _ in range(5)])
-    given = importance_log_weights(air, images, 5, noise)
+    noise = torch.stack([air.noise(4) for _ in range(5)])
+    given = importance_log_weights(air.guide, images, 5, noise)
     torch.manual_seed(3)
-    torch.testing.assert_close(given, importance_log_weights(air, images, 5), rtol=0, atol=0)
-    alone = importance_log_weights(air, images[2:3], 5, noise[:, 2:3])
+    torch.testing.assert_close(given, importance_log_weights(air.guide, images, 5), rtol=0, atol=0)
+    alone = importance_log_weights(air.guide, images[2:3], 5, noise[:, 2:3])
     torch.testing.assert_close(alone, given[:, 2:3])
 
 
 @pytest.mark.parametrize("axis", range(4))
 def test_noise_for_other_walks_images_steps_or_codes_is_refused(axis: int) -> None:
     air, images = make_air(), random_images(4)
-    noise = torch.stack([air.guide.noise(4) for _ in range(5)])
+    noise = torch.stack([air.noise(4) for _ in range(5)])
     short = noise.narrow(axis, 0, noise.shape[axis] - 1)
     with pytest.raises(ShapeError, match=r"\(5, 4, 3, 6\)"):
-        importance_log_weights(air, images, 5, short)
+        importance_log_weights(air.guide, images, 5, short)
 
 
 @pytest.mark.parametrize("log_weight", [0.0, -2_000.0, 2_000.0])  # exp of which is 1, 0, inf

@@ -1,4 +1,4 @@
-"""Any number of objects: the walk without a bound, and the geometric prior on all counts."""
+"""Any number of objects: rollouts without a bound, and the geometric prior on all counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyro
 import pyro.poutine as poutine
 import pytest
 import torch
-from exact import TINY, latent_sites, make_air, random_images
+from exact import TINY, drawn_terms, latent_sites, make_air, random_images
 from pyro.infer import Trace_ELBO
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,10 +25,10 @@ from attend_infer_repeat.distributions import (
 )
 from attend_infer_repeat.errors import ConfigError
 from attend_infer_repeat.evaluation import elbo_per_image
-from attend_infer_repeat.objectives import OBJECTIVES, count_terms
-from attend_infer_repeat.rollout import Path
-from attend_infer_repeat.rollout import rollout as walks
+from attend_infer_repeat.objectives import OBJECTIVES
+from attend_infer_repeat.rollout import Rollout, stopping
 from attend_infer_repeat.rollout.importance import importance_log_weights, importance_weighted_bound
+from attend_infer_repeat.rollout.terms import count_terms
 from attend_infer_repeat.viz.illustrate import generation_figure
 from attend_infer_repeat.viz.plots import samples_figure
 
@@ -47,18 +47,18 @@ def with_chances(air: AIR, *log_odds: float) -> AIR:
     attend = air.guide.attend
     steps = []
 
-    def start(images: Tensor, *behind: Tensor) -> object:
+    def begin(images: Tensor, z_background: Tensor) -> object:
         steps.clear()
-        return type(air.guide).start(air.guide, images, *behind)
+        return type(air.guide).begin(air.guide, images, z_background)
 
-    def attend_with_chance(gates: Tensor, previous: object) -> object:
+    def attend_with_chance(previous: object) -> object:
         steps.append(None)
-        attention = attend(gates, previous)
+        attention = attend(previous)
         log_odd = log_odds[min(len(steps), len(log_odds)) - 1]
         own = 0 * attention.z_pres_logits if air.config.foresight else attention.z_pres_logits
         return attention._replace(z_pres_logits=own + log_odd)
 
-    air.guide.start, air.guide.attend = start, attend_with_chance  # type: ignore[method-assign]
+    air.guide.begin, air.guide.attend = begin, attend_with_chance  # type: ignore[method-assign]
     return air
 
 
@@ -123,51 +123,55 @@ def test_scenes_of_any_count_can_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize("guide", GUIDES)
-def test_a_walk_without_a_bound_takes_the_steps_of_a_bounded_one(guide: dict[str, object]) -> None:
+def test_a_rollout_without_a_bound_takes_the_steps_of_a_bounded_one(
+    guide: dict[str, object],
+) -> None:
     air = make_air(replace(UNBOUNDED, **guide), gain=3.0)
     images = random_images(6)
-    noise = air.guide.noise(6)
-    path = air.guide.path(images, noise=noise)
-    steps = path.num_steps
+    noise = air.noise(6)
+    rollout = air.rollout(images, noise=noise)
+    steps = rollout.num_steps
     assert steps > 1
     fixed = bounded(air, steps)
-    other = fixed.guide.path(images, noise=noise[:, :steps, :-1])
-    taken = path.weights > 0
-    assert taken.all(dim=1).any()  # some image walks to the end
-    for name in ("z_where", "z_what", "places"):
-        mine, others = getattr(path, name), getattr(other, name)
+    other = fixed.rollout(images, noise=noise[:, :steps, :-1])
+    taken = rollout.weights > 0
+    assert taken.all(dim=1).any()  # some image takes every step
+    for name in ("z_where", "z_what", "proposals"):
+        mine, others = getattr(rollout, name), getattr(other, name)
         torch.testing.assert_close(mine[taken[:, 1:]], others[taken[:, 1:]])
-    torch.testing.assert_close(path.log_likelihood[taken], other.log_likelihood[taken])
+    torch.testing.assert_close(rollout.log_likelihood[taken], other.log_likelihood[taken])
     for n in range(steps + 1):
         rows = taken[:, n].nonzero()[:, 0]
         counts = torch.full((6,), n)
-        torch.testing.assert_close(path.left(counts)[rows], other.left(counts)[rows])
+        torch.testing.assert_close(rollout.residual(counts)[rows], other.residual(counts)[rows])
         for row in rows.tolist():
-            torch.testing.assert_close(path.left_of(row, n), other.left_of(row, n))
+            torch.testing.assert_close(rollout.residual_of(row, n), other.residual_of(row, n))
     log_q = other.log_q()
-    torch.testing.assert_close(path.log_q()[:, :steps][taken[:, :-1]], log_q[:, :-1][taken[:, :-1]])
+    torch.testing.assert_close(
+        rollout.log_q()[:, :steps][taken[:, :-1]], log_q[:, :-1][taken[:, :-1]]
+    )
 
 
 @pytest.mark.parametrize("chances", [(6.0, 5.0, -30.0), (-30.0,), (0.0, -9.0)])
-def test_a_walk_ends_where_hardly_any_probability_is_left(chances: tuple[float, ...]) -> None:
+def test_a_rollout_ends_where_hardly_any_probability_is_left(chances: tuple[float, ...]) -> None:
     air = with_chances(make_air(UNBOUNDED), *chances)
-    path = air.guide.path(random_images(5), sample=False)
+    rollout = air.rollout(random_images(5), sample=False)
     reached, steps = 1.0, 0
     for log_odds in chances:
         reached *= 1 / (1 + np.exp(-log_odds))
-        if reached < walks.NEGLIGIBLE:
+        if reached < stopping.NEGLIGIBLE_PROBABILITY:
             break
         steps += 1
-    assert path.num_steps == max(steps, 1)  # the first is always taken
+    assert rollout.num_steps == max(steps, 1)  # the first is always taken
 
 
 def test_an_image_leaves_the_walk_when_it_is_done_and_the_others_go_on() -> None:
     air = make_air(UNBOUNDED, gain=3.0)
-    path = air.guide.path(random_images(40), sample=False)
-    steps = torch.tensor([path.steps_of(row) for row in range(40)])
-    assert steps.max() == path.num_steps
+    rollout = air.rollout(random_images(40), sample=False)
+    steps = torch.tensor([rollout.steps_of(row) for row in range(40)])
+    assert steps.max() == rollout.num_steps
     assert len(steps.unique()) > 1
-    for n, remainder in enumerate(path.residuals):
+    for n, remainder in enumerate(rollout.residuals):
         rows = torch.arange(40) if remainder.rows is None else remainder.rows
         assert rows.tolist() == (steps >= n).nonzero()[:, 0].tolist()
 
@@ -190,12 +194,12 @@ def test_inference_differs_from_far_more_steps_by_less_than_what_is_negligible()
     probs = air.infer(images).count_probs
     all_probs = bounded(air, LIMIT).infer(images).count_probs
     difference = (F.pad(probs, (0, LIMIT + 1 - probs.shape[1])) - all_probs).abs()
-    assert difference.sum(dim=1).max() <= 2 * walks.NEGLIGIBLE + 1e-5
+    assert difference.sum(dim=1).max() <= 2 * stopping.NEGLIGIBLE_PROBABILITY + 1e-5
 
 
 def test_a_limit_ends_the_walk_with_a_message(caplog: pytest.LogCaptureFixture) -> None:
     air = with_chances(make_air(replace(UNBOUNDED, step_limit=4)), 20.0)
-    walks._warned.clear()
+    stopping._warned.clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             scenes = air.infer(random_images(2))
@@ -208,22 +212,22 @@ def test_a_limit_ends_the_walk_with_a_message(caplog: pytest.LogCaptureFixture) 
 def test_known_counts_decide_how_many_steps_are_taken() -> None:
     air, images = make_air(UNBOUNDED), random_images(5)
     counts = torch.tensor([1, 5, -1, 2, 5])
-    path = air.guide.path(images, counts=counts, roulette=True)
+    rollout = air.rollout(images, counts=counts, roulette=True)
     for row, count in enumerate(counts.tolist()):
-        assert count < 0 or path.steps_of(row) == count
-    long = bounded(air, 8).guide.path(images, sample=False).log_q()
-    path = air.guide.path(images, sample=False, counts=counts)
+        assert count < 0 or rollout.steps_of(row) == count
+    long = bounded(air, 8).rollout(images, sample=False).log_q()
+    rollout = air.rollout(images, sample=False, counts=counts)
     for row, count in enumerate(counts.tolist()):
         if count >= 0:  # and the choice not to go on is in it
-            torch.testing.assert_close(path.log_q()[row, count], long[row, count])
+            torch.testing.assert_close(rollout.log_q()[row, count], long[row, count])
 
 
 # The objective: the roulette has the value and the gradient of a walk that never ends early.
 
 
-def value_and_gradient(air: AIR, images: Tensor, path: Path) -> tuple[Tensor, Tensor]:
+def value_and_gradient(air: AIR, images: Tensor, rollout: Rollout) -> tuple[Tensor, Tensor]:
     air.zero_grad()
-    elbo = count_terms(air, images, path=path).elbo
+    elbo = count_terms(air.model, rollout).elbo
     elbo.mean().backward()
     gradient = torch.cat([p.grad.flatten() for p in air.parameters() if p.grad is not None])
     return elbo.detach(), gradient
@@ -234,29 +238,29 @@ def value_and_gradient(air: AIR, images: Tensor, path: Path) -> tuple[Tensor, Te
 def test_roulette_has_the_mean_and_gradient_of_far_more_steps(
     guide: dict[str, object], small: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Along one path: the sum over all that chance can decide, each by its probability."""
+    """Along one rollout: the sum over all that chance can decide, each by its probability."""
     config = replace(UNBOUNDED, **guide, background_model="constant", learn_z_pres_prior=True)
     air = with_chances(make_air(config, gain=2.0), 1.0, 0.0, -0.5, -1.0)
-    images, noise = random_images(1), air.guide.noise(1)
-    monkeypatch.setattr(walks, "NEGLIGIBLE", 0.0)
-    whole = air.guide.path(images, noise=noise)
+    images, noise = random_images(1), air.noise(1)
+    monkeypatch.setattr(stopping, "NEGLIGIBLE_PROBABILITY", 0.0)
+    whole = air.rollout(images, noise=noise)
     assert whole.num_steps == LIMIT
     value, gradient = value_and_gradient(air, images, whole)
 
-    monkeypatch.setattr(walks, "SMALL", small)
+    monkeypatch.setattr(stopping, "ROULETTE_LEVEL", small)
     mean, mean_gradient, left, outcomes = torch.zeros(1), torch.zeros_like(gradient), 1.0, 0
     for steps in range(1, LIMIT + 1):
         noise[:, :steps, -1] = -8.0  # goes on, however improbable that is
         noise[:, steps:, -1] = 8.0  # goes on if that is certain, only
-        path = air.guide.path(images, noise=noise, roulette=True)
-        if path.num_steps > steps:
+        rollout = air.rollout(images, noise=noise, roulette=True)
+        if rollout.num_steps > steps:
             continue  # here it is certain
-        one, its_gradient = value_and_gradient(air, images, path)
+        one, its_gradient = value_and_gradient(air, images, rollout)
         # With this outcome the walk has come so far with the probability 1 / weight.
         goes_on = 0.0
         if steps < LIMIT:
             noise[:, : steps + 1, -1] = -8.0
-            further = air.guide.path(images, noise=noise, roulette=True)
+            further = air.rollout(images, noise=noise, roulette=True)
             goes_on = 1 / float(further.weights[0, steps + 1])
         probability, left, outcomes = left - goes_on, goes_on, outcomes + 1
         mean, mean_gradient = mean + probability * one, mean_gradient + probability * its_gradient
@@ -268,29 +272,30 @@ def test_roulette_has_the_mean_and_gradient_of_far_more_steps(
 
 def test_no_improbable_step_weighs_more_than_what_counts_as_small() -> None:
     air = with_chances(make_air(UNBOUNDED), 1.0, 0.0, -0.5, -1.0)
-    path = air.guide.path(random_images(20_000), roulette=True)
-    reached = torch.sigmoid(path.z_pres_logits[:, : path.num_steps]).cumprod(dim=1)
-    weights = path.weights[:, 1:]
-    improbable = (weights > 1) & (path.weights[:, :-1] * reached < walks.SMALL)
+    rollout = air.rollout(random_images(20_000), roulette=True)
+    reached = torch.sigmoid(rollout.z_pres_logits[:, : rollout.num_steps]).cumprod(dim=1)
+    weights = rollout.weights[:, 1:]
+    improbable = (weights > 1) & (rollout.weights[:, :-1] * reached < stopping.ROULETTE_LEVEL)
     assert improbable.any()
     torch.testing.assert_close(
-        (weights * reached)[improbable], torch.full_like(reached[improbable], walks.SMALL)
+        (weights * reached)[improbable],
+        torch.full_like(reached[improbable], stopping.ROULETTE_LEVEL),
     )
-    means = path.weights.mean(dim=0)
+    means = rollout.weights.mean(dim=0)
     assert (means[:6] - 1).abs().max() < 0.05
 
 
 def test_without_the_roulette_a_sum_over_counts_loses_what_is_negligible_only() -> None:
     air = make_air(UNBOUNDED, gain=3.0)
-    images, noise = random_images(20), air.guide.noise(20)
-    short = count_terms(air, images, path=air.guide.path(images, noise=noise))
+    images, noise = random_images(20), air.noise(20)
+    short = count_terms(air.model, air.rollout(images, noise=noise))
     fixed = bounded(air, LIMIT)
-    long = count_terms(fixed, images, path=fixed.guide.path(images, noise=noise[:, :, :-1]))
+    long = count_terms(fixed.model, fixed.rollout(images, noise=noise[:, :, :-1]))
     left = 1 - short.mean(torch.ones_like(short.log_q))
-    assert (left < walks.NEGLIGIBLE + 1e-6).all()
+    assert (left < stopping.NEGLIGIBLE_PROBABILITY + 1e-6).all()
     largest = (long.elbo - short.elbo).abs()
     terms = (long.log_likelihood - long.kl_where - long.kl_what).abs().amax(dim=1)
-    assert (largest <= walks.NEGLIGIBLE * (terms + 100)).all()
+    assert (largest <= stopping.NEGLIGIBLE_PROBABILITY * (terms + 100)).all()
 
 
 def test_the_programs_find_any_number_of_objects_and_agree_on_their_sites() -> None:
@@ -299,14 +304,14 @@ def test_the_programs_find_any_number_of_objects_and_agree_on_their_sites() -> N
     lengths = set()
     for seed in range(5):
         torch.manual_seed(seed)
-        guide_trace = poutine.trace(air.guide.guide).get_trace(images)
-        model_trace = poutine.trace(poutine.replay(air.model.model, guide_trace)).get_trace(images)
+        guide_trace = poutine.trace(air.guide).get_trace(images)
+        model_trace = poutine.trace(poutine.replay(air.model, guide_trace)).get_trace(images)
         assert latent_sites(model_trace) == latent_sites(guide_trace)
         lengths.add(len(latent_sites(guide_trace)))
     assert len(lengths) > 1
     torch.manual_seed(0)
-    losses = [Trace_ELBO().loss(air.model.model, air.guide.guide, images) for _ in range(40)]
-    exact = [count_terms(air, images).elbo.sum().item() for _ in range(40)]
+    losses = [Trace_ELBO().loss(air.model, air.guide, images) for _ in range(40)]
+    exact = [drawn_terms(air, images).elbo.sum().item() for _ in range(40)]
     errors = (np.var(losses) + np.var(exact)) / 60
     assert abs(np.mean(exact) + np.mean(losses)) < 4 * errors**0.5
     pyro.clear_param_store()
@@ -326,7 +331,7 @@ def test_training_without_a_bound_raises_the_elbo(name: str, guide: str) -> None
     objective = OBJECTIVES[name](air, images, config)
     elbos = [objective.step(step, 1.0).item() for step in range(24)]
     assert np.mean(elbos[-8:]) > np.mean(elbos[:8])
-    assert air.model.success_shift.abs() > 1e-3  # the prior's parameter learns, too
+    assert air.model.count_prior.shift.abs() > 1e-3  # the prior's parameter learns, too
 
 
 def test_a_learned_prior_comes_to_expect_as_many_objects_as_there_are() -> None:
@@ -334,20 +339,20 @@ def test_a_learned_prior_comes_to_expect_as_many_objects_as_there_are() -> None:
     model = replace(UNBOUNDED, learn_z_pres_prior=True, z_pres_prior=0.1)
     air = with_chances(make_air(model), 30.0, 30.0, -30.0)
     images = random_images(8)
-    shift = air.model.success_shift
+    shift = air.model.count_prior.shift
     optimizer = torch.optim.Adam([shift], lr=0.1)
     for _ in range(150):
         optimizer.zero_grad()
-        (-count_terms(air, images).elbo.mean()).backward()
+        (-drawn_terms(air, images).elbo.mean()).backward()
         optimizer.step()
-    assert air.model.count_prior.success.item() == pytest.approx(2 / 3, abs=0.01)
+    assert air.model.count_prior.law.success.item() == pytest.approx(2 / 3, abs=0.01)
 
 
 def test_exploring_leaves_each_choice_to_a_coin() -> None:
     air = with_chances(make_air(UNBOUNDED), -30.0)
-    path = air.guide.path(random_images(3), explore=0.5)
-    q = path.log_q(0.5).exp()
-    assert path.num_steps > 3
+    rollout = air.rollout(random_images(3), explore=0.5)
+    q = rollout.log_q(0.5).exp()
+    assert rollout.num_steps > 3
     torch.testing.assert_close(q[:, 0], torch.full((3,), 0.75))
     torch.testing.assert_close(q[:, 1], torch.full((3,), 0.25 * 0.75))
 
@@ -367,7 +372,7 @@ def test_the_elbo_of_a_data_set_is_joined_from_batches_of_different_lengths() ->
 
 def test_importance_weights_leave_out_what_was_not_walked() -> None:
     air, images = make_air(UNBOUNDED, gain=3.0), random_images(10)
-    log_weights = importance_log_weights(air, images, 7)
+    log_weights = importance_log_weights(air.guide, images, 7)
     assert log_weights.shape[:2] == (7, 10)
     assert torch.isfinite(log_weights[..., 0]).all()
     assert not torch.isnan(log_weights).any()
@@ -377,13 +382,13 @@ def test_importance_weights_are_truncated_where_hardly_any_probability_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     air, images = make_air(UNBOUNDED, gain=3.0), random_images(10)
-    noise = torch.stack([air.guide.noise(10) for _ in range(3)])
-    truncated = importance_log_weights(air, images, 3, noise)
+    noise = torch.stack([air.noise(10) for _ in range(3)])
+    truncated = importance_log_weights(air.guide, images, 3, noise)
     with monkeypatch.context() as patch:
-        patch.setattr(walks, "NEGLIGIBLE", 0.0)
-        whole = importance_log_weights(air, images, 3, noise)
+        patch.setattr(stopping, "NEGLIGIBLE_PROBABILITY", 0.0)
+        whole = importance_log_weights(air.guide, images, 3, noise)
     walked = truncated > -torch.inf
-    assert walks.NEGLIGIBLE == 1e-4  # as the docs say
+    assert stopping.NEGLIGIBLE_PROBABILITY == 1e-4  # as the docs say
     assert not walked.all()
     torch.testing.assert_close(truncated[walked], whole[..., : walked.shape[-1]][walked])
     lower, bound = importance_weighted_bound(truncated), importance_weighted_bound(whole)
@@ -391,7 +396,7 @@ def test_importance_weights_are_truncated_where_hardly_any_probability_is_left(
     assert whole.isfinite().all()  # so that something is left out
 
 
-def test_a_walk_without_a_bound_is_not_compiled() -> None:
+def test_a_rollout_without_a_bound_is_not_compiled() -> None:
     config = TrainConfig(model=UNBOUNDED)
     images = torch.zeros(300, 1, 8, 8, dtype=torch.uint8)
     with pytest.raises(ConfigError, match="compile"):

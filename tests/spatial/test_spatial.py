@@ -11,17 +11,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attend_infer_repeat import ShapeError
-from attend_infer_repeat.spatial.transformer import (
+from attend_infer_repeat.spatial import (
     MIN_SCALE,
-    Seek,
-    Shrink,
-    _read,
-    _read_by_products,
+    EnergySearch,
+    Thumbnail,
+    foreground_boxes,
     image_to_object,
-    ink_boxes,
     object_to_image,
     window_boxes,
 )
+from attend_infer_repeat.spatial.transformer import _read, _read_by_products
 
 SIZES = [((8, 8), (4, 4)), ((7, 12), (5, 3)), ((12, 7), (3, 6)), ((50, 50), (28, 28))]
 BOTH = [object_to_image, image_to_object]
@@ -94,35 +93,35 @@ def test_single_precision_errs_by_rounding_alone(function: Callable[..., Tensor]
     torch.testing.assert_close(single.double(), exact, rtol=0, atol=4 * 200 * ulp)
 
 
-@pytest.mark.parametrize("reach", [1, 2, 3])
-def test_longer_reach_is_a_bilinear_look_at_blurred_images(reach: int) -> None:
-    images = F.pad(torch.rand(20, 2, 9, 12), [reach] * 4)  # blurring must not lose any light
-    triangle = reach - torch.arange(1 - reach, reach).abs()
-    kernel = torch.outer(triangle, triangle).expand(2, 1, -1, -1).to(images) / reach**4
-    blurred = F.conv2d(images, kernel, padding=reach - 1, groups=2)
+@pytest.mark.parametrize("radius", [1, 2, 3])
+def test_wider_kernel_is_a_bilinear_look_at_blurred_images(radius: int) -> None:
+    images = F.pad(torch.rand(20, 2, 9, 12), [radius] * 4)  # blurring must not lose any light
+    triangle = radius - torch.arange(1 - radius, radius).abs()
+    kernel = torch.outer(triangle, triangle).expand(2, 1, -1, -1).to(images) / radius**4
+    blurred = F.conv2d(images, kernel, padding=radius - 1, groups=2)
     poses = random_poses(20)
     torch.testing.assert_close(
-        image_to_object(poses, images, (5, 4), reach), image_to_object(poses, blurred, (5, 4))
+        image_to_object(poses, images, (5, 4), radius), image_to_object(poses, blurred, (5, 4))
     )
 
 
-def test_bilinear_reading_is_that_of_reach_one() -> None:
+def test_bilinear_reading_is_that_of_radius_one() -> None:
     images, scale = torch.rand(20, 2, 9, 12), torch.empty(20, 1).uniform_(0.2, 2)
     shift_x, shift_y = torch.empty(2, 20, 1).uniform_(-1, 1)
     torch.testing.assert_close(
         _read(images, scale, shift_x, shift_y, (5, 4)),
-        _read_by_products(images, scale, shift_x, shift_y, (5, 4), reach=1),
+        _read_by_products(images, scale, shift_x, shift_y, (5, 4), kernel_radius=1),
     )
 
 
-@pytest.mark.parametrize(("window", "reach"), [((5, 4), 3), ((9, 12), 1), ((20, 12), 1)])
+@pytest.mark.parametrize(("window", "radius"), [((5, 4), 3), ((9, 12), 1), ((20, 12), 1)])
 def test_a_shrunk_image_is_the_window_over_the_whole_canvas(
-    window: tuple[int, int], reach: int
+    window: tuple[int, int], radius: int
 ) -> None:
     images = torch.rand(6, 2, 9, 12)
     everything = torch.tensor([1.0, 0.0, 0.0]).expand(6, 3)
     torch.testing.assert_close(
-        Shrink((9, 12), window)(images), image_to_object(everything, images, window, reach)
+        Thumbnail((9, 12), window)(images), image_to_object(everything, images, window, radius)
     )
 
 
@@ -217,7 +216,7 @@ def test_differing_leading_axes_are_refused(
 # Where an object's ink is
 
 
-def test_the_bounds_of_ink_are_where_it_reaches_a_third_of_its_peak() -> None:
+def test_the_bounds_of_the_foreground_are_where_it_reaches_a_third_of_its_peak() -> None:
     objects = torch.zeros(2, 3, 3, 10, 12)
     objects[0, 0, 1, 2:5, 3:9] = 0.9
     objects[0, 0, 2, 7, 1] = 0.31  # above a third, in another colour
@@ -231,13 +230,15 @@ def test_the_bounds_of_ink_are_where_it_reaches_a_third_of_its_peak() -> None:
             [nothing, nothing, [11.0, 4.0, 12.0, 6.0]],
         ]
     )
-    torch.testing.assert_close(ink_boxes(objects), expected, equal_nan=True)
+    torch.testing.assert_close(foreground_boxes(objects), expected, equal_nan=True)
 
 
 def test_a_painted_window_full_of_ink_has_its_ink_where_the_window_is() -> None:
     z_where = torch.tensor([[3.0, 0.5, -0.7], [4.0, -1.0, 1.5]])
     drawn = object_to_image(z_where, torch.ones(2, 1, 8, 8), (60, 60))
-    torch.testing.assert_close(ink_boxes(drawn), window_boxes(z_where, (60, 60)), rtol=0, atol=1.0)
+    torch.testing.assert_close(
+        foreground_boxes(drawn), window_boxes(z_where, (60, 60)), rtol=0, atol=1.0
+    )
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.5, 7.0])
@@ -245,7 +246,7 @@ def test_a_painted_window_full_of_ink_has_its_ink_where_the_window_is() -> None:
 def test_seek_finds_a_window_of_its_size_wherever_it_lies(
     canvas_size: tuple[int, int], scale: float
 ) -> None:
-    seek = Seek(canvas_size, scale)
+    seek = EnergySearch(canvas_size, scale)
     within = 2 * torch.rand(20, 2) - 1
     centres = within * max(1 - 1 / scale, 0.0)  # the window lies on the canvas
     s = torch.full((20, 1), scale)
@@ -257,4 +258,4 @@ def test_seek_finds_a_window_of_its_size_wherever_it_lies(
 
 
 def test_seek_needs_no_weights() -> None:
-    assert not Seek((16, 16), 3.0).state_dict()
+    assert not EnergySearch((16, 16), 3.0).state_dict()

@@ -45,9 +45,9 @@ def test_the_first_weights_are_soon_forgotten() -> None:
 def test_buffers_are_those_of_the_source() -> None:
     air = make_air()
     mean = RunningMean(air, 0.9)
-    air.model.success.fill_(0.125)
+    air.model.count_prior.success.fill_(0.125)
     mean.update(0)
-    assert mean.air.model.success.item() == 0.125
+    assert mean.air.model.count_prior.success.item() == 0.125
 
 
 def test_the_mean_draws_with_its_own_decoder_and_trains_nothing() -> None:
@@ -55,9 +55,9 @@ def test_the_mean_draws_with_its_own_decoder_and_trains_nothing() -> None:
     air = make_air()
     mean = RunningMean(air, 0.9)
     images = torch.rand(3, 1, 8, 8)
-    before = mean.air.guide.path(images, sample=False).residuals[-1].images
+    before = mean.air.rollout(images, sample=False).residuals[-1].images
     set_weights(air, 0.1)
-    after = mean.air.guide.path(images, sample=False).residuals[-1].images
+    after = mean.air.rollout(images, sample=False).residuals[-1].images
     assert torch.equal(before, after)
     assert not any(p.requires_grad for p in mean.air.parameters())
     assert all(p.requires_grad for p in air.parameters())

@@ -310,7 +310,7 @@ def test_annealing_moves_the_models_count_prior(
 ) -> None:
     config = tiny(data_file, objective, num_steps=5, anneal_prior_duration=10)
     run = train(config, tmp_path / "run", quiet=True)
-    success = AIR.load(run).model.success
+    success = AIR.load(run).model.count_prior.success
     assert success.item() == count_prior_schedule(config)(4)  # that of the last step taken
     assert success.dtype == torch.float64
     assert config.anneal_prior_from < success < config.model.z_pres_prior

@@ -107,8 +107,8 @@ def test_each_steps_window_has_its_colour_and_the_glimpse_is_dashed() -> None:
 
 def step_width(air: AIR, image: np.ndarray, t: int) -> float:
     """Return the width in pixels of the window that step t proposes."""
-    path = air.guide.path(torch.from_numpy(image)[None], sample=False)
-    return TINY.canvas_size[1] / path.places[0, t, 0].item()
+    rollout = air.rollout(torch.from_numpy(image)[None], sample=False)
+    return TINY.canvas_size[1] / rollout.proposals[0, t, 0].item()
 
 
 def test_a_guide_that_looks_only_at_the_image_is_shown_with_the_image() -> None:

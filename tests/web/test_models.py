@@ -150,7 +150,7 @@ EXTREME = {"z_where": [3, 0, 0], "z_what": [1e4] * SQUARES.encoder_latent_size}
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e38])
-@pytest.mark.parametrize("part", ["guide.predict", "guide.encode", "model.decoder"])
+@pytest.mark.parametrize("part", ["guide.predict", "guide.reading", "model.decoder"])
 def test_an_answer_without_numbers_is_a_refusal(part: str, value: float, tmp_path: Path) -> None:
     asked = {
         "infer": [BRIGHT, BRIGHT | {"samples": 300}],

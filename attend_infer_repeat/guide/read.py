@@ -1,0 +1,75 @@
+"""How a guide reads an object's code: from the window at its pose, or from its own state."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from ..config import ModelConfig
+from ..nn import Encoder, GaussianNetwork
+from ..spatial import image_to_object
+from .state import MemoryState
+
+
+class Reading(nn.Module, ABC):
+    """q(z_what_t | what is known of the object)."""
+
+    encoder: nn.Module
+
+    sees_window: bool
+    """Whether the code is read from a window."""
+
+    @abstractmethod
+    def forward(self, image: Tensor, z_where: Tensor, memory: MemoryState) -> dist.Normal:
+        """Return q(z_what), (batch, what_dim).
+
+        Args:
+            image: (batch, channels, height, width), x minus its background.
+            z_where: (batch, 3).
+            memory: the guide's.
+        """
+
+
+class FromWindow(Reading):
+    """q(z_what | w), w = image_to_object(z_where, x).
+
+    Args:
+        config: of the model.
+        encoder: windows (batch, channels, h, w) to Normal (batch, what_dim); an MLP if None.
+    """
+
+    sees_window = True
+
+    def __init__(self, config: ModelConfig, encoder: nn.Module | None = None) -> None:
+        super().__init__()
+        self.size = (config.window_size, config.window_size)
+        pixels = config.channels * config.window_size**2
+        self.encoder = encoder or Encoder(
+            pixels, config.encoder_net, config.encoder_latent_size, config.non_linearity
+        )
+
+    def forward(self, image: Tensor, z_where: Tensor, memory: MemoryState) -> dist.Normal:
+        """See ``Reading.forward``."""
+        return self.encoder(image_to_object(z_where, image, self.size))
+
+
+class FromState(Reading):
+    """q(z_what | h), of the tutorial's basic guide.
+
+    Args:
+        config: of the model.
+        encoder: states (batch, rnn_hidden_size) to Normal (batch, what_dim); an MLP if None.
+    """
+
+    sees_window = False
+
+    def __init__(self, config: ModelConfig, encoder: nn.Module | None = None) -> None:
+        super().__init__()
+        sizes = config.rnn_hidden_size, config.encoder_net, config.encoder_latent_size
+        self.encoder = encoder or GaussianNetwork(*sizes, config.non_linearity)
+
+    def forward(self, image: Tensor, z_where: Tensor, memory: MemoryState) -> dist.Normal:
+        """See ``Reading.forward``."""
+        return self.encoder(memory[0])

@@ -1,0 +1,56 @@
+"""The likelihood of an image, given its canvas: Gaussian pixel noise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..config import ModelConfig
+from ..distributions import PixelNoise, pixel_noise_log_prob
+
+MIN_LEARNED_SD = 0.01  # images that can be drawn exactly would take a learned one to 0
+
+
+class PixelLikelihood(nn.Module):
+    """p(x | canvas), with a known standard deviation; to be subclassed for another law.
+
+    Args:
+        sd: of every pixel's noise.
+    """
+
+    def __init__(self, sd: float) -> None:
+        super().__init__()
+        self.known_sd = sd
+
+    @property
+    def sd(self) -> float | Tensor:
+        """Standard deviation of the noise, ()."""
+        return self.known_sd
+
+    def forward(self, canvas: Tensor) -> PixelNoise:
+        """Return p(x | canvas), batch shape (...), of a canvas (..., channels, height, width)."""
+        return PixelNoise(canvas, self.sd)
+
+    def log_prob(self, residual: Tensor) -> Tensor:
+        """Return log p(x | canvas), (...), of x - canvas, (..., channels, height, width)."""
+        return pixel_noise_log_prob(residual, self.sd)
+
+
+class LearnedNoise(PixelLikelihood):
+    """Pixel noise whose standard deviation is learned, from ``sd`` on."""
+
+    def __init__(self, sd: float) -> None:
+        super().__init__(sd)
+        self.log_sd = nn.Parameter(torch.tensor(math.log(sd)))
+
+    @property
+    def sd(self) -> Tensor:
+        """Standard deviation of the noise, ()."""
+        return self.log_sd.exp().clamp(min=MIN_LEARNED_SD)
+
+
+def make_likelihood(config: ModelConfig) -> PixelLikelihood:
+    """Return the pixel noise of a config."""
+    return (LearnedNoise if config.learn_likelihood_sd else PixelLikelihood)(config.likelihood_sd)

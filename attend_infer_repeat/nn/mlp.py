@@ -1,0 +1,36 @@
+"""Multilayer perceptrons, and what is made of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from ..provenance import one_operation
+
+
+class MLP(nn.Sequential):
+    """Linear layers through ``sizes`` with a non-linearity between each two."""
+
+    def __init__(self, sizes: Sequence[int], non_linearity: str) -> None:
+        layers: list[nn.Module] = []
+        for size_in, size_out in pairwise(sizes):
+            layers += [nn.Linear(size_in, size_out), getattr(nn, non_linearity)()]
+        super().__init__(*layers[:-1])
+
+    @one_operation
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (..., sizes[0]) to (..., sizes[-1])."""
+        return super().forward(features)
+
+
+class Embedding(nn.Sequential):
+    """Flattened images (batch, pixels) to features (batch, out_size); the pixels by default."""
+
+    def __init__(self, num_pixels: int, layers: Sequence[int] | None, non_linearity: str) -> None:
+        super().__init__()
+        self.out_size = num_pixels
+        if layers:
+            self.out_size = layers[-1]
+            self.extend([MLP([num_pixels, *layers], non_linearity), getattr(nn, non_linearity)()])

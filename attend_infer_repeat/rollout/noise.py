@@ -1,0 +1,101 @@
+"""Where a rollout's draws come from: reparametrised, a draw is mean + sd * noise.
+
+Means     no noise: the draw is the mean
+Given     noise that was drawn before, for every image and every step
+Lazy      noise drawn as the rollout goes, for the images that are still on it
+"""
+
+from __future__ import annotations
+
+import math
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from ..guide import SceneGuide
+from .stopping import Progress, Stopping
+
+
+class Means:
+    """No noise; the base of the others."""
+
+    def background(self, law: dist.Normal) -> Tensor:
+        """Draw z_bg, (batch, latent_size)."""
+        return law.mean
+
+    def step(self, t: int, progress: Progress) -> Tensor | None:
+        """Return the numbers of step t, (progress.size, numbers); None for means."""
+        return None
+
+
+class Given(Means):
+    """Noise drawn before.
+
+    Args:
+        noise: (batch,) + ``noise_shape``.
+        max_steps: the rows that are of steps; those after them are of z_bg.
+    """
+
+    def __init__(self, noise: Tensor, max_steps: int) -> None:
+        self.noise, self.max_steps = noise, max_steps
+
+    def background(self, law: dist.Normal) -> Tensor:
+        """See ``Means.background``."""
+        size = law.loc.shape[-1]
+        draws = self.noise[:, self.max_steps :].flatten(1)[:, :size]
+        return torch.addcmul(law.loc, law.scale, draws)
+
+    def step(self, t: int, progress: Progress) -> Tensor:
+        """See ``Means.step``."""
+        return progress.select(self.noise[:, t])
+
+
+class Lazy(Means):
+    """Noise drawn as the rollout goes.
+
+    Args:
+        numbers: of a step.
+        like: a tensor of the noise's type and device.
+    """
+
+    def __init__(self, numbers: int, like: Tensor) -> None:
+        self.numbers, self.like = numbers, like
+
+    def background(self, law: dist.Normal) -> Tensor:
+        """See ``Means.background``."""
+        return torch.addcmul(law.loc, law.scale, torch.randn_like(law.loc))
+
+    def step(self, t: int, progress: Progress) -> Tensor:
+        """See ``Means.step``."""
+        shape = progress.size, self.numbers
+        return torch.randn(shape, dtype=self.like.dtype, device=self.like.device)
+
+
+def noise_shape(guide: SceneGuide, stopping: Stopping) -> tuple[int, int]:
+    """Return (rows, numbers) of one image's noise.
+
+    A row for each step, with the numbers of z_where and z_what and those by which it is decided who
+    goes on; then the rows of z_bg.
+    """
+    numbers = 3 + guide.config.encoder_latent_size + stopping.draws_per_step
+    return stopping.max_steps + math.ceil(guide.model.background.latent_size / numbers), numbers
+
+
+def draw_noise(guide: SceneGuide, stopping: Stopping, num_images: int) -> Tensor:
+    """Draw all that a rollout needs, at once: (num_images,) + noise_shape, from N(0, 1)."""
+    like = guide.look.prior_loc
+    shape = num_images, *noise_shape(guide, stopping)
+    return torch.randn(shape, dtype=like.dtype, device=like.device)
+
+
+def make_noise(
+    guide: SceneGuide, stopping: Stopping, num_images: int, sample: bool, given: Tensor | None
+) -> Means:
+    """Return the noise of a rollout: none, what was given, or what is drawn now or on the way."""
+    if not sample:
+        return Means()
+    if given is None and not stopping.has_fixed_steps:
+        return Lazy(noise_shape(guide, stopping)[1], guide.look.prior_loc)
+    noise = draw_noise(guide, stopping, num_images) if given is None else given
+    return Given(noise, stopping.max_steps)

@@ -1,0 +1,56 @@
+"""Search over places: where would a window hold most of an image's energy?"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..provenance import one_operation
+from .transformer import pixel_centers, triangular_weights
+
+POINTS_PER_KERNEL = 4  # grid points to a kernel's width
+
+
+class EnergySearch(nn.Module):
+    """Propose, for each image, the pose whose window holds most of its energy.
+
+    The squared intensities are weighted with a triangular kernel, as wide as the window or
+    narrower, around each point of a grid with ``POINTS_PER_KERNEL`` points to a kernel's width; the
+    first of the best points is taken.
+
+    Args:
+        canvas_size: (height, width) of the images in pixels.
+        scale: the window's, canvas width / window width.
+        focus: window width / kernel width.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    poses: Tensor
+
+    def __init__(self, canvas_size: tuple[int, int], scale: float, focus: float = 1.0) -> None:
+        super().__init__()
+        kernel = focus * scale
+        one, zero = torch.ones(1), torch.zeros(1)
+        # Along each axis: windows have the canvas's shape.
+        num = math.ceil(POINTS_PER_KERNEL * max(kernel, 1.0))
+        rows, columns = (
+            triangular_weights(one, zero, num, pixels, max(round(pixels / (2 * kernel)), 1))
+            for pixels in canvas_size
+        )
+        centers = pixel_centers(num, one)
+        y, x = torch.meshgrid(centers, centers, indexing="ij")
+        # The window's middle, 0, is read by canvas point u where scale u + (x, y) = 0.
+        poses = torch.stack((torch.full_like(x, scale), -scale * x, -scale * y), dim=-1)
+        # Constants of the sizes: no part of the weights that are saved.
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns.t().contiguous(), persistent=False)
+        self.register_buffer("poses", poses.flatten(0, 1), persistent=False)
+
+    @one_operation
+    def forward(self, images: Tensor) -> Tensor:
+        """Return poses (batch, 3) of images (batch, channels, height, width), intensity."""
+        energy = self.rows @ (images.square().sum(dim=-3) @ self.columns)  # (batch, num, num)
+        return self.poses[energy.flatten(-2).argmax(dim=-1)]
