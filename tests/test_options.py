@@ -15,16 +15,9 @@ import pytest
 
 from attend_infer_repeat.cli import main as cli
 from attend_infer_repeat.cli.main import COMMANDS, ESSENTIAL, HEADINGS, OF_PYRO, main
-from attend_infer_repeat.cli.options import (
-    Positional,
-    Suppress,
-    arg,
-    build,
-    options_of,
-    parse,
-    show_help,
-)
+from attend_infer_repeat.cli.options import build, options_of, parse, show_help
 from attend_infer_repeat.config import TUTORIAL, ModelConfig, TrainConfig
+from attend_infer_repeat.config.annotations import Positional, Suppress, arg
 from attend_infer_repeat.errors import ConfigError
 
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from .. import __version__
 from ..config import TrainConfig, get_preset
+from ..config.annotations import Positional, Suppress, arg
 from ..errors import AirError, ConfigError, Stopped, nearest
 from ..seeds import check_seed
-from .options import Positional, Suppress, arg, build, options_of, parse, show_commands, show_help
+from .options import build, options_of, parse, show_commands, show_help
 from .streams import explain, is_interrupt, standard_streams
 
 if TYPE_CHECKING:

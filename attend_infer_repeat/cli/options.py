@@ -33,6 +33,7 @@ from typing import (
     get_type_hints,
 )
 
+from ..config.annotations import arg
 from ..errors import ConfigError, nearest
 
 T = TypeVar("T")
@@ -40,21 +41,6 @@ T = TypeVar("T")
 Given = Mapping[tuple[str, ...], Any]
 """What was given on a command line: values by the path of their field."""
 
-
-@dataclass(frozen=True)
-class arg:
-    """What an option's field cannot say by its name and type."""
-
-    aliases: tuple[str, ...] = ()
-    metavar: str | None = None
-    positional: bool = False
-    hidden: bool = False
-
-
-Positional = Annotated[T, arg(positional=True)]
-"""A field that is given by its place, without a name."""
-Suppress = Annotated[T, arg(hidden=True)]
-"""A field that is no option."""
 
 NUMBER = re.compile(r"-\.?\d")
 METAVARS = {int: "N", float: "X", Path: "PATH"}
