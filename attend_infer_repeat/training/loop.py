@@ -41,7 +41,6 @@ from ..objectives.schedules import Anneal, cosine_decay
 from .auto import choose
 from .averaging import RunningMean
 from .collapse import advice, collapse
-from .devices import tune_process
 from .progress import Progress
 from .run import (
     Metrics,
@@ -104,7 +103,6 @@ def train(
     """
     if not isinstance(config, TrainConfig):
         config = default_config(config)
-    tune_process()
     processes = join(device)
     with ExitStack() as owner:
         run, finished = _run(
