@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ..config.annotations import Positional, arg
+from ..errors import extra
 from .command import Command
 from .process import tune_process
 
@@ -40,7 +41,8 @@ class Report(Command):
         """Run the command."""
         from rich.console import Console
 
-        from ..viz.report import write_report
+        with extra("report", "air report"):
+            from ..viz.report import write_report
 
         tune_process()
         with Console(stderr=True).status("looking at the images ..."):

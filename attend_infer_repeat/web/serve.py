@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
+from ..errors import ConfigError, MissingError
 
 if TYPE_CHECKING:
     import uvicorn
@@ -51,15 +51,12 @@ def serve(
     Ctrl-C ends the process with 130: at once, or once what is under way is answered. The second
     one does not wait for that.
 
-    Raises: ConfigError if what it needs is not installed, or the address cannot be had;
-        CheckpointError if there is no such model.
+    Raises: MissingError if what it needs is not installed; ConfigError if the address cannot be
+        had; what ``load`` raises.
     """
-    for name in ("fastapi", "uvicorn"):
-        if find_spec(name) is None:
-            raise ConfigError(
-                f"air serve needs {name}, which is not installed; "
-                "pip install 'attend-infer-repeat[web]'"
-            )
+    for package in ("fastapi", "uvicorn", "jinja2"):
+        if find_spec(package) is None:
+            raise MissingError(package, "web", "air serve")
     with _ended_by_ctrl_c(), open_address(host, port) as listener:
         _answer(load(), name, host, listener, in_browser)
 
