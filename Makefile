@@ -75,6 +75,6 @@ $(READY): pyproject.toml constraints.txt $(shell $(is_ready) || echo always)
 	pwd -P > $(VENV)/.begun; \
 	pip="$(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt"; \
 	$$pip --quiet hatchling editables; \
-	$$pip --no-build-isolation --editable '.[dev,docs]'; \
+	$$pip --no-build-isolation --editable '.[all,dev,docs]'; \
 	mv $(VENV)/.begun $(READY)
 always:

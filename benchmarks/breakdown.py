@@ -27,9 +27,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from attend_infer_repeat import AIR, TrainConfig, load_dataset
 from attend_infer_repeat.arrays import as_images
+from attend_infer_repeat.cli.process import tune_process
 from attend_infer_repeat.config import FAST, TUTORIAL
 from attend_infer_repeat.objectives import OBJECTIVES
-from attend_infer_repeat.training import devices as devices_module
 from attend_infer_repeat.training.averaging import RunningMean
 
 FOLDER = RESULTS / "breakdown"
@@ -65,7 +65,7 @@ class Breakdown:
 
     def measure(self) -> dict[str, Any]:
         """Return the result."""
-        getattr(devices_module, "tune_process", lambda: None)()  # as this version's `air` does
+        tune_process()  # as `air` does
         sizes = replace(
             TUTORIAL.model,
             predict_net=(200,),

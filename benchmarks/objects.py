@@ -30,9 +30,10 @@ from runs import machine, read_result, result_path, write_result
 from throughput import device_type, in_new_process, peak_memory, timed, trainer
 
 from attend_infer_repeat import AIR, TrainConfig, load_dataset
+from attend_infer_repeat.cli.process import tune_process
 from attend_infer_repeat.config import FAST, for_images, get_preset
 from attend_infer_repeat.rollout.terms import count_terms
-from attend_infer_repeat.training.devices import find_device, tune_process
+from attend_infer_repeat.training.devices import find_device
 
 COUNTS = (1, 2, 4, 8, 12, 16, 20, 24)
 CANVAS, BATCH = 128, 64

@@ -26,8 +26,9 @@ from runs import machine, read_result, result_path, write_result
 from throughput import CONFIGS, device_type, in_new_process, peak_memory, timed, trainer
 
 from attend_infer_repeat import TrainConfig
+from attend_infer_repeat.cli.process import tune_process
 from attend_infer_repeat.config import for_images
-from attend_infer_repeat.training.devices import find_device, tune_process
+from attend_infer_repeat.training.devices import find_device
 
 SIZES = {
     "batch": (16, 32, 64, 128, 256, 512, 1024),

@@ -36,10 +36,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from attend_infer_repeat import AIR, TrainConfig, load_dataset
 from attend_infer_repeat.arrays import as_images
+from attend_infer_repeat.cli.process import tune_process
 from attend_infer_repeat.config import FAST, TUTORIAL
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.training.averaging import RunningMean
-from attend_infer_repeat.training.devices import find_device, tune_process
+from attend_infer_repeat.training.devices import find_device
 
 # The tutorial's published command, as far as it sets sizes.
 SIZES = replace(

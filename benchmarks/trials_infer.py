@@ -36,9 +36,10 @@ import tyro
 from PIL import Image
 from runs import RESULTS, machine, write_result
 
-import attend_infer_repeat.files.inference  # noqa: F401 (what a run imports)
 from attend_infer_repeat import AIR, load_dataset
+from attend_infer_repeat.cli import echo  # noqa: F401 (what a run imports)
 from attend_infer_repeat.cli.main import main
+from attend_infer_repeat.files import results, streaming  # noqa: F401 (what a run imports)
 
 RESULT = RESULTS / "trials" / "infer.json"
 FORMS = ("json", "csv", "coco")

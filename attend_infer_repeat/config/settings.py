@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ..cli.options import Suppress, arg
 from ..errors import ConfigError, nearest
 from ..seeds import check_seed
+from .annotations import Suppress, arg
 
 Config = TypeVar("Config")
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from ..errors import MissingError, extra, warn_once
+
 
 def box_iou(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the intersection over union of every pair of boxes of an image.
@@ -72,11 +74,15 @@ def average_precision(
         scores: (N, T), higher for boxes that are surer.
         true: (N, M, 4), like ``found``.
         iou: at which a box counts as found.
-    Returns: in [0, 1]; None without any true box.
+    Returns: in [0, 1]; None without any true box, and without pycocotools, which a warning tells.
     """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
+    try:
+        with extra("coco", "the average precision of boxes"):
+            from pycocotools.coco import COCO
+            from pycocotools.cocoeval import COCOeval
+    except MissingError as error:
+        warn_once(f"Left out: {error}")
+        return None
     num = len(found)
     if not num or np.isnan(true[..., 0]).all():
         return None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, extra
 from ..training.devices import find_device
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def join(device: str) -> Processes:
 
     Args:
         device: see ``find_device``. Of several processes on a machine with GPUs each takes its own.
-    Raises: ConfigError if Fabric is missing, or if the device is a single GPU for all processes.
+    Raises: MissingError if Fabric is missing; ConfigError if the device is one GPU for all of them.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -117,13 +117,8 @@ def join(device: str) -> Processes:
             f"device: {device} is one for {size} processes; give --device cuda or cpu, and choose "
             "GPUs with CUDA_VISIBLE_DEVICES."
         )
-    try:
+    with extra("distributed", "training in several processes"):
         from lightning_fabric import Fabric
-    except ImportError as error:
-        raise ConfigError(
-            "several processes need Lightning Fabric: "
-            "pip install 'attend-infer-repeat[distributed]', or start one process."
-        ) from error
     here = int(os.environ.get("LOCAL_WORLD_SIZE", size))
     fabric = Fabric(
         accelerator=find_device(device).type,

@@ -31,7 +31,7 @@ from ..data import (
     is_path,
     load_dataset,
 )
-from ..errors import ConfigError, DataError, Stopped, TrainingError
+from ..errors import ConfigError, DataError, MissingError, Stopped, TrainingError, warn_once
 from ..evaluation import Evaluation, evaluate
 from ..files.checkpoints import Checkpoint, not_finite, part_of, prefixed, save_checkpoint
 from ..files.storage import discard_leftovers
@@ -41,7 +41,6 @@ from ..objectives.schedules import Anneal, cosine_decay
 from .auto import choose
 from .averaging import RunningMean
 from .collapse import advice, collapse
-from .devices import tune_process
 from .progress import Progress
 from .run import (
     Metrics,
@@ -104,7 +103,6 @@ def train(
     """
     if not isinstance(config, TrainConfig):
         config = default_config(config)
-    tune_process()
     processes = join(device)
     with ExitStack() as owner:
         run, finished = _run(
@@ -441,16 +439,25 @@ def _finish(
         progress.evaluated(state.step, state.seconds, evaluation)
     shown = held_out if test is None else test
     if figures and shown is not None:
-        from ..viz.plots import plot_run
-
-        with writing(run):
-            paths = plot_run(run, shown)
-            for path in paths:
-                discard_leftovers(path)  # of a run that was killed while it drew them
+        paths = _draw(run, shown)
         mark_finished(run, state.step)
         progress.finished(run, paths)
     if state.collapsed is not None:
         logger.warning("The model in %s is dead: %s.", run, _told(state))
+
+
+def _draw(run: Path, shown: Dataset) -> list[Path]:
+    """Draw the figures; none without matplotlib, which a warning tells."""
+    try:
+        from ..viz.plots import plot_run
+    except MissingError as error:
+        warn_once(f"Left out: {error}")
+        return []
+    with writing(run):
+        paths = plot_run(run, shown)
+        for path in paths:
+            discard_leftovers(path)  # of a run that was killed while it drew them
+    return paths
 
 
 def _evaluate(state: TrainingState, run: Path, data: Dataset) -> Evaluation:

@@ -151,10 +151,11 @@ class Progress:
         )
 
     def finished(self, run: Path, figures: list[Path]) -> None:
-        """Name the figures, the one to open first."""
+        """Name the run's folder, and the figure to open first."""
         self._bar.stop()
         self._console.print(f"Saved {run}", soft_wrap=True)
-        self._console.print(f"Open {figures[0]}", soft_wrap=True)
+        if figures:
+            self._console.print(f"Open {figures[0]}", soft_wrap=True)
 
 
 def _spinner() -> SpinnerColumn:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..air import AIR
 from ..config import TrainConfig, from_dict, to_dict
-from ..errors import CheckpointError, ConfigError, TrainingError
+from ..errors import CheckpointError, ConfigError, MissingError, TrainingError, extra, warn_once
 from ..files.checkpoints import (
     CONFIG_FILE,
     Checkpoint,
@@ -323,7 +323,7 @@ class Metrics:
             lines = [json.dumps(record) + "\n" for record in self.kept]
             write_atomically(path, "".join(lines).encode())
             self._file = stack.enter_context(path.open("ab"))
-            self._events = stack.enter_context(closing(_Events(run / "tensorboard", step)))
+            self._events = stack.enter_context(closing(_open_events(run / "tensorboard", step)))
             self._files = stack.pop_all()
 
     def write(self, record: dict[str, Any]) -> None:
@@ -348,6 +348,24 @@ class Metrics:
             self._files.close()
 
 
+class _NoEvents:
+    """Stands for TensorBoard's log where TensorBoard is not installed."""
+
+    def write(self, tag: str, value: float, step: int) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _open_events(folder: Path, step: int) -> _Events | _NoEvents:
+    try:
+        return _Events(folder, step)
+    except MissingError as error:
+        warn_once(f"Left out: {error}")
+        return _NoEvents()
+
+
 class _Events:
     """TensorBoard's log of scalars.
 
@@ -355,8 +373,9 @@ class _Events:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        from tensorboard.compat.proto import event_pb2
-        from tensorboard.summary.writer.record_writer import RecordWriter
+        with extra("tensorboard", "a log for TensorBoard"):
+            from tensorboard.compat.proto import event_pb2
+            from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._event = event_pb2.Event
         folder.mkdir(exist_ok=True)

@@ -7,19 +7,22 @@ from os import PathLike
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from ..air import AIR
+from ..errors import extra
 from ..files.storage import replacing
 from ..spatial import MIN_SCALE, image_to_object, window_boxes
 from .colors import GREY, INK, readable_color
 from .plots import approximately, plural, show_box, show_code, show_image, symbol
 from .steps import Array, Step, read_steps
+
+with extra("plots", "an animation"):
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
 SIZE = 720, 424
 """Width and height in pixels, if it is not scaled."""

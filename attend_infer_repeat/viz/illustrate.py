@@ -9,14 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import ConnectionPatch, Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..air import AIR, reproducible
+from ..errors import extra
 from ..spatial import window_boxes
 from .animation import save_inference_animation
 from .colors import GREY, INK, readable_color
@@ -30,6 +27,12 @@ from .plots import (
     symbol,
 )
 from .steps import Array, Step, read_steps
+
+with extra("plots", "a figure"):
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.patches import ConnectionPatch, Rectangle
 
 __all__ = ["generation_figure", "inference_figure", "save_inference_animation"]
 

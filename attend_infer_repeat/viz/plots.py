@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from ..air import AIR
 from ..data import Dataset
+from ..errors import extra
 from ..files.storage import write_atomically
 from ..training.run import load_run, read_metrics
 from .colors import GREY, INK, step_color
+
+with extra("plots", "a figure"):
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
 LINE_COLORS = {"train": "0.65", "validation": "C0", "test": "C3"}
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
+from ..errors import extra
 from ..evaluation.calibration import Reliability
 from .plots import show_image
+
+with extra("report", "a report"):
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 # Probabilities below this, or above 1 - SURE, are drawn there: log-odds have no end.
 SURE = 1e-4

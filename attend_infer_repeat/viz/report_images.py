@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,7 +19,7 @@ from ..air import AIR, Scenes, concatenate, largest_batch, reproducible
 from ..arrays import as_images
 from ..config import TrainConfig
 from ..data import Dataset
-from ..errors import DataError
+from ..errors import DataError, extra
 from ..evaluation import Evaluation, elbo_per_image, evaluate
 from ..evaluation.calibration import EDGES, Reliability, fit_temperature, reliability, temper
 from ..model import intensity
@@ -41,6 +40,9 @@ from .report_figures import (
     reliability_figure,
     sizes_figure,
 )
+
+with extra("report", "a report"):
+    from matplotlib.figure import Figure
 
 CARDS = 12
 """Images in a gallery."""

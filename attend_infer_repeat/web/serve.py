@@ -8,19 +8,19 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
+from ..errors import ConfigError, MissingError
 
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
-    from ..cli.main import Serve
+    from ..air import AIR
     from .connections import Listener
 
 logger = logging.getLogger(__name__)
@@ -31,23 +31,34 @@ GRACE = 3
 """Seconds for what is being answered at the end."""
 
 
-def serve(options: Serve) -> None:
-    """Do what `air serve` does, with its options.
+def serve(
+    load: Callable[[], AIR],
+    name: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    in_browser: bool = False,
+) -> None:
+    """Serve the page of a model until Ctrl-C.
+
+    Args:
+        load: loads the model, once the address is had.
+        name: what the page calls the model.
+        host: the address to listen on.
+        port: 0 takes any that is free.
+        in_browser: open the page in the user's browser.
 
     Ctrl-C ends the process with 130: at once, or once what is under way is answered. The second
     one does not wait for that.
 
-    Raises: ConfigError if what it needs is not installed, or the address cannot be had;
-        CheckpointError if there is no such model.
+    Raises: MissingError if what it needs is not installed; ConfigError if the address cannot be
+        had; what ``load`` raises.
     """
-    for name in ("fastapi", "uvicorn"):
-        if find_spec(name) is None:
-            raise ConfigError(
-                f"air serve needs {name}, which is not installed; "
-                "pip install 'attend-infer-repeat[web]'"
-            )
-    with _ended_by_ctrl_c(), open_address(options.host, options.port) as listener:
-        _answer(options, listener)
+    for package in ("fastapi", "uvicorn", "jinja2"):
+        if find_spec(package) is None:
+            raise MissingError(package, "web", "air serve")
+    with _ended_by_ctrl_c(), open_address(host, port) as listener:
+        _answer(load(), name, host, listener, in_browser)
 
 
 @contextmanager
@@ -149,21 +160,19 @@ def make_server(app: FastAPI, listener: Listener) -> uvicorn.Server:
     return server
 
 
-def _answer(options: Serve, listener: Listener) -> None:
-    from ..cli.main import load_model
+def _answer(air: AIR, name: str, host: str, listener: Listener, in_browser: bool) -> None:
     from .app import make_app
 
-    air = load_model(options.model, options.device)
-    if options.host not in LOCAL:
+    if host not in LOCAL:
         logger.warning(
             "Anyone who reaches this machine at %s can use the model, which has no password.",
-            options.host,
+            host,
         )
-    app = make_app(air, options.model, options.host)
+    app = make_app(air, name, host)
     try:
-        address = address_of(listener, options.host)
+        address = address_of(listener, host)
         print(f"Open {address}", flush=True)
-        if options.open and not _open(address):
+        if in_browser and not _open(address):
             logger.warning("No browser could be started; open the address in one.")
         make_server(app, listener).run(sockets=[listener])
     finally:

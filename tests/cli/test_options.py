@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 
 from attend_infer_repeat.cli import main as cli
-from attend_infer_repeat.cli.main import COMMANDS, ESSENTIAL, HEADINGS, OF_PYRO, main
-from attend_infer_repeat.cli.options import (
-    Positional,
-    Suppress,
-    arg,
-    build,
-    options_of,
-    parse,
-    show_help,
-)
-from attend_infer_repeat.config import TUTORIAL, ModelConfig, TrainConfig
+from attend_infer_repeat.cli.command import Command
+from attend_infer_repeat.cli.help import help_of
+from attend_infer_repeat.cli.main import COMMANDS, main, read_command
+from attend_infer_repeat.cli.options import build, options_of
+from attend_infer_repeat.cli.parsing import parse
+from attend_infer_repeat.cli.train import OF_PYRO, Train
+from attend_infer_repeat.config import TUTORIAL
+from attend_infer_repeat.config.annotations import Positional, Suppress, arg
 from attend_infer_repeat.errors import ConfigError
 
 
@@ -41,8 +39,16 @@ class Inner:
 
 
 @dataclass(frozen=True)
-class Example:
-    """A command with an option of every kind."""
+class Example(Command):
+    """One
+    paragraph.
+
+    Examples:
+      air x   comment
+      air longer
+    """  # noqa: D205 - lines that are joined
+
+    essential: ClassVar = ("bias",)
 
     model: Positional[str]
     """What to open."""
@@ -90,8 +96,48 @@ def test_a_command_line_is_read(line: str, expected: Example) -> None:
 def test_options_may_have_underscores_and_values_keep_theirs() -> None:
     line = ["m", "--out=a_b"]
     assert build(Example, parse(options_of(Example), line, lambda f: None)).out == Path("a_b")
-    config = cli._parse("train --num_steps 3 --learning_rate=1e-2".split()).training
+    config = read_command("train --num_steps 3 --learning_rate=1e-2".split()).training
     assert (config.num_steps, config.learning_rate) == (3, 1e-2)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Settings in parts, two of which have a field of one name."""
+
+    first: Inner = Inner()
+    second: Inner = field(default_factory=lambda: Inner(sizes=(9,)))
+    bias: Suppress[int] = 3
+
+
+def test_fields_of_one_name_are_one_option_that_sets_all_of_them() -> None:
+    options = options_of(Parts)
+    assert [option.name for option in options] == ["sizes", "layers", "bias"]
+    given = parse(options, "--bias 2 --layers 4".split(), lambda flag: None)
+    first, second = Inner((3, 4), (4,), 2.0), Inner((9,), (4,), 2.0)
+    assert build(Parts, given) == Parts(first, second, bias=3)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A setting that may be left to be found out."""
+
+    is_dark: Literal["auto", "yes", "no"] = "auto"
+    files: Positional[tuple[str, ...]] = ()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("a --is-dark b", Switch("yes", ("a", "b"))),
+        ("--no-is-dark a", Switch("no", ("a",))),
+        ("--is-dark no a", Switch("no", ("a",))),
+        ("--is-dark=auto a", Switch("auto", ("a",))),
+        ("--is_dark", Switch("yes")),
+        ("-- --is-dark", Switch("auto", ("--is-dark",))),
+    ],
+)
+def test_an_option_of_the_values_yes_and_no_may_stand_alone(line: str, expected: Switch) -> None:
+    assert build(Switch, parse(options_of(Switch), line.split(), lambda flag: None)) == expected
 
 
 def test_only_what_was_given_is_changed() -> None:
@@ -187,7 +233,7 @@ PYRO = (
 
 
 def test_the_options_of_pyros_example_are_taken_where_there_is_the_same() -> None:
-    config = cli._parse(["train", "--preset", "tutorial", *PYRO.split()]).training
+    config = read_command(["train", "--preset", "tutorial", *PYRO.split()]).training
     assert config.model.encoder_net == (9, 8)
     assert config.model.decoder_output_bias == -2
     assert config.baseline_scalar == 2
@@ -195,7 +241,7 @@ def test_the_options_of_pyros_example_are_taken_where_there_is_the_same() -> Non
 
 @pytest.mark.parametrize("flag", ["--no-baselines", "--no-baseline"])
 def test_baselines_are_left_out_by_the_abbreviation_of_pyros_tests_too(flag: str) -> None:
-    assert not cli._parse(["train", "--preset", "tutorial", flag]).training.baselines
+    assert not read_command(["train", "--preset", "tutorial", flag]).training.baselines
 
 
 @pytest.mark.parametrize("flag", OF_PYRO)
@@ -235,16 +281,13 @@ def test_help_fits_its_terminal(name, columns, capsys, monkeypatch) -> None:
 
 
 def test_texts_are_joined_before_they_are_wrapped(monkeypatch) -> None:
-    options = [option for option in options_of(Example) if option.path[-1] == "bias"]
-    text = "One\nparagraph.\n\nExamples:\n  air x   comment\n  air longer"
-    shown = dict.fromkeys(options, "Numbers")
     monkeypatch.setenv("COLUMNS", "80")
-    assert show_help("x", text, options, shown).splitlines()[2:] == [
-        *("One paragraph.", "", "Examples:", "  air x  comment", "  air longer", "", "Numbers:"),
+    assert help_of("x", Example, None, short=True).splitlines()[2:-2] == [
+        *("One paragraph.", "", "Examples:", "  air x  comment", "  air longer", "", "Options:"),
         "  -bi, --bias X           A number on two lines. (default: 0.5)",
     ]
     monkeypatch.setenv("COLUMNS", "40")
-    assert show_help("x", text, options, shown).splitlines()[-3:] == [
+    assert help_of("x", Example, None, short=True).split("\n\n")[-2].splitlines()[1:] == [
         "  -bi, --bias X",
         "             A number on two lines.",
         "             (default: 0.5)",
@@ -263,9 +306,9 @@ def test_air_help_is_help(name: list[str], capsys) -> None:
     assert printed(["help", *name], capsys) == printed([*name, "--help"], capsys)
 
 
-@pytest.mark.parametrize("name", ESSENTIAL)
+@pytest.mark.parametrize("name", [name for name, kind in COMMANDS.items() if kind.essential])
 def test_short_help_is_a_part_of_help(name: str, capsys) -> None:
-    assert set(ESSENTIAL[name]) <= {option.path[-1] for option in options_of(COMMANDS[name])}
+    assert set(COMMANDS[name].essential) <= {option.name for option in options_of(COMMANDS[name])}
     short, full = printed([name, "-h"], capsys), printed([name, "--help"], capsys)
     assert f"air {name} --help shows all" in short
     assert len(short.splitlines()) < len(full.splitlines())
@@ -277,14 +320,13 @@ def test_short_help_is_a_part_of_help(name: str, capsys) -> None:
 def test_the_help_of_training_stands_in_groups(capsys) -> None:
     text = printed(["train", "--help"], capsys)
     headings = re.findall(r"^(\w+):$", text, re.MULTILINE)
-    assert headings == ["Examples", *dict.fromkeys(HEADINGS.values())]
-    names = {f.name for kind in (TrainConfig, ModelConfig, cli.Train) for f in fields(kind)}
-    assert HEADINGS.keys() <= names
+    assert headings == ["Examples", *dict.fromkeys(Train.headings.values())]
+    assert Train.headings.keys() <= {option.name for option in options_of(Train)}
 
 
 def test_every_option_has_a_text() -> None:
     for kind in COMMANDS.values():
-        assert [option.path for option in options_of(kind) if not option.help] == []
+        assert [option.name for option in options_of(kind) if not option.help] == []
 
 
 def test_a_presets_defaults_are_shown_also_when_another_option_is_wrong(capsys) -> None:
@@ -292,6 +334,22 @@ def test_a_presets_defaults_are_shown_also_when_another_option_is_wrong(capsys) 
         text = printed(["train", "--preset", "tutorial", *more, "--help"], capsys)
         shown = f"(default: {TUTORIAL.num_steps})" in text
         assert shown is not bool(more)
+
+
+def test_a_presets_defaults_are_its_own_whatever_is_given(capsys) -> None:
+    text = printed("train --preset tutorial -n 5 --help".split(), capsys)
+    assert f"(default: {TUTORIAL.num_steps})" in text
+
+
+@pytest.mark.parametrize(
+    "line", ["train -n 3", "train --preset tutorial -h", "train --dta", "infer -n", "plot a --help"]
+)
+def test_a_command_line_is_read_once(line: str, monkeypatch) -> None:
+    calls = []
+    monkeypatch.setattr(cli, "parse", lambda *a: calls.append(a) or parse(*a))
+    with contextlib.suppress(ConfigError, SystemExit):
+        read_command(line.split())
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("flag", ["-V", "--version"])
@@ -308,4 +366,4 @@ def test_python_m_is_the_same_command(capsys) -> None:
 
 def test_values_are_refused_by_their_settings(capsys) -> None:
     with pytest.raises(ConfigError, match="num_steps"):
-        cli._parse("train -n 0".split())
+        read_command("train -n 0".split())

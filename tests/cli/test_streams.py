@@ -159,9 +159,9 @@ def test_whatever_the_system_refuses_is_one_line(command, number, capsys, monkey
 
     places = {
         "train": "attend_infer_repeat.training.loop.save_checkpoint",
-        "infer": "attend_infer_repeat.cli.main.load_model",
+        "infer": "attend_infer_repeat.cli.infer.load_model",
         "sample": "matplotlib.figure.Figure.savefig",
-        "evaluate": "attend_infer_repeat.cli.main.load_model",
+        "evaluate": "attend_infer_repeat.cli.evaluate.load_model",
     }
     lines = PRINTING | {"train": "train -n 1 -b 4 --data data.npz --preset fast --quiet"}
     monkeypatch.setattr(places[command], refuse)
@@ -199,9 +199,9 @@ def interrupt(*arguments: object, **options: object) -> None:
 
 PHASES = {
     "the options": ("attend_infer_repeat.cli.main.options_of", "evaluate digits"),
-    "an import": ("attend_infer_repeat.training.devices.tune_process", "evaluate digits"),
+    "an import": ("attend_infer_repeat.cli.loading.tune_process", "evaluate digits"),
     "loading": ("attend_infer_repeat.air.AIR.load", "evaluate digits"),
-    "the data": ("attend_infer_repeat.cli.main._load_data", "evaluate digits"),
+    "the data": ("attend_infer_repeat.cli.evaluate.load_data", "evaluate digits"),
     "evaluation": ("attend_infer_repeat.evaluation.evaluate", PRINTING["evaluate"]),
     "inference": ("attend_infer_repeat.air.AIR.infer", "infer digits é.png --quiet"),
     "figures": ("attend_infer_repeat.viz.plots.samples_figure", "sample digits"),

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from attend_infer_repeat.cli.main import BENCHMARKS, main
+from attend_infer_repeat.cli.benchmark import BENCHMARKS
+from attend_infer_repeat.cli.main import main
 
 Printed = Callable[..., list[str]]
 

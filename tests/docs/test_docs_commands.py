@@ -12,15 +12,17 @@ import re
 import runpy
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from attend_infer_repeat.cli import main as cli
-from attend_infer_repeat.config import get_preset
+from attend_infer_repeat.cli.benchmark import BENCHMARKS
+from attend_infer_repeat.cli.train import base_config
+from attend_infer_repeat.config import TrainConfig, get_preset
 from attend_infer_repeat.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -83,12 +85,11 @@ def parse(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
 
     Whatever --resume names is taken for a run of the default preset.
     """
-    base = cli._base_config
 
-    def without_a_run(given: Mapping[str, Any]) -> Any:
-        return get_preset("fast") if given.get("resume") is not None else base(given)
+    def without_a_run(preset: str | None, data: str | None, resume: Path | None) -> TrainConfig:
+        return get_preset("fast") if resume is not None else base_config(preset, data, resume)
 
-    monkeypatch.setattr(cli, "_base_config", without_a_run)
+    monkeypatch.setattr("attend_infer_repeat.cli.train.base_config", without_a_run)
     words = [word.replace("COMMAND", "train") for word in command.words[1:]]
     if not words:
         return
@@ -100,7 +101,7 @@ def parse(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments in tries:
         try:
             with redirect_stdout(io.StringIO()):
-                cli._parse(list(arguments))
+                cli.read_command(list(arguments))
         except ConfigError as error:
             failures.append(error)
         except SystemExit as end:  # --help, --version
@@ -133,7 +134,7 @@ def check_benchmark(command: Command) -> None:
         words = words[1:]  # benchmark NAME ...
         if len(words) == 1:
             return
-        assert words[1] in cli.BENCHMARKS
+        assert words[1] in BENCHMARKS
         script, options = f"{words[1]}.py", words[2:]
     else:
         script, options = Path(words[1]).name, words[2:]

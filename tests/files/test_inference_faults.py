@@ -24,6 +24,7 @@ from exact import TINY, make_air
 from PIL import Image
 
 from attend_infer_repeat import AIR, DataError, Scenes, ShapeError
+from attend_infer_repeat.cli.echo import Echo
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data.pictures import reading
 from attend_infer_repeat.data.pictures.framing import Framing, enough, place
@@ -31,7 +32,6 @@ from attend_infer_repeat.data.pictures.reading import Decoded, Need, decode, rea
 from attend_infer_repeat.data.sets import npz
 from attend_infer_repeat.files import sources as finding
 from attend_infer_repeat.files.coco import Truth, _parts, image_ids
-from attend_infer_repeat.files.inference import _Echo
 from attend_infer_repeat.files.results import Outputs, Results, _parsed, _UniqueNames
 from attend_infer_repeat.files.sources import Source, find_sources
 from attend_infer_repeat.files.storage import LOCK_FILE, owned
@@ -698,9 +698,7 @@ def test_a_terminal_gets_a_line_a_picture_unless_a_form_is_asked_for(
 
 
 def test_lines_go_where_standard_output_was_sent_whatever_a_bar_does(monkeypatch, capsys) -> None:
-    from types import SimpleNamespace
-
-    echo = _Echo(SimpleNamespace(format=None, samples=0))
+    echo = Echo(None, sampled=False)
     monkeypatch.setattr(sys, "stdout", io.StringIO())  # as a bar does
     echo.write([{"file": "a", "count": 0, "count_probs": [1.0], "objects": []}])
     assert sys.stdout.getvalue() == ""

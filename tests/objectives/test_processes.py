@@ -16,6 +16,7 @@ import torch
 from attend_infer_repeat import ConfigError, ModelConfig, TrainConfig
 from attend_infer_repeat.air import AIR
 from attend_infer_repeat.config import to_dict
+from attend_infer_repeat.errors import MissingError
 from attend_infer_repeat.files.checkpoints import read_checkpoint
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.objectives.processes import Processes, join
@@ -149,7 +150,7 @@ def test_without_fabric_several_processes_are_told_what_to_install(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
-    with pytest.raises(ConfigError, match=r"attend-infer-repeat\[distributed\]"):
+    with pytest.raises(MissingError, match=r"attend-infer-repeat\[distributed\]"):
         join("cpu")
 
 

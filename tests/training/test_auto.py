@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from attend_infer_repeat import DataError
-from attend_infer_repeat.cli.main import _parse, main
+from attend_infer_repeat.cli.main import main, read_command
 from attend_infer_repeat.config import AUTO, FAST, TrainConfig
 from attend_infer_repeat.data.pictures.survey import look_at, spread, survey
 from attend_infer_repeat.training.auto import choose
@@ -179,7 +179,7 @@ def test_no_data_are_refused(tmp_path) -> None:
 )
 def test_the_command_line_tells_what_was_given(command, given, tmp_path) -> None:
     data = save(tmp_path / "x.npz", discs(4, 12, (50, 50), 3))
-    parsed = _parse(["train", "--data", data, *command.split()])
+    parsed = read_command(["train", "--data", data, *command.split()])
     assert parsed.training.preset == "auto"
     assert parsed.given == given
 
@@ -189,8 +189,8 @@ def test_the_command_line_tells_what_was_given(command, given, tmp_path) -> None
     [("", "auto"), ("--invert", "yes"), ("--no-invert", "no"), ("--invert no -t 3", "no")],
 )
 def test_invert_may_stand_alone(flags, expected) -> None:
-    assert _parse(["train", *flags.split()]).training.model.invert == expected
-    command = _parse(["infer", "m", "a.png", *flags.replace(" -t 3", "").split()])
+    assert read_command(["train", *flags.split()]).training.model.invert == expected
+    command = read_command(["infer", "m", "a.png", *flags.replace(" -t 3", "").split()])
     assert command.invert == (None if not flags else expected)
 
 
@@ -199,7 +199,7 @@ def test_invert_may_stand_alone(flags, expected) -> None:
     [([], "fast"), (["--data", "digits"], "fast"), (["--preset", "auto"], "auto")],
 )
 def test_pictures_of_ones_own_have_the_preset_auto_and_named_sets_fast(arguments, preset) -> None:
-    assert _parse(["train", *arguments]).training.preset == preset
+    assert read_command(["train", *arguments]).training.preset == preset
 
 
 def test_a_run_prints_what_was_chosen_and_keeps_it(tmp_path, capsys) -> None:

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from attend_infer_repeat.air import reproducible
+from attend_infer_repeat.cli import process
+from attend_infer_repeat.cli.process import tune_process
 from attend_infer_repeat.errors import ConfigError
-from attend_infer_repeat.training import devices
-from attend_infer_repeat.training.devices import find_device, tune_process
+from attend_infer_repeat.training.devices import find_device
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +64,7 @@ def test_another_c_library_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(ctypes, "CDLL", no_library)
     tune_process()
-    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: object())
+    monkeypatch.setattr(process.ctypes, "CDLL", lambda name: object())
     tune_process()
 
 

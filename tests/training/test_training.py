@@ -32,7 +32,7 @@ from attend_infer_repeat import (
     load_dataset,
     train,
 )
-from attend_infer_repeat.cli.main import _parse
+from attend_infer_repeat.cli.main import read_command
 from attend_infer_repeat.data import Dataset, is_path
 from attend_infer_repeat.errors import BusyError, DataError, TrainingError
 from attend_infer_repeat.evaluation import Evaluation, evaluate
@@ -235,7 +235,7 @@ def test_a_data_set_alone_stands_for_what_the_command_line_takes_for_it(
     assert train(kind(name)) == Path("run")
     # A path is never the name of a data set.
     typed = f"./{name}" if kind is Path and not is_path(name) else name
-    assert given == [_parse(["train", "--data", typed]).training]
+    assert given == [read_command(["train", "--data", typed]).training]
 
 
 def test_the_bar_moves_at_every_step(

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from attend_infer_repeat.cli.main import Serve, main
+from attend_infer_repeat import AIR as Model
+from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.web import serve as module
 from attend_infer_repeat.web.connections import Listener
 from attend_infer_repeat.web.serve import address_of, open_address
@@ -54,7 +55,7 @@ STARTS = {
 }
 START = """
 import sys, time
-from attend_infer_repeat.cli import main as cli
+from attend_infer_repeat.cli import main as cli, serve
 
 def wait():
     print("waiting", flush=True)
@@ -67,7 +68,7 @@ class Slow:
 def load_model(*_):
     {statement}
 
-cli.load_model = load_model
+serve.load_model = load_model
 sys.exit(cli.main(["serve", "--port", "0"]))
 """
 
@@ -197,7 +198,7 @@ def test_where_the_address_cannot_be_written_nothing_is_left_behind(
     monkeypatch.setattr(module, "make_server", None)  # it does not come to that
     monkeypatch.setattr(sys, "stdout", Failing())
     with pytest.raises(OSError, match=os.strerror(code)):
-        module.serve(Serve("sprites", port=0))
+        module.serve(lambda: Model.load("sprites"), "sprites", port=0)
     left = {thread.name for thread in threading.enumerate() if thread not in before}
     assert not left & {"model", "exhibits"}
 

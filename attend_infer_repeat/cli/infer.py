@@ -1,0 +1,229 @@
+"""`air infer`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from itertools import islice, tee
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from ..config import to_dict
+from ..config.annotations import Positional, arg
+from ..errors import ConfigError
+from ..seeds import check_seed
+from .command import Command, require_at_least
+from .loading import load_model
+from .process import prepare_messages
+
+if TYPE_CHECKING:
+    from ..air import AIR
+    from ..data.pictures.framing import Framing
+    from ..files.results import Results
+    from ..files.sources import Source
+    from .echo import Tally
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Infer(Command):
+    """Count, locate and describe the objects in pictures.
+
+    Pictures are files (PNG, JPEG, TIFF, BMP, GIF), folders, patterns ('scans/**/*.png', in quotes),
+    .npy and .npz arrays, or - for standard input: a picture, or names of pictures, one a line. Of
+    any size; they are brought to the model's canvas as those were that it was trained on.
+
+    An animated GIF is read frame by frame, and with --track the pictures of a folder are the frames
+    of a video, too: its objects then have an identity, which they keep from frame to frame.
+
+    In a terminal, prints a line a picture: its name, its count, and the probability of that. Into a
+    file or a pipe, or with --format json, one JSON object a line: file, width, height, count,
+    count_probs = q(n | x), and objects with score = q(z_pres), box (x0, y0, x1, y1 in the picture's
+    pixels), z_where and z_what; or CSV, a row an object; or COCO. A picture that cannot be read has
+    a line with its error, and the exit code is 1.
+
+    With --out, the folder gets scenes.jsonl, scenes.csv or coco.json (and coco_results.json, for
+    pycocotools' loadRes), and each picture with its boxes as a PNG. What was interrupted goes on
+    with --resume.
+
+    Examples:
+      air infer runs/mnist picture.png
+      air infer multi-mnist scans/ --out found            shipped weights, a folder
+      air infer runs/mnist 'a/**/*.jpg' --format csv > found.csv
+      air infer runs/mnist big/ --out found --no-annotate --resume
+      find . -name '*.png' -print0 | air infer runs/mnist - --samples 50
+      air infer runs/mnist frames/ --track --out tracked  a video, as numbered pictures
+    """
+
+    essential: ClassVar = (
+        *("model", "images", "out", "format", "samples", "track", "invert", "resume", "quiet"),
+    )
+
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
+    """A run's folder, a checkpoint's, or the name of shipped weights."""
+    images: Positional[Annotated[tuple[str, ...], arg(metavar="IMAGE...")]]
+    """Picture files, folders, patterns, arrays, or - for standard input."""
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder for the results, new or empty."""
+    format: Literal["json", "csv", "coco"] | None = None
+    """Form of the results; if not given, lines for people in a terminal, and JSON elsewhere."""
+    annotate: bool = True
+    """Write each picture with its boxes to --out."""
+    reconstructions: bool = False
+    """Write each scene drawn again to --out, in reconstructions/."""
+    codes: bool = False
+    """Write the z_what of all objects, in the order of the lines, to --out as z_what.npy."""
+    samples: int = 0
+    """Importance samples per picture: a better posterior over the count, and its effective sample
+    size; 0 leaves them out."""
+    seed: int = 0
+    """Seed of the samples."""
+    track: bool = False
+    """Take the pictures of each argument for the frames of a video, in the order of the numbers in
+    their names; animated GIFs always are."""
+    invert: Literal["auto", "yes", "no"] | None = None
+    """Dark objects on a bright background: look, yes or no; the model's own way if not given."""
+    batch_size: Annotated[int, arg(aliases=("-b",))] = 64
+    """Pictures read and written at a time; it changes no result."""
+    resume: bool = False
+    """Go on with the results in --out; pictures that have changed since, or could not be read, are
+    read again."""
+    strict: bool = False
+    """Stop at a picture that cannot be read."""
+    quiet: bool = False
+    """Show no progress."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> int:
+        """Run the command; return 1 if a picture could not be read, else 0.
+
+        Raises: DataError if no picture can be read, or one cannot and ``strict``; ConfigError if
+            the folder of results cannot be used; BusyError if another process writes to it.
+        """
+        self._check()
+        from ..data.pictures.reading import shown
+        from ..files.sources import find_sources
+        from ..files.streaming import framing_of
+
+        prepare_messages(self.quiet)
+        air = load_model(self.model, self.device)
+        framing = framing_of(air)
+        if self.invert is not None:
+            framing = replace(framing, invert=self.invert)
+        sources = find_sources(self.images, track=self.track)
+        began = time.perf_counter()
+        with ExitStack() as stack:
+            results = self._open_results(air, framing, stack)
+            tally = self._infer(air, framing, sources, results)
+            tally.check()
+            if results is not None:
+                self._finish(results)
+        if self.out is not None and tally.num > 1:
+            seconds, where = time.perf_counter() - began, shown(self.out)
+            failed = f", {tally.num_failed} could not be read" if tally.num_failed else ""
+            logger.info("%d pictures in %.1f s%s; see %s", tally.num, seconds, failed, where)
+        return 1 if tally.num_failed else 0
+
+    def _check(self) -> None:
+        """Raise a ConfigError for options that contradict each other, before torch is imported."""
+        if not self.images:
+            raise ConfigError("IMAGE is missing: name at least one picture, folder or pattern.")
+        require_at_least(0, samples=self.samples)
+        check_seed(self.seed)
+        require_at_least(1, batch_size=self.batch_size)
+        if self.out is None and (self.resume or self.reconstructions or self.codes):
+            raise ConfigError("resume, reconstructions, codes: need a folder; add --out.")
+
+    def _open_results(self, air: AIR, framing: Framing, stack: ExitStack) -> Results | None:
+        """Open the folder of results, or a temporary one where the form is made of all lines."""
+        from ..files.results import Outputs, Results
+
+        if self.out is None and self.format != "coco":
+            return None
+        settings = {
+            "model": _digest(air),
+            "images": list(self.images),
+            "framing": asdict(framing) | {"canvas_size": list(framing.canvas_size)},
+            "track": self.track,
+            "samples": self.samples,
+            "seed": self.seed,
+            "codes": self.codes,
+            "code_size": air.config.encoder_latent_size,
+        }
+        folder = self.out or Path(stack.enter_context(TemporaryDirectory())) / "results"
+        annotate = self.annotate and self.out is not None
+        outputs = Outputs(folder, annotate, self.reconstructions, self.codes)
+        return stack.enter_context(Results(outputs, settings, self.resume))
+
+    def _infer(
+        self, air: AIR, framing: Framing, sources: Iterator[Source], results: Results | None
+    ) -> Tally:
+        """Read the pictures, write and print what is found in them; return how many there were."""
+        from ..files.sources import how_many
+        from ..files.streaming import infer_pictures
+        from ..files.tracking import Tracker
+        from ..training.progress import watch
+        from .echo import Echo, Tally
+
+        tracker, tally, echo = Tracker(), Tally(self.strict), Echo(self.format, self.samples > 0)
+        if results is not None:
+            sources = results.remaining(
+                sources, lambda source, record: tracker.follow(source.video, record)
+            )
+            tally = Tally(self.strict, results.done, results.num_failed)
+        sources, order = tee(sources)
+        batches = infer_pictures(
+            air,
+            sources,
+            framing=framing,
+            samples=self.samples,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            keep_shrunk=results is not None and results.outputs.annotated,
+        )
+        if not echo.in_the_way:
+            batches = watch(batches, how_many(self.images), "Inferring", len, tally.num)
+        try:
+            for rows in batches:
+                read = list(islice(order, len(rows)))
+                records = [record for record, _, _ in rows]
+                for record, source in zip(records, read, strict=True):
+                    follow = tracker.identify if source.record is None else tracker.follow
+                    follow(source.video, record)
+                tally.add(records)
+                if results is not None:
+                    results.write(rows, [source.state for source in read])
+                new = zip(records, read, strict=True)
+                echo.write(record for record, source in new if source.record is None)
+        except KeyboardInterrupt:
+            if self.out is not None:
+                logger.info("Stopped; the same command with --resume goes on.")
+            raise
+        return tally
+
+    def _finish(self, results: Results) -> None:
+        """Write what is made of all lines; COCO to standard output without a folder."""
+        from ..files.coco import find_truths, write_coco
+
+        truths = find_truths(self.images) if self.format == "coco" else []
+        if self.out is None:
+            write_coco(results.lines, sys.stdout, None, truths)
+        else:
+            results.finish(self.format or "json", self.samples > 0, truths)
+
+
+def _digest(air: AIR) -> str:
+    """Return a digest of a model's weights and config: equal models have equal ones."""
+    digest = hashlib.sha256(json.dumps(to_dict(air.config), sort_keys=True).encode())
+    for name, value in sorted(air.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
