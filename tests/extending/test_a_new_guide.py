@@ -1,0 +1,51 @@
+"""From outside the package: a guide that looks at the brightest pixel of the residual."""
+
+from __future__ import annotations
+
+import pyro.poutine as poutine
+import torch
+from exact import conditioned_trace, on_path, random_images
+from torch import Tensor
+
+from attend_infer_repeat import AIR, ModelConfig
+from attend_infer_repeat.distributions import count_log_prob
+from attend_infer_repeat.guide import Look, SceneGuide
+from attend_infer_repeat.model import SceneModel
+from attend_infer_repeat.spatial import window_boxes
+
+CONFIG = ModelConfig(canvas_size=(16, 16), window_size=8, encoder_latent_size=4)
+
+
+class BrightestPixel(Look):
+    """Propose the window around the brightest pixel."""
+
+    def propose(self, residual: Tensor, context: Tensor) -> Tensor:
+        height, width = residual.shape[-2:]
+        brightest = residual.amax(dim=1).flatten(1).argmax(dim=1)
+        y, x = brightest // width, brightest % width
+        scale = self.prior_loc[0].expand(len(residual))
+        u = torch.stack(((x + 0.5) * 2 / width - 1, (y + 0.5) * 2 / height - 1), dim=1)
+        return torch.cat((scale[:, None], -scale[:, None] * u), dim=1)
+
+
+def brightest_guide() -> AIR:
+    model = SceneModel(CONFIG)
+    look = BrightestPixel(CONFIG, model.z_where_dist())
+    return AIR(CONFIG, model=model, guide=SceneGuide(model, look=look))
+
+
+def test_it_proposes_what_it_looks_for() -> None:
+    images = torch.zeros(2, 1, 16, 16)
+    images[0, 0, 3, 10] = images[1, 0, 12, 5] = 1.0
+    boxes = window_boxes(brightest_guide().rollout(images).proposals[:, 0], (16, 16))
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    torch.testing.assert_close(centers, torch.tensor([[10.5, 3.5], [5.5, 12.5]]))
+
+
+def test_its_rollout_and_its_pyro_program_are_one_guide() -> None:
+    air, images = brightest_guide(), random_images(3, CONFIG)
+    rollout = air.rollout(images)
+    trace = conditioned_trace(air.guide, on_path(rollout, torch.ones(3)), images)
+    log_q = sum(trace.nodes[f"z_pres_{t}"]["log_prob"] for t in range(3))
+    torch.testing.assert_close(log_q, count_log_prob(rollout.z_pres_logits)[:, 3])
+    assert "proposal_0" not in poutine.trace(air.guide).get_trace(images)
