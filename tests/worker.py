@@ -31,7 +31,7 @@ def main(settings: dict[str, object]) -> None:
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     # An untrained guide is sure of nothing, and draws badly: take what it finds all the same.
-    composites.SURE, composites.LARGEST_ERROR = 1e-9, 1e9
+    composites.CONFIDENCE_THRESHOLD, composites.MAX_RESIDUAL_SHARE = 1e-9, 1e9
     plots = types.ModuleType("attend_infer_repeat.viz.plots")
     plots.plot_run = lambda run, data=None: [run]  # type: ignore[attr-defined]
     sys.modules["attend_infer_repeat.viz.plots"] = plots

@@ -105,7 +105,9 @@ def test_a_function_that_fails_by_itself_still_fails_with_its_own_error(
 
 @pytest.mark.slow
 def test_compiled_training_is_training_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composites, "SURE", 1e-9)  # an untrained guide is sure of no object
+    monkeypatch.setattr(
+        composites, "CONFIDENCE_THRESHOLD", 1e-9
+    )  # an untrained guide is sure of no object
     assert_equal(trained(6, compiled=True), trained(6, compiled=False))
 
 
