@@ -17,16 +17,16 @@ from .process import prepare_messages, tune_process
 class Train(Command):
     """Train a model on images, without labels.
 
-    Writes a run's folder: config.json, metrics.jsonl, checkpoint/, figures/, TensorBoard events.
-    Ctrl-C saves a checkpoint first. The defaults below are those of the preset.
+    Writes a run's folder: config.json, metrics.jsonl, checkpoint/, figures/ and a log for
+    TensorBoard. Ctrl-C saves a checkpoint and stops. The defaults below are those of the preset.
 
     Examples:
       air train                                             digits, in a minute
       air train --data multi-mnist --out runs/mnist         the tutorial's data
       air train --data sprites --canvas 64 -t 5             other sizes
       air train --preset tutorial -n 20000 -blr 0.1         the tutorial's estimator
-      air train --data pictures/                            your own: settings chosen by a look
-      air train --data scans/ --invert --canvas 64 -t 6     and what you know better
+      air train --data pictures/                            your own; it chooses the settings
+      air train --data scans/ --invert --canvas 64 -t 6     your own; you choose some of them
       air train --resume runs/mnist                         go on after an interruption
       torchrun --nproc-per-node 2 --no-python air train     two processes, one model
     """
@@ -61,7 +61,7 @@ class Train(Command):
     quiet: bool = False
     """Show no progress."""
     given: Suppress[tuple[str, ...]] = ()
-    """Settings that the user gave, which the preset auto keeps."""
+    """Names of the settings that the user gave; the preset auto keeps them."""
 
     @classmethod
     def base(cls, given: Given) -> Train:
