@@ -13,11 +13,11 @@ from .loading import load_data, load_model
 
 @dataclass(frozen=True)
 class Codes(Command):
-    """Measure what the codes z_what tell of the objects' classes, which no training has seen.
+    """Measure what the codes z_what tell about the objects' classes, which training never sees.
 
-    A linear probe reads the class from the codes of found objects, and k-means groups them; both
-    also from the same windows' pixels. The data must have boxes and labels. Probes are fitted on
-    the training part, without the scenes that are held out for validation.
+    A linear probe predicts the class from the codes of found objects, and k-means clusters them;
+    the pixels of the same windows are the baseline for both. The data must have boxes and labels.
+    Probes are fitted on the training split, without the scenes that are held out for validation.
 
     Examples:
       air codes runs/mnist
@@ -30,7 +30,7 @@ class Codes(Command):
     data: str | None = None
     """Data set or path; the one that the model was trained on if not given."""
     split: str = "test"
-    """Part of the data set to test the probes on, and to cluster: validation or test."""
+    """Split to test the probes on, and to cluster: validation or test."""
     num_images: int = 10_000
     """Training images to fit the probes on, or all if there are fewer."""
     json: bool = False

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from ..errors import ConfigError
-from .options import Given
+from .options import Given, build
 
 
 class Command:
@@ -26,6 +26,11 @@ class Command:
         Raises: AirError if what was given names settings that there are not.
         """
         return None
+
+    @classmethod
+    def of(cls, given: Given, base: Command | None) -> Command:
+        """Make the command from what was given, and from ``base`` for what was not."""
+        return build(cls, given, base)
 
     def run(self) -> int | None:
         """Do the work; return the exit code, None for 0."""

@@ -31,11 +31,11 @@ class Evaluate(Command):
     split: str = "test"
     """Part of the data set: train, validation or test."""
     max_count: Annotated[int | None, arg(aliases=("--max-digits",))] = None
-    """Most objects in a generated scene, to test on more than was trained on."""
+    """Most objects in a generated scene, to test on more than in training."""
     counts: tuple[int, ...] | None = None
-    """Numbers of objects in generated scenes, in place of 0 to the most."""
+    """Numbers of objects in generated scenes, such as 3, or 6 7 8; 0 to the most if not given."""
     importance_samples: int = 0
-    """Samples per image for the importance-weighted bound and counts; 0 leaves them out."""
+    """Samples per image for the importance-weighted bound and counts; 0 skips both."""
     json: bool = False
     """Print one JSON object instead of a table."""
     device: str = "auto"

@@ -38,21 +38,21 @@ class Infer(Command):
     """Count, locate and describe the objects in pictures.
 
     Pictures are files (PNG, JPEG, TIFF, BMP, GIF), folders, patterns ('scans/**/*.png', in quotes),
-    .npy and .npz arrays, or - for standard input: a picture, or names of pictures, one a line. Of
-    any size; they are brought to the model's canvas as those were that it was trained on.
+    .npy and .npz arrays, or - for standard input: a picture, or names of pictures, one per line.
+    They may have any size: they are brought to the model's canvas as in training.
 
-    An animated GIF is read frame by frame, and with --track the pictures of a folder are the frames
-    of a video, too: its objects then have an identity, which they keep from frame to frame.
+    An animated GIF is read frame by frame. With --track the pictures of a folder are the frames of
+    a video. Objects in the frames of a video have an identity, which they keep.
 
-    In a terminal, prints a line a picture: its name, its count, and the probability of that. Into a
-    file or a pipe, or with --format json, one JSON object a line: file, width, height, count,
-    count_probs = q(n | x), and objects with score = q(z_pres), box (x0, y0, x1, y1 in the picture's
-    pixels), z_where and z_what; or CSV, a row an object; or COCO. A picture that cannot be read has
-    a line with its error, and the exit code is 1.
+    In a terminal, prints one line per picture: its name, its count and the probability of the
+    count. Into a file or a pipe, or with --format json, one JSON object per line: file, width,
+    height, count, count_probs = q(n | x), and objects with score = q(z_pres), box (x0, y0, x1, y1
+    in the picture's pixels), z_where and z_what; or CSV, one row per object; or COCO. A picture
+    that cannot be read has a line with its error, and the exit code is 1.
 
     With --out, the folder gets scenes.jsonl, scenes.csv or coco.json (and coco_results.json, for
-    pycocotools' loadRes), and each picture with its boxes as a PNG. What was interrupted goes on
-    with --resume.
+    pycocotools' loadRes), and each picture with its boxes as a PNG. --resume goes on with results
+    that were interrupted.
 
     Examples:
       air infer runs/mnist picture.png
@@ -74,28 +74,29 @@ class Infer(Command):
     out: Annotated[Path | None, arg(metavar="DIR")] = None
     """Folder for the results, new or empty."""
     format: Literal["json", "csv", "coco"] | None = None
-    """Form of the results; if not given, lines for people in a terminal, and JSON elsewhere."""
+    """Format of the results; if not given, readable lines in a terminal and JSON elsewhere."""
     annotate: bool = True
     """Write each picture with its boxes to --out."""
     reconstructions: bool = False
-    """Write each scene drawn again to --out, in reconstructions/."""
+    """Write the reconstruction of each picture to --out, in reconstructions/."""
     codes: bool = False
-    """Write the z_what of all objects, in the order of the lines, to --out as z_what.npy."""
+    """Write the z_what of all objects, in the order of the results, to --out as z_what.npy."""
     samples: int = 0
-    """Importance samples per picture: a better posterior over the count, and its effective sample
-    size; 0 leaves them out."""
+    """Importance samples per picture: they give a better posterior over the count, and its
+    effective sample size; 0 takes none."""
     seed: int = 0
     """Seed of the samples."""
     track: bool = False
-    """Take the pictures of each argument for the frames of a video, in the order of the numbers in
-    their names; animated GIFs always are."""
+    """Treat the pictures of each argument as the frames of a video, in the order of the numbers in
+    their names; an animated GIF is always one."""
     invert: Literal["auto", "yes", "no"] | None = None
-    """Dark objects on a bright background: look, yes or no; the model's own way if not given."""
+    """Whether objects are dark on a bright background; auto looks at each picture; as in training
+    if not given."""
     batch_size: Annotated[int, arg(aliases=("-b",))] = 64
-    """Pictures read and written at a time; it changes no result."""
+    """Pictures that are read and written at a time; it changes no result."""
     resume: bool = False
-    """Go on with the results in --out; pictures that have changed since, or could not be read, are
-    read again."""
+    """Go on with the results in --out; pictures that have changed or could not be read are read
+    again."""
     strict: bool = False
     """Stop at a picture that cannot be read."""
     quiet: bool = False

@@ -14,7 +14,7 @@ from .command import Command
 from .evaluate import Evaluate
 from .help import HELP, SHORT_HELP, help_of, help_of_all
 from .infer import Infer
-from .options import build, options_of
+from .options import options_of
 from .parsing import parse
 from .plot import Plot
 from .process import prepare_messages
@@ -105,7 +105,7 @@ def _command(name: str, kind: type[Command], words: Sequence[str]) -> Command:
         given = parse(options_of(kind), [word for word in words if word not in helps], _explain)
         base = kind.base(given)
         if not helps:
-            return build(kind, given, base)
+            return kind.of(given, base)
     except ConfigError as error:
         if not helps:
             raise ConfigError(_with_advice(str(error), f"air {name}")) from error

@@ -19,7 +19,7 @@ import functools
 import inspect
 import textwrap
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -113,12 +113,10 @@ def _joined_options(kind: type) -> tuple[Option, ...]:
 
 
 def _options_of(kind: type, above: FieldPath) -> Iterator[Option]:
-    hints, texts = get_type_hints(kind, include_extras=True), field_texts(kind)
+    hints, texts = get_type_hints(kind), field_texts(kind)
+    noted = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
-        hint, note = hints[field.name], arg()
-        if get_origin(hint) is Annotated:
-            hint, *notes = get_args(hint)
-            note = _joined_notes([note for note in notes if isinstance(note, arg)])
+        hint, note = hints[field.name], _note_of(noted[field.name])
         path = (*above, field.name)
         if note.hidden:
             continue
@@ -128,8 +126,10 @@ def _options_of(kind: type, above: FieldPath) -> Iterator[Option]:
             yield _option(path, hint, note, _default(field), texts.get(field.name, ""))
 
 
-def _joined_notes(notes: Sequence[arg]) -> arg:
-    """Return what all notes say; ``Positional`` adds one of its own to a field's."""
+def _note_of(hint: Any) -> arg:
+    """Return what a type's notes say of its option; ``Positional`` adds one to a field's own."""
+    beside = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    notes = [note for note in beside if isinstance(note, arg)]
     return arg(
         aliases=tuple(alias for note in notes for alias in note.aliases),
         metavar=next((note.metavar for note in notes if note.metavar), None),

@@ -16,12 +16,12 @@ from .process import tune_process
 class Report(Command):
     """Write a run's report: one HTML file with figures, errors, reliability, codes, settings.
 
-    It needs no network to be read. Where the run's images are gone, it is written without them.
+    The file needs no network. If the run's images are gone, it is written without them.
 
     Examples:
       air report runs/mnist
       air report runs/mnist --out mnist.html --samples 0      without importance weighting
-      air report runs/mnist --data scans/ --split train       what it makes of other images
+      air report runs/mnist --data scans/ --split train       the model on other images
     """
 
     folder: Positional[Annotated[Path, arg(metavar="RUN")]]
@@ -29,11 +29,11 @@ class Report(Command):
     out: Annotated[Path | None, arg(metavar="FILE")] = None
     """HTML file to write; report.html in the run's folder if not given."""
     samples: int = 20
-    """Samples per image for the importance-weighted count probabilities; 0 leaves them out."""
+    """Samples per image for the importance-weighted count probabilities; 0 skips them."""
     data: str | None = None
     """Data set or path; the one that the model was trained on if not given."""
     split: str | None = None
-    """Part of the data set; test if not given, or validation where there is no test."""
+    """Split of the data; test if not given, or validation if there is no test split."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
 

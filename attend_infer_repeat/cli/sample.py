@@ -14,10 +14,10 @@ from .loading import load_model
 
 @dataclass(frozen=True)
 class Sample(Command):
-    """Draw scenes from a model's prior: what it has learned that images look like.
+    """Draw scenes from a model's prior: what it has learned about images.
 
-    The numbers of objects are 1 to T in equal shares, since a prior that makes objects costly
-    draws hardly any; --from-prior draws them from p(n).
+    Scenes of 1 to T objects are drawn equally often, since the count prior p(n) of most models
+    favours empty scenes; --from-prior draws the number from p(n).
 
     Examples:
       air sample runs/mnist
@@ -33,7 +33,7 @@ class Sample(Command):
     seed: int = 0
     """Seed of the draws."""
     from_prior: bool = False
-    """Draw the number of objects from the count prior, too."""
+    """Draw the number of objects from the count prior as well."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
 

@@ -12,7 +12,7 @@ from .loading import load_model
 
 @dataclass(frozen=True)
 class Serve(Command):
-    """Serve a page on which to draw, and to watch, edit and sample scenes; it works offline.
+    """Serve a page for drawing, inferring, editing and sampling scenes; it works offline.
 
     Prints the page's address; --open opens it in the browser. Draw or drop a picture: the model
     answers as you draw, and shows how it came to its answer. The page's JSON interface is described
@@ -21,16 +21,16 @@ class Serve(Command):
     Examples:
       air serve                              multi-mnist, at http://127.0.0.1:8000
       air serve runs/mine --open             your own model, in your browser at once
-      air serve digits --port 0              any port that is free
-      air serve --host 0.0.0.0               for everyone who reaches this machine
+      air serve digits --port 0              any free port
+      air serve --host 0.0.0.0               for everyone who can reach this machine
     """
 
     model: Positional[Annotated[str, arg(metavar="MODEL")]] = "multi-mnist"
     """A run's folder, a checkpoint's, or the name of shipped weights."""
     host: str = "127.0.0.1"
-    """Address to listen on; others than the default let other machines in."""
+    """Address to listen on; any but the default may admit other machines."""
     port: int = 8000
-    """Port to listen on; 0 takes any that is free."""
+    """Port to listen on; 0 takes any free one."""
     open: bool = False
     """Open the page in the browser."""
     device: str = "auto"

@@ -1,4 +1,4 @@
-"""What the command line does about standard streams, disks and signals that fail it."""
+"""Standard streams, disks and signals: what the command line does where they fail."""
 
 from __future__ import annotations
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from ..config import TrainConfig, get_preset
 from ..config.annotations import Suppress, arg
 from .command import Command
-from .options import Given
+from .options import Given, build
 from .process import prepare_messages, tune_process
 
 
@@ -17,16 +17,16 @@ from .process import prepare_messages, tune_process
 class Train(Command):
     """Train a model on images, without labels.
 
-    Writes a run's folder: config.json, metrics.jsonl, checkpoint/, figures/, TensorBoard events.
-    Ctrl-C saves a checkpoint first. The defaults below are those of the preset.
+    Writes a run's folder: config.json, metrics.jsonl, checkpoint/, figures/ and a log for
+    TensorBoard. Ctrl-C saves a checkpoint and stops. The defaults below are those of the preset.
 
     Examples:
       air train                                             digits, in a minute
       air train --data multi-mnist --out runs/mnist         the tutorial's data
       air train --data sprites --canvas 64 -t 5             other sizes
       air train --preset tutorial -n 20000 -blr 0.1         the tutorial's estimator
-      air train --data pictures/                            your own: settings chosen by a look
-      air train --data scans/ --invert --canvas 64 -t 6     and what you know better
+      air train --data pictures/                            your own; it chooses the settings
+      air train --data scans/ --invert --canvas 64 -t 6     your own; you choose some of them
       air train --resume runs/mnist                         go on after an interruption
       torchrun --nproc-per-node 2 --no-python air train     two processes, one model
     """
@@ -61,15 +61,19 @@ class Train(Command):
     quiet: bool = False
     """Show no progress."""
     given: Suppress[tuple[str, ...]] = ()
-    """Settings that the user gave, which the preset auto keeps."""
+    """Names of the settings that the user gave; the preset auto keeps them."""
 
     @classmethod
     def base(cls, given: Given) -> Train:
         """Return the settings that options change: those of a preset, or of a run to resume."""
         values = {path[-1]: value for path, value in given.items()}
+        return cls(base_config(values.get("preset"), values.get("data"), values.get("resume")))
+
+    @classmethod
+    def of(cls, given: Given, base: Command | None) -> Train:
+        """Make the command, which knows the names of the settings that were given."""
         own = {".".join(path[1:]) for path in given if path[0] == "training"} - {"preset", "data"}
-        config = base_config(values.get("preset"), values.get("data"), values.get("resume"))
-        return cls(config, given=tuple(sorted(own)))
+        return replace(build(cls, given, base), given=tuple(sorted(own)))
 
     def run(self) -> None:
         """Run the command."""
@@ -100,9 +104,11 @@ def base_config(preset: str | None, data: str | None, resume: Path | None) -> Tr
         return resumable(resume)[0]
     if preset is not None:
         return get_preset(preset)
+    if data is None:
+        return TrainConfig()
     from ..data import default_config
 
-    return default_config(TrainConfig.data if data is None else data)
+    return default_config(data)
 
 
 # What to do in place of the options of Pyro's example that are none here.

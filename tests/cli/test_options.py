@@ -25,6 +25,8 @@ from attend_infer_repeat.config import TUTORIAL
 from attend_infer_repeat.config.annotations import Positional, Suppress, arg
 from attend_infer_repeat.errors import ConfigError
 
+Size = Annotated[int, "above 0"]  # as those have it who check types
+
 
 @dataclass(frozen=True)
 class Inner:
@@ -32,7 +34,7 @@ class Inner:
 
     sizes: tuple[int, ...] = (3, 4)
     """Sizes."""
-    layers: tuple[int, ...] | None = None
+    layers: Annotated[tuple[Size, ...] | None, "a list"] = None
     bias: Annotated[float, arg(aliases=("-bi",))] = 0.5
     """A number
     on two lines."""

@@ -1,71 +1,16 @@
-"""How a process is set up to compute quickly on a CPU: nothing but speed may change."""
+"""Where computations run, and whose generators they draw from."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from attend_infer_repeat.air import reproducible
-from attend_infer_repeat.cli import process
-from attend_infer_repeat.cli.process import tune_process
 from attend_infer_repeat.errors import ConfigError
 from attend_infer_repeat.training.devices import find_device
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(before)
-
-
-@pytest.mark.parametrize("shape", [(64, 2500, 1024), (256, 320, 100), (7, 3, 5)])
-def test_products_keep_the_precision_of_float32(shape: tuple[int, int, int]) -> None:
-    """The bound: k products summed, each rounded to half an ulp, errors adding up at random.
-
-    Their sum errs by about 2^-24 sqrt(k) times the sum's own size, sqrt(k); ten times that for the
-    largest of all errors. Rounded to bfloat16, whose half-ulp is 2^-9, it would be far above.
-    """
-    tune_process()
-    m, k, n = shape
-    a, b = torch.randn(m, k, dtype=torch.float32), torch.randn(k, n, dtype=torch.float32)
-    error = ((a @ b).double() - a.double() @ b.double()).abs().max().item()
-    assert error < 10 * 2**-24 * k < 2**-9 * k**0.5
-
-
-def test_permission_is_withdrawn_where_products_come_out_rounded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    torch.set_float32_matmul_precision("highest")
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    monkeypatch.setattr(torch, "equal", lambda first, second: False)  # as on a CPU that rounds
-    tune_process()
-    assert torch.get_float32_matmul_precision() == "highest"
-
-
-@pytest.mark.parametrize(("capability", "has_gpu"), [("AVX2", False), ("AVX512", True)])
-def test_without_avx512_or_beside_a_gpu_products_stay_where_they_are(
-    capability: str, has_gpu: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.set_float32_matmul_precision("highest")
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
-    tune_process()
-    assert torch.get_float32_matmul_precision() == "highest"
-
-
-def test_another_c_library_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_library(name: None) -> object:
-        raise OSError("not glibc")
-
-    monkeypatch.setattr(ctypes, "CDLL", no_library)
-    tune_process()
-    monkeypatch.setattr(process.ctypes, "CDLL", lambda name: object())
-    tune_process()
 
 
 @pytest.mark.parametrize(
