@@ -36,11 +36,12 @@ from attend_infer_repeat.cli.main import _parse
 from attend_infer_repeat.data import Dataset, is_path
 from attend_infer_repeat.errors import BusyError, DataError, TrainingError
 from attend_infer_repeat.evaluation import Evaluation, evaluate
-from attend_infer_repeat.files.checkpoints import part_of, read_checkpoint, save_checkpoint
+from attend_infer_repeat.files.checkpoints import read_checkpoint, save_checkpoint
 from attend_infer_repeat.files.storage import LOCK_FILE, write_atomically
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.objectives.processes import Processes
 from attend_infer_repeat.objectives.schedules import cosine_decay
+from attend_infer_repeat.state_dicts import part_of
 from attend_infer_repeat.training import progress
 from attend_infer_repeat.training.loop import count_prior_schedule, load_training_data
 from attend_infer_repeat.training.run import metrics_log, new_run, read_metrics

@@ -12,8 +12,8 @@ from torch import Tensor
 from ..air import AIR
 from ..config import TrainConfig
 from ..errors import ConfigError
-from ..files.checkpoints import part_of, prefixed
 from ..seeds import shortened
+from ..state_dicts import part_of, prefixed
 from .processes import Processes
 
 

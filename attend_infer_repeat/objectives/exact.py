@@ -31,9 +31,9 @@ from ..air import AIR
 from ..config import TrainConfig
 from ..distributions import gaussian_kl
 from ..errors import ConfigError
-from ..files.checkpoints import part_of, prefixed
 from ..model import intensity
 from ..rollout import Path
+from ..state_dicts import part_of, prefixed
 from .augmentation import Composites, compose, cut_out, single_objects
 from .base import Objective, adam_states, adam_tensors, load_adam, mini_batch
 from .compilation import Compiled

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ..air import AIR
 from ..config import TrainConfig
 from ..errors import ConfigError
-from ..files.checkpoints import part_of, prefixed
 from ..guide.baseline import Baseline
+from ..state_dicts import part_of, prefixed
 from .base import Objective, adam_states, adam_tensors, load_adam
 from .processes import Processes
 

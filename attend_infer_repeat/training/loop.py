@@ -33,11 +33,12 @@ from ..data import (
 )
 from ..errors import ConfigError, DataError, Stopped, TrainingError
 from ..evaluation import Evaluation, evaluate
-from ..files.checkpoints import Checkpoint, not_finite, part_of, prefixed, save_checkpoint
+from ..files.checkpoints import Checkpoint, save_checkpoint
 from ..files.storage import discard_leftovers
 from ..objectives import OBJECTIVES, Objective
 from ..objectives.processes import Processes, join
 from ..objectives.schedules import Anneal, cosine_decay
+from ..state_dicts import first_not_finite, part_of, prefixed
 from .auto import choose
 from .averaging import RunningMean
 from .collapse import advice, collapse
@@ -351,7 +352,7 @@ def _start(
 ) -> TrainingState:
     """Make the model and its objective, new from the seed or as the checkpoint left them."""
     if checkpoint is not None:  # whose sizes are checked before any memory is taken
-        model, tensors = checkpoint.tensors("model"), checkpoint.tensors("training")
+        model, tensors = checkpoint.weights(AIR), checkpoint.tensors("training")
     images = as_images(data.images, config.model).to(processes.device)
     torch.manual_seed(config.seed)
     air = AIR(config.model).to(processes.device)
@@ -523,7 +524,7 @@ def _is_due(step: int, every: int) -> bool:
 
 
 def _save(state: TrainingState, run: Path) -> None:
-    if not_finite(state.air.state_dict()) is not None:
+    if first_not_finite(state.air.state_dict()) is not None:
         raise _diverged(state, run, f"some weights are not finite; {START_AGAIN}")
     with writing(run):
         save_checkpoint(

@@ -17,15 +17,10 @@ from typing import Any
 from ..air import AIR
 from ..config import TrainConfig, from_dict, to_dict
 from ..errors import CheckpointError, ConfigError, TrainingError
-from ..files.checkpoints import (
-    CONFIG_FILE,
-    Checkpoint,
-    has_checkpoint,
-    load_checkpoint,
-    read_checkpoint,
-    versions,
-)
+from ..files.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
+from ..files.find import CONFIG_FILE, has_checkpoint
 from ..files.storage import LOCK_FILE, discard_leftovers, is_empty, owned, write_atomically
+from ..files.versions import versions
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -234,7 +229,7 @@ def load_run(folder: Path) -> tuple[Checkpoint, TrainConfig, AIR]:
 
     Raises: CheckpointError if there is none, or weights without their run.
     """
-    checkpoint, air = load_checkpoint(folder)
+    checkpoint, air = load_checkpoint(folder, AIR)
     is_run = checkpoint.folder.resolve() == (folder / "checkpoint").resolve()
     if checkpoint.train_config is None or not is_run:
         raise CheckpointError(

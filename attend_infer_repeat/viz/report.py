@@ -19,8 +19,9 @@ import numpy as np
 from ..config import TrainConfig, flat, get_preset
 from ..data import Dataset
 from ..errors import ConfigError, DataError
-from ..files.checkpoints import Checkpoint, versions
+from ..files.checkpoints import Checkpoint
 from ..files.storage import write_atomically
+from ..files.versions import versions
 from ..training.collapse import advice, collapse
 from ..training.devices import find_device
 from ..training.loop import load_held_out, load_training_data
