@@ -687,7 +687,7 @@ def test_only_the_first_of_several_processes_looks_at_the_folder_and_locks_it(
             super().__init__(torch.device("cpu"))
             self.rank = 1
 
-    monkeypatch.setattr("attend_infer_repeat.training.loop.join", Second)
+    monkeypatch.setattr("attend_infer_repeat.training.loop.join_processes", Second)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / LOCK_FILE).touch()
     (tmp_path / "run" / "config.json").touch()  # the first one is ahead

@@ -59,8 +59,8 @@ class Train:
 
     def run(self) -> None:
         """Run the command."""
+        from ..console import show_log
         from ..training.loop import train
-        from ..training.progress import show_log
 
         show_log(self.quiet)
         training = self.training
@@ -239,8 +239,8 @@ class Infer:
         _require_at_least(1, batch_size=self.batch_size)
         if self.out is None and (self.resume or self.reconstructions or self.codes):
             raise ConfigError("resume, reconstructions, codes: need a folder; add --out.")
+        from ..console import show_log
         from ..files.inference import run_inference
-        from ..training.progress import show_log
 
         show_log(self.quiet)
         return run_inference(load_model(self.model, self.device), self)
@@ -474,7 +474,7 @@ def _run(arguments: list[str]) -> int:
 
 def _prepare_messages() -> None:
     """Show what the package warns of as plain lines; Pillow's own warnings tell users nothing."""
-    from ..training.progress import show_log
+    from ..console import show_log
 
     show_log(quiet=True)
     warnings.filterwarnings("ignore", category=UserWarning, module="PIL")

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from ..air import AIR
 from ..config import to_dict
+from ..console import progress_bar
 from ..data.pictures.framing import Framing
 from ..data.pictures.reading import shown
 from ..errors import DataError
-from ..training.progress import watch
 from .coco import find_truths, write_coco
 from .records import Record, to_json, to_text, write_csv
 from .results import Outputs, Results
@@ -66,7 +66,7 @@ def run_inference(air: AIR, options: Infer) -> int:
             keep_shrunk=results is not None and results.outputs.annotated,
         )
         if not echo.in_the_way:
-            batches = watch(batches, total, "Inferring", len, tally.num)
+            batches = progress_bar(batches, total, "Inferring", len, tally.num)
         try:
             for rows in batches:
                 read = list(islice(order, len(rows)))

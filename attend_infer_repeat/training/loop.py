@@ -36,13 +36,14 @@ from ..evaluation import Evaluation, evaluate
 from ..files.checkpoints import Checkpoint, save_checkpoint
 from ..files.storage import discard_leftovers
 from ..objectives import OBJECTIVES, Objective
-from ..objectives.processes import Processes, join
+from ..objectives.processes import Processes
 from ..objectives.schedules import Anneal, cosine_decay
 from ..state_dicts import first_not_finite, part_of, prefixed
 from .auto import choose
 from .averaging import RunningMean
 from .collapse import advice, collapse
 from .devices import tune_process
+from .distributed import join_processes
 from .progress import Progress
 from .run import (
     Metrics,
@@ -106,7 +107,7 @@ def train(
     if not isinstance(config, TrainConfig):
         config = default_config(config)
     tune_process()
-    processes = join(device)
+    processes = join_processes(device)
     with ExitStack() as owner:
         run, finished = _run(
             config, out, resume, processes, owner, compiled, quiet, figures, validate
