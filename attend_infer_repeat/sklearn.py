@@ -22,9 +22,9 @@ from .air import AIR, Scenes, presence_scores, reproducible
 from .config import TrainConfig, differences, for_images, from_dict, get_preset, to_dict
 from .data.pictures.pixels import as_bytes
 from .errors import ConfigError, DataError, ShapeError
-from .training.auto import choose
+from .trainer import train
+from .training.auto import choose_settings
 from .training.devices import find_device
-from .training.loop import train
 
 try:
     from sklearn.utils.validation import validate_data
@@ -251,7 +251,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         own = {change.split(":")[0] for change in differences(get_preset("auto"), config)}
         if self.model_steps is not None:
             own.add("model.model_steps")
-        return choose(config, given=own | {"canvas", "model.resize", "model.zoom"})
+        return choose_settings(config, given=own | {"canvas", "model.resize", "model.zoom"})
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()

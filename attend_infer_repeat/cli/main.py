@@ -52,6 +52,8 @@ class Train:
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
     compile: bool = False
     """Compile the exact objective: CUDA graphs on a GPU; a C++ compiler is needed on a CPU."""
+    tensorboard: bool = True
+    """Write TensorBoard's events, where its package is installed."""
     quiet: bool = False
     """Show no progress."""
     given: Suppress[tuple[str, ...]] = ()
@@ -60,14 +62,16 @@ class Train:
     def run(self) -> None:
         """Run the command."""
         from ..console import show_log
-        from ..training.loop import train
+        from ..trainer import train
+        from ..training.devices import tune_process
 
         show_log(self.quiet)
+        tune_process()
         training = self.training
         if training.preset == "auto" and self.resume is None:
-            from ..training.auto import choose
+            from ..training.auto import choose_settings
 
-            training = choose(training, self.given)
+            training = choose_settings(training, self.given)
         train(
             training,
             self.out,
@@ -75,6 +79,7 @@ class Train:
             device=self.device,
             compiled=self.compile,
             quiet=self.quiet,
+            tensorboard=self.tensorboard,
         )
 
 
@@ -673,7 +678,7 @@ def _load_data(path: str, air: AIR, name: str | None, split: str, **options: Any
     """
     from ..data import is_path, load_dataset
     from ..files.checkpoints import read_checkpoint
-    from ..training.loop import load_training_data, path_options
+    from ..training.data import load_training_data, path_options
 
     if name is not None:
         own = path_options(air.config) if is_path(name) else {}
