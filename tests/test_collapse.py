@@ -218,7 +218,9 @@ def test_a_learning_rate_of_ten_is_told_in_the_log_the_metrics_and_the_report(
     )
     with caplog.at_level(logging.WARNING):
         run = train(config, tmp_path / "run", quiet=True, figures=False)
-    lines = [r.getMessage() for r in caplog.records if r.name.startswith("attend_infer_repeat.training")]
+    lines = [
+        r.getMessage() for r in caplog.records if r.name.startswith("attend_infer_repeat.training")
+    ]
     assert len(lines) == 1
     assert lines[0].startswith(f"The model in {run} is dead: ")
     assert "try a lower --learning-rate (it was 10, and the preset's is 0.003)" in lines[0]
@@ -229,7 +231,9 @@ def test_a_learning_rate_of_ten_is_told_in_the_log_the_metrics_and_the_report(
     longer = replace(config, num_steps=180)
     with caplog.at_level(logging.WARNING):
         train(longer, resume=run, quiet=True, figures=False)
-    lines = [r.getMessage() for r in caplog.records if r.name.startswith("attend_infer_repeat.training")]
+    lines = [
+        r.getMessage() for r in caplog.records if r.name.startswith("attend_infer_repeat.training")
+    ]
     assert [record["collapsed"] for record in evaluations(run)] == [False, True, True]
     assert len(lines) == 1  # it was told before
 
