@@ -35,7 +35,7 @@ from ..model import intensity
 from ..rollout import Path
 from ..state_dicts import part_of, prefixed
 from .augmentation import Composites, compose, cut_out, single_objects
-from .base import Objective, adam_states, adam_tensors, load_adam, mini_batch
+from .base import Objective, adam_state, mini_batch, restore_adam
 from .compilation import Compiled
 from .processes import Processes
 from .schedules import Anneal
@@ -272,15 +272,12 @@ class Exact(Objective):
 
     def state(self) -> dict[str, Tensor]:
         """See ``Objective.state``."""
-        adam = adam_tensors(
-            {name: self.optimizer.state[p] for name, p in self.air.named_parameters()}
-        )
+        adam = adam_state(self.optimizer, dict(self.air.named_parameters()))
         return adam | prefixed("made", {} if self.made is None else self.made._asdict())
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """See ``Objective.restore``."""
-        states = adam_states(state)
-        load_adam(self.optimizer, [states[name] for name, _ in self.air.named_parameters()])
+        restore_adam(self.optimizer, dict(self.air.named_parameters()), state)
         made = part_of(state, "made")
         self.made = (
             Composites(**{k: v.to(self.air.device) for k, v in made.items()}) if made else None

@@ -87,10 +87,10 @@ class Processes:
             self.fabric.barrier()
 
     def leave(self) -> None:
-        """Wait until all processes have come this far, and part.
+        """Wait until all processes have come this far, and close their connection.
 
-        By then nothing may hold what ``wrap`` returned: with it, threads of the connection would
-        outlive the interpreter, which then aborts.
+        Nothing may hold what ``wrap`` returned any more: it would keep threads of the connection
+        alive until the interpreter ends, which then aborts.
         """
         if self.fabric is not None:
             self.fabric.barrier()
