@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .files.export import export_program
     from .model import geom
     from .sklearn import AIRCounter
-    from .training.loop import train
+    from .trainer import train
 
 __version__ = "0.1.0"
 
@@ -41,7 +41,7 @@ _LAZY = {
     "evaluate": "evaluation",
     "export_program": "files.export",
     "geom": "model",
-    "train": "training.loop",
+    "train": "trainer",
 }
 
 __all__ = [

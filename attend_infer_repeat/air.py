@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from .arrays import as_images
 from .config import ModelConfig
 from .errors import ShapeError
+from .files.checkpoints import load_checkpoint, save_checkpoint
 from .guide import SceneGuide
 from .model import SceneModel, intensity
 from .rollout import Rollout, draw_noise, make_stopping, roll_out
@@ -180,9 +181,7 @@ class AIR(nn.Module):
 
         Raises: CheckpointError if there is none, or if it is damaged.
         """
-        from .files.checkpoints import load_model
-
-        return load_model(path)
+        return load_checkpoint(path, cls)[1]
 
     def save(self, path: str | PathLike[str]) -> None:
         """Save the model as a checkpoint folder, for ``AIR.load`` and the ``air`` command.
@@ -192,8 +191,6 @@ class AIR(nn.Module):
         Raises: BusyError if another process goes on writing to the folder; CheckpointError if it
             holds another program's ``state.json``; OSError if the disk refuses to be written to.
         """
-        from .files.checkpoints import save_checkpoint
-
         save_checkpoint(path, self)
 
     @torch.no_grad()

@@ -18,13 +18,13 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from .air import AIR, Scenes, presence_scores, reproducible
+from .air import AIR, Scenes, presence_scores
 from .config import TrainConfig, differences, for_images, from_dict, get_preset, to_dict
-from .data.pictures.pixels import as_bytes
+from .data.pictures.features import find_value_range, image_shape, rescaled, square_shape
 from .errors import ConfigError, DataError, ShapeError
-from .training.auto import choose
+from .trainer import train
+from .training.auto import choose_settings
 from .training.devices import find_device
-from .training.loop import train
 
 try:
     from sklearn.utils.validation import validate_data
@@ -111,7 +111,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X: ArrayLike, y: object = None) -> AIRCounter:
-        """Train a model; takes at least two images, and leaves torch's generators as they were.
+        """Train a model; takes at least two images.
 
         Args:
             X: images, see the class.
@@ -122,8 +122,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         """
         images = self._images(X, reset=True)
         self.config_ = self._settings()
-        device = find_device(self.device)
-        with TemporaryDirectory(prefix="air-") as folder, reproducible(self.config_.seed, device):
+        with TemporaryDirectory(prefix="air-") as folder:
             data = Path(folder) / "images.npz"
             np.savez(data, images=images)
             config = self._chosen(replace(self.config_, data=str(data)))
@@ -218,11 +217,11 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         num_features = self.n_features_in_
         if reset:
             shape = given if self.image_shape is None else self.image_shape
-            self.image_shape_ = _image_shape(shape or _square(num_features), num_features)
-            self.value_range_ = _value_range(self.value_range, pixels)
-        if given is not None and _image_shape(given, num_features) != self.image_shape_:
+            self.image_shape_ = image_shape(shape or square_shape(num_features), num_features)
+            self.value_range_ = find_value_range(self.value_range, pixels)
+        if given is not None and image_shape(given, num_features) != self.image_shape_:
             raise ShapeError(f"X: expected images of {self.image_shape_}, got {given}.")
-        return _as_uint8(pixels.reshape(-1, *self.image_shape_), self.value_range_)
+        return rescaled(pixels.reshape(-1, *self.image_shape_), self.value_range_)
 
     def _settings(self) -> TrainConfig:
         """Return what to train with, as the arguments and the images decide."""
@@ -251,7 +250,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         own = {change.split(":")[0] for change in differences(get_preset("auto"), config)}
         if self.model_steps is not None:
             own.add("model.model_steps")
-        return choose(config, given=own | {"canvas", "model.resize", "model.zoom"})
+        return choose_settings(config, given=own | {"canvas", "model.resize", "model.zoom"})
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
@@ -284,67 +283,3 @@ def _seed(random_state: int | np.random.RandomState | None) -> int | None:
     if isinstance(random_state, Integral):
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _square(num_features: int) -> tuple[int, int]:
-    side = math.isqrt(num_features)
-    if side**2 != num_features:
-        raise ShapeError(
-            f"X: {num_features} features are no square image; give image_shape=(height, width)."
-        )
-    return side, side
-
-
-def _image_shape(shape: Any, num_features: int) -> tuple[int, int, int]:
-    """Return (channels, height, width).
-
-    Raises: ShapeError if a shape is not that of an image, or not of so many features.
-    """
-    try:
-        *channels, height, width = np.empty(num_features).reshape(shape).shape
-    except (TypeError, ValueError) as error:
-        raise ShapeError(
-            f"image_shape: expected (height, width) or (channels, height, width) of {num_features} "
-            f"features, got {shape!r}."
-        ) from error
-    if channels not in ([], [1], [3]):
-        channels_last = len(channels) == 1 and width in (1, 3)
-        advice = "give image_shape, or leave out what is no colour, such as opacity"
-        if channels_last:
-            advice = "move channels forward with X.transpose(0, 3, 1, 2)"
-        raise ShapeError(
-            f"X: expected images of (height, width) or (1 or 3 channels, height, width), got "
-            f"{tuple(shape)}; {advice}."
-        )
-    return (*channels, 1)[0], height, width
-
-
-def _value_range(value_range: Any, pixels: NDArray[Any]) -> tuple[float, float] | None:
-    """Return the values of black and white, or None if they follow from the type."""
-    if isinstance(value_range, str) and value_range == "dtype":
-        return None
-    if isinstance(value_range, str) and value_range == "data":
-        return float(pixels.min()), float(pixels.max())
-    try:
-        low, high = map(float, value_range)
-    except (TypeError, ValueError):
-        low = high = math.nan
-    if not low < high:
-        raise ConfigError(
-            f"value_range: expected 'dtype', 'data' or (low, high), got {value_range!r}."
-        )
-    return low, high
-
-
-def _as_uint8(images: NDArray[Any], value_range: tuple[float, float] | None) -> NDArray[np.uint8]:
-    """Map black to 0 and white to 255.
-
-    Raises: ShapeError if no range is given, and the values are not those of their type.
-    """
-    if value_range is None:
-        return as_bytes(images)
-    low, high = value_range
-    if images.dtype == np.uint8 and value_range == (0, 255):
-        return images
-    scale = 255 / (high - low or 1)
-    return np.round((np.clip(images, low, high) - low) * scale).astype(np.uint8)

@@ -30,7 +30,7 @@ from attend_infer_repeat.arrays import as_images
 from attend_infer_repeat.cli.process import tune_process
 from attend_infer_repeat.config import FAST, TUTORIAL
 from attend_infer_repeat.objectives import OBJECTIVES
-from attend_infer_repeat.training.averaging import RunningMean
+from attend_infer_repeat.training.averaging import ExponentialMovingAverage
 
 FOLDER = RESULTS / "breakdown"
 KINDS = {
@@ -106,7 +106,8 @@ def trainer(config: TrainConfig) -> Callable[[], None]:
     torch.manual_seed(0)
     air = AIR(config.model)
     pixels = as_images(load_dataset("multi-mnist").images, config.model)
-    objective, mean = OBJECTIVES["exact"](air, pixels, config), RunningMean(air, config.ema_decay)
+    objective = OBJECTIVES["exact"](air, pixels, config)
+    mean = ExponentialMovingAverage(air, config.ema_decay)
     taken = 1_000
 
     def step() -> None:

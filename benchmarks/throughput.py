@@ -39,7 +39,7 @@ from attend_infer_repeat.arrays import as_images
 from attend_infer_repeat.cli.process import tune_process
 from attend_infer_repeat.config import FAST, TUTORIAL
 from attend_infer_repeat.objectives import OBJECTIVES
-from attend_infer_repeat.training.averaging import RunningMean
+from attend_infer_repeat.training.averaging import ExponentialMovingAverage
 from attend_infer_repeat.training.devices import find_device
 
 # The tutorial's published command, as far as it sets sizes.
@@ -225,7 +225,7 @@ def trainer(
     air = AIR(config.model).to(device)
     pixels = as_images(images, config.model).to(device)
     objective = OBJECTIVES[config.objective](air, pixels, config, compiled=compiled)
-    mean = RunningMean(air, config.ema_decay)
+    mean = ExponentialMovingAverage(air, config.ema_decay)
     taken = 0
 
     def step() -> None:

@@ -35,7 +35,7 @@ from runs import RESULTS, machine, write_result
 from attend_infer_repeat import load_dataset
 from attend_infer_repeat.files.checkpoints import read_checkpoint
 from attend_infer_repeat.files.storage import LOCK_FILE
-from attend_infer_repeat.training.run import read_metrics
+from attend_infer_repeat.training.metrics import read_metrics
 
 NUM_STEPS = 120
 OPTIONS = (

@@ -24,7 +24,7 @@ from attend_infer_repeat import TrainConfig
 from attend_infer_repeat.config import from_dict
 from attend_infer_repeat.objectives import augmentation as composites
 from attend_infer_repeat.objectives.exact import Exact
-from attend_infer_repeat.training.loop import train
+from attend_infer_repeat.trainer import train
 
 
 def main(settings: dict[str, object]) -> None:

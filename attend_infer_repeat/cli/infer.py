@@ -169,10 +169,10 @@ class Infer(Command):
         self, air: AIR, framing: Framing, sources: Iterator[Source], results: Results | None
     ) -> Tally:
         """Read the pictures, write and print what is found in them; return how many there were."""
+        from ..console import progress_bar
         from ..files.sources import how_many
         from ..files.streaming import infer_pictures
         from ..files.tracking import Tracker
-        from ..training.progress import watch
         from .echo import Echo, Tally
 
         tracker, tally, echo = Tracker(), Tally(self.strict), Echo(self.format, self.samples > 0)
@@ -192,7 +192,7 @@ class Infer(Command):
             keep_shrunk=results is not None and results.outputs.annotated,
         )
         if not echo.in_the_way:
-            batches = watch(batches, how_many(self.images), "Inferring", len, tally.num)
+            batches = progress_bar(batches, how_many(self.images), "Inferring", len, tally.num)
         try:
             for rows in batches:
                 read = list(islice(order, len(rows)))

@@ -29,7 +29,7 @@ def load_data(path: str, air: AIR, name: str | None, split: str, **options: Any)
     """
     from ..data import is_path, load_dataset
     from ..files.checkpoints import read_checkpoint
-    from ..training.loop import load_training_data, path_options
+    from ..training.data import load_training_data, path_options
 
     if name is not None:
         own = path_options(air.config) if is_path(name) else {}

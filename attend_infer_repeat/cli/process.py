@@ -15,7 +15,7 @@ def prepare_messages(quiet: bool = True) -> None:
     Args:
         quiet: show warnings only, not what the package reports of its progress.
     """
-    from ..training.progress import show_log
+    from ..console import show_log
 
     show_log(quiet)
     warnings.filterwarnings("ignore", category=UserWarning, module="PIL")

@@ -58,6 +58,8 @@ class Train(Command):
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
     compile: bool = False
     """Compile the exact objective: CUDA graphs on a GPU; a C++ compiler is needed on a CPU."""
+    tensorboard: bool = True
+    """Write TensorBoard's events, where its package is installed."""
     quiet: bool = False
     """Show no progress."""
     given: Suppress[tuple[str, ...]] = ()
@@ -77,15 +79,15 @@ class Train(Command):
 
     def run(self) -> None:
         """Run the command."""
-        from ..training.loop import train
+        from ..trainer import train
 
         tune_process()
         prepare_messages(self.quiet)
         training = self.training
         if training.preset == "auto" and self.resume is None:
-            from ..training.auto import choose
+            from ..training.auto import choose_settings
 
-            training = choose(training, self.given)
+            training = choose_settings(training, self.given)
         train(
             training,
             self.out,
@@ -93,6 +95,7 @@ class Train(Command):
             device=self.device,
             compiled=self.compile,
             quiet=self.quiet,
+            tensorboard=self.tensorboard,
         )
 
 

@@ -433,7 +433,7 @@ TUTORIAL = TrainConfig(
 # place, each half as bright, draw an object as well as one does, with shorter codes: a sigmoid
 # comes close to full brightness only slowly, so the decoder is linear; and the count goes on
 # exploring to the end, so that one object always has to be worth drawing as a whole. The rest is
-# chosen from the pictures (``training.auto.choose``).
+# chosen from the pictures (``training.auto.choose_settings``).
 AUTO = TrainConfig(
     preset="auto",
     batch_size=64,

@@ -10,7 +10,8 @@ import torch
 
 logger = logging.getLogger(__name__)
 
-LONGEST_REASON = 200  # characters of an error's first line that are shown
+MAX_REASON_LENGTH = 200
+"""Characters of an error's first line that are shown."""
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
@@ -54,4 +55,4 @@ def _reason(error: BaseException) -> str:
         return "out of memory."
     lines = [line.strip() for line in str(error).splitlines()]
     first = next(filter(None, lines), "no reason given")
-    return f"{type(error).__name__}: {first[:LONGEST_REASON]}"
+    return f"{type(error).__name__}: {first[:MAX_REASON_LENGTH]}"

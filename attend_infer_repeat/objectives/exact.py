@@ -23,13 +23,13 @@ from torch.nn import functional as F
 from ..air import AIR
 from ..config import TrainConfig
 from ..errors import ConfigError
-from ..files.checkpoints import part_of, prefixed
 from ..model import intensity
 from ..rollout import Rollout
 from ..rollout.stopping import make_stopping
 from ..rollout.terms import count_terms, proposal_loss
+from ..state_dicts import part_of, prefixed
 from .augmentation import Composites, compose, cut_out, single_objects
-from .base import Objective, adam_states, adam_tensors, load_adam, mini_batch
+from .base import Objective, adam_state, mini_batch, restore_adam
 from .compilation import Compiled
 from .processes import Processes
 from .schedules import Anneal
@@ -194,17 +194,13 @@ class Exact(Objective):
 
     def state(self) -> dict[str, Tensor]:
         """See ``Objective.state``."""
-        adam = adam_tensors(
-            {name: self.optimizer.state[p] for name, p in self.air.named_parameters()}
-        )
-        return adam | prefixed(
-            "composites", {} if self.composites is None else self.composites._asdict()
-        )
+        adam = adam_state(self.optimizer, dict(self.air.named_parameters()))
+        composites = {} if self.composites is None else self.composites._asdict()
+        return adam | prefixed("composites", composites)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """See ``Objective.restore``."""
-        states = adam_states(state)
-        load_adam(self.optimizer, [states[name] for name, _ in self.air.named_parameters()])
+        restore_adam(self.optimizer, dict(self.air.named_parameters()), state)
         parts = part_of(state, "composites")
         composites = {name: part.to(self.air.device) for name, part in parts.items()}
         self.composites = Composites(**composites) if composites else None

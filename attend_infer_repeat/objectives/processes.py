@@ -1,4 +1,4 @@
-"""Several processes that train one model, as ``torchrun`` starts them, on Lightning Fabric.
+"""Several processes that train one model, on Lightning Fabric.
 
 They train what one process with the same global batch would train: every process draws the same
 random numbers for the whole batch and takes its own share of images and numbers; the gradients are
@@ -8,16 +8,12 @@ averaged (DDP). A process by itself needs neither Fabric nor any of this, and pa
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-
-from ..errors import ConfigError, extra
-from ..training.devices import find_device
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -91,40 +87,12 @@ class Processes:
             self.fabric.barrier()
 
     def leave(self) -> None:
-        """Wait until all processes have come this far, and part.
+        """Wait until all processes have come this far, and close their connection.
 
-        By then nothing may hold what ``wrap`` returned: with it, threads of the connection would
-        outlive the interpreter, which then aborts.
+        Nothing may hold what ``wrap`` returned any more: it would keep threads of the connection
+        alive until the interpreter ends, which then aborts.
         """
         if self.fabric is not None:
             self.fabric.barrier()
             gc.collect()
             torch.distributed.destroy_process_group()
-
-
-def join(device: str) -> Processes:
-    """Join the processes that ``torchrun`` started with this one, if it did start any.
-
-    Args:
-        device: see ``find_device``. Of several processes on a machine with GPUs each takes its own.
-    Raises: MissingError if Fabric is missing; ConfigError if the device is one GPU for all of them.
-    """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
-        return Processes(find_device(device))
-    if ":" in device:
-        raise ConfigError(
-            f"device: {device} is one for {size} processes; give --device cuda or cpu, and choose "
-            "GPUs with CUDA_VISIBLE_DEVICES."
-        )
-    with extra("distributed", "training in several processes"):
-        from lightning_fabric import Fabric
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", size))
-    fabric = Fabric(
-        accelerator=find_device(device).type,
-        devices=here,
-        num_nodes=size // here,
-        strategy="ddp",
-    )
-    fabric.launch()
-    return Processes(fabric.device, fabric)

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from ..config import TrainConfig
+
 
 @dataclass(frozen=True)
 class Anneal:
@@ -36,3 +38,23 @@ class Anneal:
 def cosine_decay(step: int, num_steps: int) -> float:
     """Return the factor that falls from 1 at step 0 to 0 at ``num_steps`` along a half cosine."""
     return 0.5 * (1.0 + math.cos(math.pi * min(step / num_steps, 1.0)))
+
+
+def count_prior_schedule(config: TrainConfig) -> Anneal:
+    """Return the success probability of the count prior as a function of the step."""
+    final = config.model.z_pres_prior
+    start, to = config.anneal_prior_from, config.anneal_prior_to
+    if config.anneal_prior == "none":
+        start = to = None
+    return Anneal(
+        config.anneal_prior,
+        final if start is None else start,
+        final if to is None else to,
+        config.anneal_prior_begin,
+        config.anneal_prior_duration,
+    )
+
+
+def learning_rate_factor(config: TrainConfig, step: int) -> float:
+    """Return what the learning rates are multiplied by at an optimisation step."""
+    return cosine_decay(step, config.num_steps) if config.lr_schedule == "cosine" else 1.0

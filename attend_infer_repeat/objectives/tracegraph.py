@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from ..air import AIR
 from ..config import TrainConfig
 from ..errors import ConfigError
-from ..files.checkpoints import part_of, prefixed
 from ..guide.baseline import Baseline
-from .base import Objective, adam_states, adam_tensors, load_adam
+from ..state_dicts import part_of, prefixed
+from .base import Objective, adam_state, restore_adam
 from .processes import Processes
 
 
@@ -76,15 +76,12 @@ class TraceGraph(Objective):
 
     def state(self) -> dict[str, Tensor]:
         """See ``Objective.state``."""
-        tensors = adam_tensors(
-            {name: self.optimizer.state[p] for name, p in self.parameters.items()}
-        )
+        tensors = adam_state(self.optimizer, self.parameters)
         baseline = self.baseline.state_dict() if self.baseline is not None else {}
         return tensors | prefixed("baseline", baseline)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """See ``Objective.restore``."""
-        states = adam_states(state)
-        load_adam(self.optimizer, [states[name] for name in self.parameters])
+        restore_adam(self.optimizer, self.parameters, state)
         if self.baseline is not None:
             self.baseline.load_state_dict(part_of(state, "baseline"))

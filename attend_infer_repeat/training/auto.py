@@ -13,47 +13,50 @@ from ..data import is_path, load_dataset, require_known
 from ..data.pictures.folder import LARGEST_CANVAS, as_picture, survey_path
 from ..data.pictures.survey import Survey, spread, survey
 
-SMALLEST_CANVAS = 16
-"""The smallest side of a canvas that is chosen, in pixels."""
+MIN_CANVAS = 16
+"""Smallest side of a canvas that is chosen, in pixels."""
 
-OBJECT = 16
-"""The size that a usual object is brought to, in canvas pixels: more detail costs more time."""
+OBJECT_SIZE = 16
+"""Size to which a typical object is reduced, in canvas pixels: more detail costs more time."""
 
-NEARLY = 0.8
-"""The smallest zoom that is not worth its blur: pictures that it would shrink stay as they are."""
+MAX_USEFUL_ZOOM = 0.8
+"""Largest zoom that is applied: between this and 1, the time saved is not worth the blur."""
 
-NEARLY_SQUARE = 1.25
-"""The largest ratio of the sides of a canvas: windows have its shape."""
+MAX_SIDE_RATIO = 1.25
+"""Largest ratio of the sides of a canvas: windows have its shape."""
 
-MARGIN = 1.25
-"""The width of the painted window, in sizes of a usual object: some are larger."""
+WINDOW_MARGIN = 1.25
+"""Width of the window on the canvas, in sizes of a typical object: some objects are larger."""
 
-SPREAD = 0.04
-"""Standard deviation of the scale as a share of its mean, as in the preset fast."""
+RELATIVE_SCALE_SD = 0.04
+"""Standard deviation of the scale prior as a share of its mean, as in the preset fast."""
 
-FINENESS = 0.8
-"""Window pixels for each canvas pixel that the window is painted on, as in the preset fast."""
+WINDOW_RESOLUTION = 0.8
+"""Window pixels for each canvas pixel that the window covers, as in the preset fast."""
 
-SMALLEST_WINDOW, LARGEST_WINDOW = 8, 32
+MIN_WINDOW, MAX_WINDOW = 8, 32
+"""Bounds of the window size, in pixels."""
 
-MOST_NATS = 500
-"""What an object explains at most, in nats: the pixel noise is raised where it would be more."""
+MAX_GAIN = 500
+"""Bound on the log-likelihood gain of an object, in nats: the pixel noise is raised to keep it."""
 
-FIRST_COST = 0.28
-"""What a new object costs at first, as a share of that."""
+INITIAL_COST_SHARE = 0.28
+"""Log prior cost of one more object at the first step, as a share of its log-likelihood gain."""
 
-LAST_COST, SMALLEST_LAST_COST = 0.09, 5
-"""What it costs in the end, likewise, and at least in nats: more than a drawing leaves over."""
+MIN_INITIAL_COST, MAX_INITIAL_COST = 35, 600
+"""Bounds of that cost, in nats: that of the preset fast, and nearly the smallest float64."""
 
-SMALLEST_COST, LARGEST_COST = 35, 600
-"""Bounds of that cost, in nats: that of the preset fast, and nearly the end of a float64."""
+FINAL_COST_SHARE, MIN_FINAL_COST = 0.09, 5
+"""The same cost at the end of the annealing, and its bound in nats: above what a rendered object
+leaves unexplained."""
 
-MOST_STEPS = 12
+MAX_STEPS = 12
+"""Largest number of steps that is chosen."""
 
 
 @dataclass
 class _Choices:
-    """Settings on their way: what was given stays."""
+    """Settings, as they are chosen one by one, and the reason for each."""
 
     config: TrainConfig
     given: Collection[str]
@@ -72,7 +75,7 @@ class _Choices:
         self.reasons[name] = f"{leaf} {shown}: {why}"
 
 
-def choose(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
+def choose_settings(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
     """Choose canvas, window, scale prior and number of steps from a look at a run's pictures.
 
     Args:
@@ -103,12 +106,12 @@ def _look(config: TrainConfig) -> Survey:
 def _choose_canvas(choices: _Choices, look: Survey) -> tuple[float, float]:
     """Choose how pictures come onto the canvas.
 
-    Returns: the canvas's width, and the size of a usual object on it, both in canvas pixels.
+    Returns: the canvas's width, and the size of a typical object on it, both in canvas pixels.
     """
-    (usual, _), *others = look.sizes.most_common()
+    (commonest, _), *others = look.sizes.most_common()
     config = choices.config
     if not is_path(config.data):
-        return usual[0], float(np.median(look.sides))
+        return commonest[0], float(np.median(look.sides))
     if others and _relative_spread(look.sides) < _relative_spread(look.shares):
         choices.decide(
             "model.resize",
@@ -122,20 +125,20 @@ def _choose_canvas(choices: _Choices, look: Survey) -> tuple[float, float]:
 
 def _fit(choices: _Choices, look: Survey) -> tuple[float, float]:
     """Choose the canvas that each picture is scaled to fit."""
-    (usual, _), *others = look.sizes.most_common()
+    (commonest, _), *others = look.sizes.most_common()
     share = float(np.median(look.shares))
     side = round(float(np.median([max(size) for size in look.sizes.elements()])))
     wanted = side * _zoom(share * side)
-    stays = not others and wanted == side and side <= NEARLY_SQUARE * min(usual)
+    stays = not others and wanted == side and side <= MAX_SIDE_RATIO * min(commonest)
     if stays and side <= LARGEST_CANVAS:
         if choices.config.canvas is None:
-            return usual[0], share * side
+            return commonest[0], share * side
     else:
         choices.decide(
             "canvas",
-            int(np.clip(round(wanted), SMALLEST_CANVAS, LARGEST_CANVAS)),
+            int(np.clip(round(wanted), MIN_CANVAS, LARGEST_CANVAS)),
             f"what the pictures show is {100 * share:.0f}% of a picture, so about "
-            f"{share * np.clip(wanted, SMALLEST_CANVAS, LARGEST_CANVAS):.0f} pixels then",
+            f"{share * np.clip(wanted, MIN_CANVAS, LARGEST_CANVAS):.0f} pixels then",
         )
     canvas = choices.config.canvas or side
     return canvas, share * canvas
@@ -148,12 +151,12 @@ def _pad(choices: _Choices, look: Survey) -> tuple[float, float]:
     choices.decide(
         "model.zoom",
         min(_zoom(size), LARGEST_CANVAS / largest),
-        f"what the pictures show is {size:.0f} pixels large, so about {OBJECT} or less then",
+        f"what the pictures show is {size:.0f} pixels large, so about {OBJECT_SIZE} or less then",
     )
     zoom = choices.config.model.zoom
     choices.decide(
         "canvas",
-        int(np.clip(np.ceil(zoom * largest), SMALLEST_CANVAS, LARGEST_CANVAS)),
+        int(np.clip(np.ceil(zoom * largest), MIN_CANVAS, LARGEST_CANVAS)),
         f"the largest picture has a side of {largest} pixels",
     )
     return choices.config.canvas or zoom * largest, zoom * size
@@ -164,40 +167,42 @@ def _choose_model(choices: _Choices, look: Survey, canvas: float, size: float) -
 
     Args:
         canvas: its width in pixels.
-        size: of a usual object, in canvas pixels.
+        size: of a typical object, in canvas pixels.
     """
-    window = min(MARGIN * size, canvas)
+    window = min(WINDOW_MARGIN * size, canvas)
     choices.decide(
         "model.scale_prior_mean",
         round(canvas / window, 2),
-        f"a window of {window:.0f} of the canvas's {canvas:.0f} pixels, {MARGIN} times the "
+        f"a window of {window:.0f} of the canvas's {canvas:.0f} pixels, {WINDOW_MARGIN} times the "
         "size of what the pictures show",
     )
     mean = choices.config.model.scale_prior_mean
     choices.decide(
         "model.scale_prior_sd",
-        round(SPREAD * mean, 3),
-        f"{100 * SPREAD:.0f}% of the mean, so that no window covers two objects",
+        round(RELATIVE_SCALE_SD * mean, 3),
+        f"{100 * RELATIVE_SCALE_SD:.0f}% of the mean, so that no window covers two objects",
     )
     choices.decide(
         "model.window_size",
-        int(np.clip(round(FINENESS * window), SMALLEST_WINDOW, LARGEST_WINDOW)),
-        f"{FINENESS} window pixels for each of those {window:.0f}",
+        int(np.clip(round(WINDOW_RESOLUTION * window), MIN_WINDOW, MAX_WINDOW)),
+        f"{WINDOW_RESOLUTION} window pixels for each of those {window:.0f}",
     )
-    most = int(np.ceil(np.percentile(look.numbers, 99)))
+    num_most = int(np.ceil(np.percentile(look.numbers, 99)))
     choices.decide(
         "model.model_steps",
-        int(np.clip(most + 1, 2, MOST_STEPS)),
-        f"99% of the pictures show at most {most} patches of ink, and one more may touch another",
+        int(np.clip(num_most + 1, 2, MAX_STEPS)),
+        f"99% of the pictures show at most {num_most} patches of ink, and one more may touch "
+        "another",
     )
 
 
 def _choose_noise(choices: _Choices, look: Survey, zoom: float) -> None:
-    """Choose what an object is worth, and what it costs at first.
+    """Choose the pixel noise and the count prior by an object's log-likelihood gain.
 
-    Drawing an object of energy E explains E / (2 sd^2) nats. In colour, and of many pixels, that
-    would be thousands: whatever a first drawing leaves over would pay for a second object. And the
-    annealing of the count prior has to begin where one faint copy of many would not pay.
+    Rendering an object of energy E, its sum of squares, raises the log-likelihood by E / (2 sd^2)
+    nats. For large objects in colour that would be thousands, and the residual that a first
+    rendering leaves would pay for a second object in the same place. The count prior starts so low
+    that a faint rendering, which gains little, does not pay either.
 
     Args:
         zoom: canvas pixels per picture pixel.
@@ -206,18 +211,18 @@ def _choose_noise(choices: _Choices, look: Survey, zoom: float) -> None:
     sd = FAST.model.likelihood_sd
     choices.decide(
         "model.likelihood_sd",
-        round(max(sd, (energy / (2 * MOST_NATS)) ** 0.5), 2),
-        f"what the pictures show has an energy of {energy:.0f}, which explains at most {MOST_NATS} "
+        round(max(sd, (energy / (2 * MAX_GAIN)) ** 0.5), 2),
+        f"what the pictures show has an energy of {energy:.0f}, which explains at most {MAX_GAIN} "
         "nats then",
     )
-    worth = energy / (2 * choices.config.model.likelihood_sd**2)
-    cost = float(np.clip(FIRST_COST * worth, SMALLEST_COST, LARGEST_COST))
+    gain = energy / (2 * choices.config.model.likelihood_sd**2)
+    cost = float(np.clip(INITIAL_COST_SHARE * gain, MIN_INITIAL_COST, MAX_INITIAL_COST))
     choices.decide(
         "anneal_prior_from",
         float(f"{np.exp(-cost):.0e}"),
-        f"a new object costs {cost:.0f} nats at first, of the {worth:.0f} that one explains",
+        f"a new object costs {cost:.0f} nats at first, of the {gain:.0f} that one explains",
     )
-    last = float(np.clip(LAST_COST * worth, SMALLEST_LAST_COST, LARGEST_COST))
+    last = float(np.clip(FINAL_COST_SHARE * gain, MIN_FINAL_COST, MAX_INITIAL_COST))
     choices.decide(
         "model.z_pres_prior",
         float(f"{np.exp(-last):.0e}"),
@@ -226,12 +231,12 @@ def _choose_noise(choices: _Choices, look: Survey, zoom: float) -> None:
 
 
 def _zoom(size: float) -> float:
-    """Return the zoom that brings an object of ``size`` pixels to ``OBJECT``; never enlarging."""
-    zoom = OBJECT / size
-    return 1.0 if zoom > NEARLY else zoom
+    """Return the zoom that reduces ``size`` pixels to ``OBJECT_SIZE``; 1 rather than enlarge."""
+    zoom = OBJECT_SIZE / size
+    return 1.0 if zoom > MAX_USEFUL_ZOOM else zoom
 
 
 def _relative_spread(values: np.ndarray) -> float:
-    """Return the width of the middle half of values beside their median."""
+    """Return the interquartile range of values over their median."""
     low, middle, high = np.percentile(values, (25, 50, 75))
     return float((high - low) / middle)

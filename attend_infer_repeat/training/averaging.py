@@ -1,7 +1,7 @@
 """The exponential moving average of the weights: what is evaluated and saved during training.
 
 At a learning rate that is high enough to be quick, the weights jump about their mean from step to
-step, and the mean of the last hundred steps counts better than any of them.
+step, and the average over the last hundred steps counts better than any of them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ..air import AIR
 
 
-class RunningMean:
-    """An AIR whose weights are the exponential moving mean of another one's.
+class ExponentialMovingAverage:
+    """An AIR whose weights are the exponential moving average of another one's.
+
+    Not torch's ``AveragedModel``: that begins with a copy of the first update's weights and keeps
+    its decay, where ours warms up; of torch's tools, the update itself serves.
 
     Args:
         source: the AIR in training.
-        decay: in [0, 1); 0 stands for the source itself.
+        decay: in [0, 1); with 0 the average is the source itself.
     """
 
     def __init__(self, source: AIR, decay: float) -> None:
@@ -32,9 +35,9 @@ class RunningMean:
         """Take in the source's weights after optimisation step ``step`` (from 0)."""
         if self.air is self.source:
             return
-        # The mean of few steps is short: else the first weights, of no use, would stay in it.
+        # Warm-up: at the full decay, the weights of initialisation would stay in the average.
         decay = min(self.decay, (1 + step) / (10 + step))
-        means, weights = list(self.air.parameters()), list(self.source.parameters())
-        get_ema_multi_avg_fn(decay)(means, weights, None)  # mean += (1 - decay) (weights - mean)
+        averages, weights = list(self.air.parameters()), list(self.source.parameters())
+        get_ema_multi_avg_fn(decay)(averages, weights, None)  # a <- decay a + (1 - decay) w
         for kept, current in zip(self.air.buffers(), self.source.buffers(), strict=True):
             kept.copy_(current)

@@ -1,18 +1,19 @@
-"""Has a training collapsed? Its evaluations tell, where need be without a label.
+"""Whether a training has collapsed, judged by its evaluations, if need be without labels.
 
 An evaluation is dead (``Evaluation``) if
 
 - objects explain nothing: the ELBO is no larger than that of scenes without any (``elbo_gain``),
   as after a learning rate that was far too large; or the gain is not a finite number;
-- or less than half of the best ``elbo_gain`` so far is left;
-- or every image gets one count, though others explain them better (``same_count``);
+- or ``elbo_gain`` has fallen below half of its best value so far;
+- or every image gets one count, though other counts explain many of them better (``same_count``);
 - or the counts are no better than a constant (``confusion``), as with the tutorial's preset without
   the flags that were published with it.
 
-A run has collapsed if all evaluations of the second half of its steps so far are dead, at least two
-of them or one at the end. Sound runs of the exact objective are alive after some 50 steps, slow
-ones may be dead at their first evaluations: before a tenth of the steps, and before ``YOUNG`` ones
-in any case, nothing is said. Counts may come last: they are judged from the middle of the run on.
+A run has collapsed if all evaluations of the second half of its steps so far are dead: at least two
+of them, or one at the end. Sound runs of the exact objective are alive after about 50 steps, but
+slow runs may be dead at their first evaluations. So no run is judged before a tenth of its steps,
+nor before step ``MIN_STEPS``. Counts may be learned last: they are judged from the middle of the
+run on.
 """
 
 from __future__ import annotations
@@ -26,38 +27,47 @@ import numpy as np
 
 from ..config import PRESETS, TrainConfig, for_images
 
-NOTHING = 0.1  # nats per image; scenes of nothing have a gain of 0 to a thousandth
-SOMETHING = 5.0  # nats per image that are not gained by chance
-LEFT = 0.5  # the share of the best gain that a sound run keeps while priors are annealed
-CHANCE = 0.02  # by which a constant may be surpassed by chance
-YOUNG = 100  # steps
+MIN_GAIN = 0.1
+"""ELBO gain in nats per image up to which objects explain nothing; empty scenes gain 0.001."""
+
+CLEAR_GAIN = 5.0
+"""ELBO gain in nats per image that does not come about by chance."""
+
+KEPT_SHARE = 0.5
+"""Share of its best ELBO gain that a sound run keeps while priors are annealed."""
+
+CHANCE_RECALL = 0.02
+"""How far the mean recall may exceed that of a constant count by chance."""
+
+MIN_STEPS = 100
+"""Steps before which no run is judged."""
 
 PUBLISHED_FLAGS = (
     "-blr 0.1 --z-pres-prior 0.01 --scale-prior-sd 0.2 --predict-net 200 --bl-predict-net 200 "
     "--decoder-output-use-sigmoid --decoder-output-bias -2"
 )
-"""With which Pyro's tutorial was made, beside the preset ``tutorial``."""
+"""Flags that Pyro's tutorial was made with, beside the preset ``tutorial``."""
 
 
-def collapse(evaluations: Sequence[Mapping[str, Any]], num_steps: int) -> str | None:
+def find_collapse(evaluations: Sequence[Mapping[str, Any]], num_steps: int) -> str | None:
     """Return what shows that a run has collapsed; None if nothing does.
 
     Args:
-        evaluations: of one split, the records of ``metrics.jsonl`` in their order. Those of an
-            earlier version of the package, without the evidence, are passed over.
-        num_steps: that the run is to take.
+        evaluations: the records of ``metrics.jsonl`` of one split, in their order. Those that an
+            earlier version of the package wrote, without ``elbo_gain``, are passed over.
+        num_steps: the steps that the run is to take.
     """
     known = [record for record in evaluations if "elbo_gain" in record]
     if not known:
         return None
     step = known[-1]["step"]
     finished = step >= num_steps
-    if step < YOUNG or (step < num_steps / 10 and not finished):
+    if step < MIN_STEPS or (step < num_steps / 10 and not finished):
         return None
     counts_too = step >= num_steps / 2
     best_so_far = list(accumulate((_finite_gain(record) for record in known), max))
     dead: list[str] = []
-    # From the last one backward: of most runs it is alive, and no other needs to be judged.
+    # Backward: in most runs the last one is alive, and no other needs to be judged.
     for record, best in zip(reversed(known), reversed(best_so_far), strict=True):
         if record["step"] < step / 2:
             break
@@ -85,10 +95,10 @@ def _evidence(evaluation: Mapping[str, Any], best: float, counts_too: bool) -> s
     if gain is not None:
         if not math.isfinite(gain):
             return f"the ELBO gains {gain} nats by objects, which is not a finite number"
-        if gain < NOTHING:
+        if gain < MIN_GAIN:
             gained = round(gain, 1) + 0.0  # never -0
             return f"objects explain nothing of the images (the ELBO gains {gained} nats by them)"
-        if best > SOMETHING and gain < LEFT * best:
+        if best > CLEAR_GAIN and gain < KEPT_SHARE * best:
             return f"the ELBO gains {gain:.1f} nats by objects, and had gained {best:.1f}"
     same_count, confusion = evaluation.get("same_count"), evaluation.get("confusion")
     if counts_too and same_count is not None:
@@ -105,14 +115,14 @@ def _mean_recall(confusion: Sequence[Sequence[int]]) -> str | None:
     matrix = np.array(confusion)
     true = [n for n in range(len(matrix)) if matrix[n].sum()]
     recall = [matrix[n, n] / matrix[n].sum() if n < matrix.shape[1] else 0.0 for n in true]
-    if len(true) < 2 or np.mean(recall) > 1 / len(true) + CHANCE:
+    if len(true) < 2 or np.mean(recall) > 1 / len(true) + CHANCE_RECALL:
         return None
     return "right: " + ", ".join(
         f"{share:.0%} of {n}" for n, share in zip(true, recall, strict=True)
     )
 
 
-def advice(config: TrainConfig) -> str:
+def collapse_advice(config: TrainConfig) -> str:
     """Return what to try after a collapse."""
     preset = PRESETS.get(config.preset)
     if preset is not None and config.learning_rate > 2 * preset.learning_rate:

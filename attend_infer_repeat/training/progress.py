@@ -2,82 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    SpinnerColumn,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichProgress
 
 from ..config import TrainConfig
+from ..console import spinner
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
-
-Item = TypeVar("Item")
-
-FEW = 200
-"""Items that need no bar."""
-
-logger = logging.getLogger(__package__.partition(".")[0])
-
-
-def watch(
-    items: Iterable[Item],
-    total: int | None,
-    verb: str,
-    weigh: Callable[[Item], int] = lambda item: 1,
-    completed: int = 0,
-) -> Iterator[Item]:
-    """Yield items under a bar with their number and the time left, on a terminal.
-
-    Args:
-        items: what is yielded.
-        total: how many there are; None if nobody knows.
-        verb: what is being done.
-        weigh: how many of the total an item stands for.
-        completed: how many are done already.
-    """
-    console = Console(stderr=True, highlight=False)
-    hidden = not console.is_terminal or not logger.isEnabledFor(logging.INFO)
-    bar = RichProgress(
-        _spinner(),
-        TextColumn(verb),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
-        disable=hidden or (total is not None and total < FEW),
-    )
-    task = bar.add_task(verb, total=total, completed=completed)
-    with bar:
-        for item in items:
-            yield item
-            bar.advance(task, weigh(item))
-
-
-def show_log(quiet: bool = False) -> None:
-    """Show what the package logs, as plain lines on standard error: warnings alone if quiet."""
-    if not logger.handlers:
-        logger.addHandler(_StandardError())
-    logger.setLevel(logging.WARNING if quiet else logging.INFO)
-
-
-class _StandardError(logging.Handler):
-    """Writes to what standard error is at the time: a bar may stand in for it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage(), file=sys.stderr)
 
 
 class Progress:
@@ -90,7 +32,7 @@ class Progress:
     def __init__(self, config: TrainConfig, step: int, run: Path, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False, markup=False)
         self._bar = RichProgress(
-            _spinner(),
+            spinner(),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]} images/s"),
@@ -156,12 +98,6 @@ class Progress:
         self._console.print(f"Saved {run}", soft_wrap=True)
         if figures:
             self._console.print(f"Open {figures[0]}", soft_wrap=True)
-
-
-def _spinner() -> SpinnerColumn:
-    """Return a spinner of characters that standard error can show."""
-    encoding = str(getattr(sys.stderr, "encoding", "")).lower()
-    return SpinnerColumn("dots" if encoding.startswith("utf") else "line")
 
 
 def _percent(share: float | None) -> str:

@@ -1,4 +1,7 @@
-"""A run's folder: config.json, metrics.jsonl, checkpoint/, figures/, TensorBoard events."""
+"""A run's folder: who may write to it, and its config.json.
+
+Beside that it holds metrics.jsonl, checkpoint/, figures/ and, if asked for, tensorboard/.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,19 @@ import json
 import logging
 import os
 import shlex
-import socket
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..air import AIR
 from ..config import TrainConfig, from_dict, to_dict
-from ..errors import CheckpointError, ConfigError, MissingError, TrainingError, extra, warn_once
-from ..files.checkpoints import (
-    CONFIG_FILE,
-    Checkpoint,
-    has_checkpoint,
-    load_checkpoint,
-    read_checkpoint,
-    versions,
-)
+from ..errors import CheckpointError, ConfigError, TrainingError
+from ..files.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
+from ..files.find import CONFIG_FILE, has_checkpoint
 from ..files.storage import LOCK_FILE, discard_leftovers, is_empty, owned, write_atomically
+from ..files.versions import versions
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -234,7 +230,7 @@ def load_run(folder: Path) -> tuple[Checkpoint, TrainConfig, AIR]:
 
     Raises: CheckpointError if there is none, or weights without their run.
     """
-    checkpoint, air = load_checkpoint(folder)
+    checkpoint, air = load_checkpoint(folder, AIR)
     is_run = checkpoint.folder.resolve() == (folder / "checkpoint").resolve()
     if checkpoint.train_config is None or not is_run:
         raise CheckpointError(
@@ -242,169 +238,3 @@ def load_run(folder: Path) -> tuple[Checkpoint, TrainConfig, AIR]:
             f"of a run that `air train` wrote, or use air evaluate {folder}."
         )
     return checkpoint, checkpoint.train_config, air
-
-
-# metrics.jsonl
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Return the records in a run's metrics.jsonl.
-
-    A line that means nothing is left out, with a warning; a half-written last one without.
-    """
-    path = run / METRICS_FILE
-    content = path.read_bytes() if path.is_file() else b""
-    lines = content.split(b"\n")[:-1]  # what has no newline was not written to its end
-    records = []
-    for number, line in enumerate(lines, 1):
-        try:
-            records.append(_checked_record(json.loads(line)))
-        except (ValueError, RecursionError) as error:
-            logger.warning("%s: line %d is left out: %s.", path, number, error)
-    return records
-
-
-VALUES = ("seconds", "images_per_second", "elbo", "count_accuracy", "elbo_gain", "box_iou")
-"""What curves, tables and the search for a collapse are made of: numbers, or null."""
-
-
-def _checked_record(record: Any) -> dict[str, Any]:
-    """Return a record. Raises: ValueError unless it has what its readers rely on."""
-    if not isinstance(record, dict):
-        raise ValueError("not an object")
-    if not _is_whole(record.get("step")):
-        raise ValueError(f"step is {record.get('step')!r}")
-    for name in VALUES:
-        value = record.get(name)
-        if not (value is None or type(value) is float or _is_whole(value)):
-            raise ValueError(f"{name} is {value!r}")
-    for name in ("num_images", "same_count"):
-        value = record.get(name)
-        if not (value is None or _is_whole(value)):
-            raise ValueError(f"{name} is {value!r}")
-    if not isinstance(record.get("split", ""), str):
-        raise ValueError(f"split is {record['split']!r}")
-    if record.get("confusion") is not None:
-        if not _is_matrix(record["confusion"]):
-            raise ValueError("confusion is not a matrix of numbers")
-        if record.get("count_accuracy") is None or "split" not in record:
-            raise ValueError("confusion without a split or an accuracy")
-    return record
-
-
-def _is_whole(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**53
-
-
-def _is_matrix(rows: Any) -> bool:
-    return (
-        isinstance(rows, list)
-        and all(isinstance(row, list) and row and len(row) == len(rows[0]) for row in rows)
-        and all(_is_whole(count) for row in rows for count in row)
-    )
-
-
-class Metrics:
-    """Writes a run's metrics, a line at a time, to metrics.jsonl and to TensorBoard."""
-
-    def __init__(self, run: Path, step: int) -> None:
-        """Open the log after optimisation step ``step``; later lines, if any, are dropped.
-
-        They stem from steps that an interrupted run took after its last checkpoint, and that the
-        resumed run takes again.
-
-        Raises: TrainingError if it cannot be written, as all the methods.
-        """
-        self._run = run
-        path = run / METRICS_FILE
-        with writing(run), ExitStack() as stack:
-            self.kept = [record for record in read_metrics(run) if record["step"] <= step]
-            """The records that the log holds when it is opened."""
-            lines = [json.dumps(record) + "\n" for record in self.kept]
-            write_atomically(path, "".join(lines).encode())
-            self._file = stack.enter_context(path.open("ab"))
-            self._events = stack.enter_context(closing(_open_events(run / "tensorboard", step)))
-            self._files = stack.pop_all()
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Append one record, which has at least ``step``."""
-        with writing(self._run):
-            self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-            self._file.flush()
-            prefix = record.get("split", "train")
-            for name, value in record.items():
-                if isinstance(value, float):
-                    self._events.write(f"{prefix}/{name}", value, record["step"])
-            self._events.flush()
-
-    def sync(self) -> None:
-        """Have all lines on the disk: a checkpoint must not be ahead of them after a power cut."""
-        with writing(self._run):
-            os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close both logs."""
-        with writing(self._run):
-            self._files.close()
-
-
-class _NoEvents:
-    """Stands for TensorBoard's log where TensorBoard is not installed."""
-
-    def write(self, tag: str, value: float, step: int) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def _open_events(folder: Path, step: int) -> _Events | _NoEvents:
-    try:
-        return _Events(folder, step)
-    except MissingError as error:
-        warn_once(f"Left out: {error}")
-        return _NoEvents()
-
-
-class _Events:
-    """TensorBoard's log of scalars.
-
-    Not its ``SummaryWriter``, which writes in a thread: that ends in a traceback on a full disk.
-    """
-
-    def __init__(self, folder: Path, step: int) -> None:
-        with extra("tensorboard", "a log for TensorBoard"):
-            from tensorboard.compat.proto import event_pb2
-            from tensorboard.summary.writer.record_writer import RecordWriter
-
-        self._event = event_pb2.Event
-        folder.mkdir(exist_ok=True)
-        interrupted = any(folder.iterdir())
-        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._file = (folder / name).open("ab")
-        self._records = RecordWriter(self._file)
-        self._add(file_version="brain.Event:2")
-        if interrupted:  # what a run has written after the step that it resumes is not shown
-            begins = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-            self._add(step=step + 1, session_log=begins)
-
-    def write(self, tag: str, value: float, step: int) -> None:
-        from torch.utils.tensorboard.summary import scalar
-
-        self._add(step=step, summary=scalar(tag, value))
-
-    def _add(self, **content: Any) -> None:
-        self._records.write(self._event(wall_time=time.time(), **content).SerializeToString())
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-@contextmanager
-def metrics_log(run: Path, step: int) -> Iterator[Metrics]:
-    """Open a run's metrics for the length of a ``with`` block."""
-    with closing(Metrics(run, step)) as metrics:
-        yield metrics

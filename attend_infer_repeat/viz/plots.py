@@ -14,7 +14,9 @@ from ..air import AIR
 from ..data import Dataset
 from ..errors import extra
 from ..files.storage import write_atomically
-from ..training.run import load_run, read_metrics
+from ..training.data import load_held_out
+from ..training.metrics import read_metrics
+from ..training.run import load_run
 from .colors import GREY, INK, step_color
 
 with extra("plots", "a figure"):
@@ -34,8 +36,6 @@ def plot_run(run: Path, data: Dataset | None = None) -> list[Path]:
     Returns: the files; first the one that shows what the model sees.
     Raises: CheckpointError if the folder holds no run; DataError if its data is gone.
     """
-    from ..training.loop import load_held_out
-
     _, config, air = load_run(run)
     data = load_held_out(config) if data is None else data
     records = read_metrics(run)

@@ -19,12 +19,14 @@ import numpy as np
 from ..config import TrainConfig, flat, get_preset
 from ..data import Dataset
 from ..errors import ConfigError, DataError
-from ..files.checkpoints import Checkpoint, versions
+from ..files.checkpoints import Checkpoint
 from ..files.storage import write_atomically
-from ..training.collapse import advice, collapse
+from ..files.versions import versions
+from ..training.collapse import collapse_advice, find_collapse
+from ..training.data import load_held_out, load_training_data
 from ..training.devices import find_device
-from ..training.loop import load_held_out, load_training_data
-from ..training.run import load_run, read_metrics, read_provenance
+from ..training.metrics import read_metrics
+from ..training.run import load_run, read_provenance
 from .pages import render_page
 from .plots import curve_figure
 from .report_images import (
@@ -150,8 +152,10 @@ def _collapsed(checkpoint: Checkpoint, records: Sequence[dict[str, Any]]) -> str
     config = checkpoint.train_config
     assert config is not None
     evaluations = [r for r in records if r.get("split") == config.eval_split]
-    reason = collapse(evaluations, config.num_steps)
-    return None if reason is None else f"Training has collapsed: {reason}; {advice(config)}."
+    reason = find_collapse(evaluations, config.num_steps)
+    if reason is None:
+        return None
+    return f"Training has collapsed: {reason}; {collapse_advice(config)}."
 
 
 def _curves(records: Sequence[dict[str, Any]]) -> list[Picture]:

@@ -29,7 +29,7 @@ from ..rollout.importance import (
     importance_weighted_count_probs,
 )
 from ..spatial import image_to_object
-from ..training.loop import load_training_data
+from ..training.data import load_training_data
 from .colors import step_color
 from .plots import confusion_figure, first_not_blank, plural, show_boxes, show_image
 from .report_figures import (

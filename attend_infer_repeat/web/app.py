@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from .. import __version__
 from ..air import AIR
 from ..errors import AirError
-from ..files.checkpoints import shipped
+from ..files.find import shipped
 from ..files.records import rounded
 from ..files.streaming import framing_of
 from . import docs, explain

@@ -158,7 +158,7 @@ def test_whatever_the_system_refuses_is_one_line(command, number, capsys, monkey
         raise OSError(number, os.strerror(number), "some/file")
 
     places = {
-        "train": "attend_infer_repeat.training.loop.save_checkpoint",
+        "train": "attend_infer_repeat.training.state.save_checkpoint",
         "infer": "attend_infer_repeat.cli.infer.load_model",
         "sample": "matplotlib.figure.Figure.savefig",
         "evaluate": "attend_infer_repeat.cli.evaluate.load_model",
@@ -206,7 +206,7 @@ PHASES = {
     "inference": ("attend_infer_repeat.air.AIR.infer", "infer digits é.png --quiet"),
     "figures": ("attend_infer_repeat.viz.plots.samples_figure", "sample digits"),
     "before training": (
-        "attend_infer_repeat.training.loop._load",
+        "attend_infer_repeat.training.data._load",
         "train -n 1 --data data.npz --preset fast --quiet",
     ),
 }
@@ -224,7 +224,7 @@ def test_training_that_was_stopped_has_said_so_itself(capsys, monkeypatch) -> No
     def stop(*arguments: object, **options: object) -> None:
         raise Stopped
 
-    monkeypatch.setattr("attend_infer_repeat.training.loop._run", stop)
+    monkeypatch.setattr("attend_infer_repeat.trainer.carry_out", stop)
     assert run("train --data data.npz --preset fast --quiet") == 130
     assert capsys.readouterr().err == ""
 

@@ -21,14 +21,10 @@ from exact import TINY, make_air, random_images
 from attend_infer_repeat import AIR, CheckpointError, ModelConfig, TrainConfig
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.config import to_dict
-from attend_infer_repeat.files.checkpoints import (
-    JOURNAL_FILE,
-    commit_of,
-    load_model,
-    read_checkpoint,
-    save_checkpoint,
-)
+from attend_infer_repeat.files import versions
+from attend_infer_repeat.files.checkpoints import JOURNAL_FILE, read_checkpoint, save_checkpoint
 from attend_infer_repeat.files.storage import owned
+from attend_infer_repeat.files.versions import commit_of
 
 BASIC = replace(TINY, guide="basic", z_pres_prior_raw=True, embed_net=(5,), channels=3)
 
@@ -86,7 +82,7 @@ def test_a_runs_folder_leads_to_its_checkpoint(tmp_path: Path) -> None:
         restored = checkpoint.tensors("training")
         assert restored.keys() == training.keys()
         assert all(torch.equal(restored[name], training[name]) for name in training)
-        assert_same_weights(load_model(given), air)
+        assert_same_weights(AIR.load(given), air)
 
 
 def test_a_model_without_a_run_has_no_training_state(tmp_path: Path) -> None:
@@ -405,6 +401,17 @@ def test_without_a_repository_or_without_git_no_commit_is_recorded(
     assert commit_of(tmp_path / "attend_infer_repeat") is None
 
 
+def test_git_is_asked_once_however_many_checkpoints_are_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions.versions()
+    asked: list[object] = []
+    monkeypatch.setattr(subprocess, "run", lambda *command, **options: asked.append(command))
+    for step in range(3):
+        save_checkpoint(tmp_path, make_air(), step=step)
+    assert asked == []
+
+
 def test_a_place_without_a_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"{tmp_path.name}: holds no checkpoint"):
         AIR.load(tmp_path)
@@ -444,11 +451,11 @@ def test_an_interrupted_save_leaves_the_previous_checkpoint(
             save_checkpoint(tmp_path, new, step=steps[1], training={"x": torch.ones(1)})
     checkpoint = read_checkpoint(tmp_path)
     assert checkpoint.step == steps[0]
-    assert_same_weights(load_model(tmp_path), old)
+    assert_same_weights(AIR.load(tmp_path), old)
     assert checkpoint.tensors("training")["x"] == 0
 
     save_checkpoint(tmp_path, new, step=5)
-    assert_same_weights(load_model(tmp_path), new)
+    assert_same_weights(AIR.load(tmp_path), new)
 
 
 @pytest.mark.parametrize("prefix", ["model", "training", "state"])
@@ -486,7 +493,7 @@ def test_the_save_after_one_that_was_killed_clears_up(prefix: str, tmp_path: Pat
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert read_checkpoint(tmp_path).step == (2 if prefix == "removal" else 1)
-    assert_same_weights(load_model(tmp_path), make_air(seed=2 if prefix == "removal" else 1))
+    assert_same_weights(AIR.load(tmp_path), make_air(seed=2 if prefix == "removal" else 1))
     save_checkpoint(tmp_path, make_air(seed=3), step=3)
     assert kinds(tmp_path) == ["model.safetensors", "state.json"]
 

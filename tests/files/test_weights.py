@@ -15,7 +15,8 @@ from PIL import Image
 from attend_infer_repeat import AIR, DataError, load_dataset
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data import Dataset
-from attend_infer_repeat.files.checkpoints import WEIGHTS, read_checkpoint, shipped
+from attend_infer_repeat.files.checkpoints import read_checkpoint
+from attend_infer_repeat.files.find import WEIGHTS, shipped
 
 NAMES = ("digits", "multi-mnist", "sprites")
 

@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from attend_infer_repeat import AirError, TrainConfig
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.files.checkpoints import save_checkpoint
-from attend_infer_repeat.training.run import Metrics, mark_finished, write_config
+from attend_infer_repeat.training.metrics import Metrics
+from attend_infer_repeat.training.run import mark_finished, write_config
 from attend_infer_repeat.viz.animation import save_inference_animation
 from attend_infer_repeat.viz.plots import save_figure
 from attend_infer_repeat.viz.report import write_report

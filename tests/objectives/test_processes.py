@@ -19,7 +19,8 @@ from attend_infer_repeat.config import to_dict
 from attend_infer_repeat.errors import MissingError
 from attend_infer_repeat.files.checkpoints import read_checkpoint
 from attend_infer_repeat.objectives import OBJECTIVES
-from attend_infer_repeat.objectives.processes import Processes, join
+from attend_infer_repeat.objectives.processes import Processes
+from attend_infer_repeat.training.distributed import join_processes
 
 WORKER = Path(__file__).parents[1] / "worker.py"
 MODEL = ModelConfig(
@@ -142,7 +143,7 @@ def test_what_processes_cannot_share_is_refused(changes: dict[str, Any], message
 def test_processes_are_not_given_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="cuda:1 is one for 2 processes"):
-        join("cuda:1")
+        join_processes("cuda:1")
 
 
 def test_without_fabric_several_processes_are_told_what_to_install(
@@ -151,13 +152,13 @@ def test_without_fabric_several_processes_are_told_what_to_install(
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     with pytest.raises(MissingError, match=r"attend-infer-repeat\[distributed\]"):
-        join("cpu")
+        join_processes("cpu")
 
 
 def test_a_process_by_itself_needs_no_fabric(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
-    alone = join("cpu")
+    alone = join_processes("cpu")
     rows = torch.arange(6)
     assert (alone.rank, alone.size, alone.is_first) == (0, 1, True)
     assert alone.share(rows) is alone.gather(rows) is alone.mean(rows) is rows

@@ -14,7 +14,7 @@ from attend_infer_repeat import DataError
 from attend_infer_repeat.cli.main import main, read_command
 from attend_infer_repeat.config import AUTO, FAST, TrainConfig
 from attend_infer_repeat.data.pictures.survey import look_at, spread, survey
-from attend_infer_repeat.training.auto import choose
+from attend_infer_repeat.training.auto import choose_settings
 
 
 def disc(size: int) -> np.ndarray:
@@ -42,7 +42,7 @@ def save(path: Path, images: np.ndarray) -> str:
 
 
 def chosen(data: str, given: tuple[str, ...] = (), **changes: object) -> TrainConfig:
-    return choose(replace(AUTO, data=data, **changes), given)
+    return choose_settings(replace(AUTO, data=data, **changes), given)
 
 
 def test_a_look_measures_size_energy_and_number_of_what_is_shown() -> None:
@@ -147,7 +147,7 @@ def test_what_was_given_is_kept_and_the_rest_follows_it(tmp_path) -> None:
     data = save(tmp_path / "x.npz", discs(60, 12, (50, 50), 3))
     given = ("canvas", "model.model_steps")
     start = replace(AUTO, data=data, canvas=100, model=replace(AUTO.model, model_steps=9))
-    config = choose(start, given)
+    config = choose_settings(start, given)
     assert (config.canvas, config.model.model_steps) == (100, 9)
     assert 100 / config.model.scale_prior_mean == pytest.approx(1.25 * 24, rel=0.01)
     assert not any("model_steps" in line for line in config.chosen)

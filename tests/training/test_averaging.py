@@ -1,4 +1,4 @@
-"""The running mean of the weights, against its definition."""
+"""The exponential moving average of the weights, against its definition."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from exact import make_air
 
 from attend_infer_repeat.air import AIR
-from attend_infer_repeat.training.averaging import RunningMean
+from attend_infer_repeat.training.averaging import ExponentialMovingAverage
 
 
 def set_weights(air: AIR, value: float) -> None:
@@ -20,7 +20,7 @@ def walk(decay: float, values: list[float], first_step: int = 0) -> float:
     """Return the mean of weights that take these values, one a step, after starting at 7."""
     air = make_air()
     set_weights(air, 7.0)
-    mean = RunningMean(air, decay)
+    mean = ExponentialMovingAverage(air, decay)
     for step, value in enumerate(values, first_step):
         set_weights(air, value)
         mean.update(step)
@@ -44,7 +44,7 @@ def test_the_first_weights_are_soon_forgotten() -> None:
 
 def test_buffers_are_those_of_the_source() -> None:
     air = make_air()
-    mean = RunningMean(air, 0.9)
+    mean = ExponentialMovingAverage(air, 0.9)
     air.model.count_prior.success.fill_(0.125)
     mean.update(0)
     assert mean.air.model.count_prior.success.item() == 0.125
@@ -53,7 +53,7 @@ def test_buffers_are_those_of_the_source() -> None:
 def test_the_mean_draws_with_its_own_decoder_and_trains_nothing() -> None:
     """A copied guide must not look at what the source's decoder draws."""
     air = make_air()
-    mean = RunningMean(air, 0.9)
+    mean = ExponentialMovingAverage(air, 0.9)
     images = torch.rand(3, 1, 8, 8)
     before = mean.air.rollout(images, sample=False).residuals[-1].images
     set_weights(air, 0.1)

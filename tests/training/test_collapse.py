@@ -18,7 +18,7 @@ from exact import SQUARES, TINY, counting_air, squares
 from attend_infer_repeat import AIR, Dataset, TrainConfig, train
 from attend_infer_repeat.config import PRESETS
 from attend_infer_repeat.evaluation import evaluate
-from attend_infer_repeat.training.collapse import YOUNG, advice, collapse
+from attend_infer_repeat.training.collapse import MIN_STEPS, collapse_advice, find_collapse
 from attend_infer_repeat.viz.report import write_report
 
 # Histories of evaluations: gain, same count, confusion.
@@ -65,7 +65,7 @@ def steps(evaluations: list[Told], finished: bool) -> int:
     ],
 )
 def test_a_dead_run_is_told(evaluations: list[Told], shows: str, finished: bool) -> None:
-    reason = collapse(history(*evaluations), steps(evaluations, finished))
+    reason = find_collapse(history(*evaluations), steps(evaluations, finished))
     assert reason is not None
     assert re.search(shows, reason)
 
@@ -88,29 +88,29 @@ def test_a_dead_run_is_told(evaluations: list[Told], shows: str, finished: bool)
     ],
 )
 def test_a_sound_run_is_not(evaluations: list[Told], finished: bool) -> None:
-    assert collapse(history(*evaluations), steps(evaluations, finished)) is None
+    assert find_collapse(history(*evaluations), steps(evaluations, finished)) is None
 
 
 def test_a_young_run_is_not_called_dead() -> None:
-    assert collapse(history(POOR), 250) is None  # by one evaluation
-    assert collapse(history(POOR), 125) is not None
-    assert collapse(history(POOR, POOR, every=YOUNG // 2 - 1), YOUNG - 2) is None
-    assert collapse(history(*[POOR] * 10), 200_000) is None
-    assert collapse(history(*[CONSTANT] * 10), 125 * 21) is None
-    assert collapse(history(*[CONSTANT] * 10), 125 * 20) is not None
-    assert collapse(history(*[POOR] * 160), 200_000) is not None
+    assert find_collapse(history(POOR), 250) is None  # by one evaluation
+    assert find_collapse(history(POOR), 125) is not None
+    assert find_collapse(history(POOR, POOR, every=MIN_STEPS // 2 - 1), MIN_STEPS - 2) is None
+    assert find_collapse(history(*[POOR] * 10), 200_000) is None
+    assert find_collapse(history(*[CONSTANT] * 10), 125 * 21) is None
+    assert find_collapse(history(*[CONSTANT] * 10), 125 * 20) is not None
+    assert find_collapse(history(*[POOR] * 160), 200_000) is not None
 
 
 def test_records_of_an_earlier_version_are_passed_over() -> None:
     old = [{"step": 125, "elbo": 430.0}]
-    assert collapse(old * 3, 125) is None
-    assert collapse(old + history(DEAD), 125) is not None
+    assert find_collapse(old * 3, 125) is None
+    assert find_collapse(old + history(DEAD), 125) is not None
 
 
 def test_a_record_without_the_evidence_of_counts_is_judged_by_its_gain() -> None:
     lines = [{"step": 125 * k, "elbo_gain": 0.0} for k in (1, 2)]
-    assert "explain nothing" in (collapse(lines, 250) or "")
-    assert collapse([line | {"elbo_gain": 170.0} for line in lines], 250) is None
+    assert "explain nothing" in (find_collapse(lines, 250) or "")
+    assert find_collapse([line | {"elbo_gain": 170.0} for line in lines], 250) is None
 
 
 def test_a_long_sound_run_is_told_by_its_last_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_a_long_sound_run_is_told_by_its_last_evaluation(monkeypatch: pytest.Mon
         "attend_infer_repeat.training.collapse._evidence",
         lambda *evaluation: judged.append(evaluation),
     )
-    assert collapse(history(*[COUNTED] * 2_000), 125 * 2_000) is None
+    assert find_collapse(history(*[COUNTED] * 2_000), 125 * 2_000) is None
     assert len(judged) == 1
 
 
@@ -132,7 +132,7 @@ def test_a_long_sound_run_is_told_by_its_last_evaluation(monkeypatch: pytest.Mon
     ],
 )
 def test_what_to_try_depends_on_the_settings(config: TrainConfig, tries: str) -> None:
-    assert tries in advice(config)
+    assert tries in collapse_advice(config)
 
 
 # The evidence of an evaluation.
@@ -218,7 +218,9 @@ def test_a_learning_rate_of_ten_is_told_in_the_log_the_metrics_and_the_report(
     )
     with caplog.at_level(logging.WARNING):
         run = train(config, tmp_path / "run", quiet=True, figures=False)
-    lines = [r.getMessage() for r in caplog.records if r.name.endswith("training.loop")]
+    lines = [
+        r.getMessage() for r in caplog.records if r.name.startswith("attend_infer_repeat.training")
+    ]
     assert len(lines) == 1
     assert lines[0].startswith(f"The model in {run} is dead: ")
     assert "try a lower --learning-rate (it was 10, and the preset's is 0.003)" in lines[0]
@@ -229,7 +231,9 @@ def test_a_learning_rate_of_ten_is_told_in_the_log_the_metrics_and_the_report(
     longer = replace(config, num_steps=180)
     with caplog.at_level(logging.WARNING):
         train(longer, resume=run, quiet=True, figures=False)
-    lines = [r.getMessage() for r in caplog.records if r.name.endswith("training.loop")]
+    lines = [
+        r.getMessage() for r in caplog.records if r.name.startswith("attend_infer_repeat.training")
+    ]
     assert [record["collapsed"] for record in evaluations(run)] == [False, True, True]
     assert len(lines) == 1  # it was told before
 

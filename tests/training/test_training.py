@@ -36,14 +36,16 @@ from attend_infer_repeat.cli.main import read_command
 from attend_infer_repeat.data import Dataset, is_path
 from attend_infer_repeat.errors import BusyError, DataError, TrainingError
 from attend_infer_repeat.evaluation import Evaluation, evaluate
-from attend_infer_repeat.files.checkpoints import part_of, read_checkpoint, save_checkpoint
+from attend_infer_repeat.files.checkpoints import read_checkpoint, save_checkpoint
 from attend_infer_repeat.files.storage import LOCK_FILE, write_atomically
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.objectives.processes import Processes
-from attend_infer_repeat.objectives.schedules import cosine_decay
+from attend_infer_repeat.objectives.schedules import cosine_decay, count_prior_schedule
+from attend_infer_repeat.state_dicts import part_of
 from attend_infer_repeat.training import progress
-from attend_infer_repeat.training.loop import count_prior_schedule, load_training_data
-from attend_infer_repeat.training.run import metrics_log, new_run, read_metrics
+from attend_infer_repeat.training.data import load_training_data
+from attend_infer_repeat.training.metrics import metrics_log, read_metrics
+from attend_infer_repeat.training.run import new_run
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -189,9 +191,8 @@ def test_a_run_holds_what_the_contract_promises(
     config = tiny(data_file, objective)
     run = train(config, tmp_path / "run", quiet=True)
     assert run == tmp_path / "run"
-    assert {path.name for path in run.iterdir()} >= {
-        "config.json", "metrics.jsonl", "checkpoint", "tensorboard",
-    }  # fmt: skip
+    held = {path.name for path in run.iterdir()}
+    assert held == {"config.json", "metrics.jsonl", "checkpoint", "figures"}
     written = json.loads((run / "config.json").read_text())["config"]
     assert written["seed"] == config.seed
     assert written["model"]["canvas_size"] == [12, 10]
@@ -227,11 +228,11 @@ def test_a_data_set_alone_stands_for_what_the_command_line_takes_for_it(
 ) -> None:
     given = []
 
-    def run(config: TrainConfig, *arguments: Any) -> tuple[Path, bool]:
+    def carry_out(config: TrainConfig, *arguments: Any) -> Path:
         given.append(config)
-        return Path("run"), True
+        return Path("run")
 
-    monkeypatch.setattr("attend_infer_repeat.training.loop._run", run)
+    monkeypatch.setattr("attend_infer_repeat.trainer.carry_out", carry_out)
     assert train(kind(name)) == Path("run")
     # A path is never the name of a data set.
     typed = f"./{name}" if kind is Path and not is_path(name) else name
@@ -456,13 +457,13 @@ def test_a_run_on_a_gpu_goes_on_after_an_interruption(
 
 
 PHASES = {
-    "before config.json": "attend_infer_repeat.training.loop.write_config",
+    "before config.json": "attend_infer_repeat.training.session.write_config",
     "before the first line": "attend_infer_repeat.training.loop.metrics_log",
-    "before the first checkpoint": "attend_infer_repeat.training.loop.save_checkpoint",
+    "before the first checkpoint": "attend_infer_repeat.training.state.save_checkpoint",
     "in the first checkpoint": "attend_infer_repeat.files.checkpoints._file_name",
-    "before it is tested": "attend_infer_repeat.training.loop._finish",
+    "before it is tested": "attend_infer_repeat.training.session._test",
     "in its figures": "test_training.draw",
-    "before it is noted that all is done": "attend_infer_repeat.training.loop.mark_finished",
+    "before it is noted that all is done": "attend_infer_repeat.training.session.mark_finished",
 }
 
 
@@ -603,24 +604,65 @@ def test_a_run_goes_on_beside_a_line_that_means_nothing_and_tells_of_it_once(
     assert without_time(metrics(run)) == without_time(metrics(straight))
 
 
-def sessions(run: Path) -> list[list[int]]:
-    """Return, for each of TensorBoard's files, the steps from which a session begins anew."""
+def events_of(path: Path) -> list[Any]:
+    """Read one of TensorBoard's files."""
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
 
-    begun = []
-    for path in sorted((run / "tensorboard").iterdir()):
-        events = map(Event.FromString, RawEventFileLoader(str(path)).Load())
-        begun.append([event.step for event in events if event.HasField("session_log")])
-    return begun
+    return [Event.FromString(event) for event in RawEventFileLoader(str(path)).Load()]
+
+
+def sessions(run: Path) -> list[list[int]]:
+    """Return, for each of TensorBoard's files, the steps from which a session begins anew."""
+    return [
+        [event.step for event in events_of(path) if event.HasField("session_log")]
+        for path in sorted((run / "tensorboard").iterdir())
+    ]
 
 
 @pytest.mark.parametrize("step", [0, 5])
 def test_tensorboard_shows_no_step_of_an_interrupted_run_twice(step: int, tmp_path: Path) -> None:
     for at in (0, step):
-        with metrics_log(tmp_path, at) as log:
+        with metrics_log(tmp_path, at, tensorboard=True) as log:
             log.write({"step": at + 1, "elbo": 0.5})
     assert sessions(tmp_path) == [[], [step + 1]]
+
+
+def scalars(run: Path) -> set[tuple[int, str, float]]:
+    """Return the step, tag and value of every scalar in TensorBoard's files."""
+    return {
+        (event.step, value.tag, value.simple_value)
+        for path in (run / "tensorboard").iterdir()
+        for event in events_of(path)
+        for value in event.summary.value
+    }
+
+
+def test_tensorboard_has_the_numbers_of_the_metrics(data_file: Path, tmp_path: Path) -> None:
+    run = train(tiny(data_file), tmp_path / "run", quiet=True, tensorboard=True)
+    expected = {
+        (line["step"], f"{line.get('split', 'train')}/{name}", np.float32(value).item())
+        for line in metrics(run)
+        for name, value in line.items()
+        if isinstance(value, float)
+    }
+    assert {(12, "train/elbo"), (12, "test/count_accuracy")} < {key[:2] for key in expected}
+    assert scalars(run) == expected
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_run_goes_on_without_tensorboard_and_warns_once_if_it_was_asked_for(
+    asked: bool,
+    data_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as if it were not installed
+    run = train(tiny(data_file), tmp_path / "run", quiet=True, tensorboard=asked)
+    assert caplog.text.count("TensorBoard is not installed") == asked
+    assert len(training_lines(run)) == 12
+    assert not (run / "tensorboard").exists()
 
 
 def test_metrics_are_never_written_with_a_value_that_json_does_not_have(tmp_path: Path) -> None:
@@ -686,7 +728,7 @@ def test_only_the_first_of_several_processes_looks_at_the_folder_and_locks_it(
             super().__init__(torch.device("cpu"))
             self.rank = 1
 
-    monkeypatch.setattr("attend_infer_repeat.training.loop.join", Second)
+    monkeypatch.setattr("attend_infer_repeat.training.session.join_processes", Second)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / LOCK_FILE).touch()
     (tmp_path / "run" / "config.json").touch()  # the first one is ahead
@@ -737,7 +779,7 @@ def test_a_full_disk_ends_a_run_in_one_line_that_says_how_to_go_on(
     at_step(monkeypatch, "exact", 8, happens)
     try:
         with pytest.raises(TrainingError, match=f"go on with: air train --resume {run}") as raised:
-            train(config, run, quiet=True)
+            train(config, run, quiet=True, tensorboard=what == "events")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     monkeypatch.undo()
@@ -907,7 +949,7 @@ def test_a_run_stopped_before_its_figures_is_finished_by_resuming(
 ) -> None:
     config = tiny(data_file, num_steps=2)
     with monkeypatch.context() as patch:
-        patch.setattr("attend_infer_repeat.training.loop._finish", lambda *_: kill())
+        patch.setattr("attend_infer_repeat.training.session._test", lambda *_: kill())
         with pytest.raises(Killed):
             train(config, tmp_path / "run", quiet=True)
     assert metrics(tmp_path / "run", split="test") == []
@@ -1056,7 +1098,7 @@ def test_the_test_split_is_loaded_once(
         loaded.append(split)
         return load_training_data(config, split)
 
-    monkeypatch.setattr("attend_infer_repeat.training.loop.load_training_data", load)
+    monkeypatch.setattr("attend_infer_repeat.training.data.load_training_data", load)
     config = tiny(data_file, num_steps=1, eval_split=eval_split)
     train(config, tmp_path / "run", quiet=True)
     assert loaded == ["test"]

@@ -254,7 +254,7 @@ def _read_all(folder: Path, names: Sequence[str], framing: Framing) -> Any:
 
     With a bar on a terminal.
     """
-    from ...training.progress import watch
+    from ...console import progress_bar
 
     def read(name: str) -> tuple[tuple[NDArray[np.uint8], Frame], int] | DataError:
         path = folder / name
@@ -267,7 +267,7 @@ def _read_all(folder: Path, names: Sequence[str], framing: Framing) -> Any:
         except OSError as error:  # it went away meanwhile
             return DataError(f"{shown(path)}: cannot be read ({error.strerror}).")
 
-    return watch(in_parallel(read, names), len(names), "Reading")
+    return progress_bar(in_parallel(read, names), len(names), "Reading")
 
 
 def _survey_files(files: Sequence[Path], strict: bool) -> Survey:

@@ -1,0 +1,49 @@
+"""Going on with a run: what it goes on from, and which settings may have changed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from ..config import TrainConfig, differences
+from ..data import is_path
+from ..errors import ConfigError
+from .run import is_finished
+
+CHANGEABLE = ("num_steps", "eval_every", "eval_split", "save_every", "progress_every")
+"""Settings that a resumed run may change: they decide its end and its reports alone."""
+
+
+def check_resumable(
+    run: Path, settings: TrainConfig, config: TrainConfig, step: int
+) -> TrainConfig:
+    """Check that a run can go on after ``step`` with other settings.
+
+    The user's own images may have moved: their fingerprints tell whether they are the same.
+
+    Args:
+        run: the run's folder.
+        settings: the run's own.
+        config: those to go on with.
+        step: the steps that were taken.
+    Returns: the settings to go on with, with the fingerprints of the run's own.
+    Raises: ConfigError if a setting contradicts the run's, or if nothing is left to do.
+    """
+    config = replace(config, fingerprints=settings.fingerprints)
+    if is_path(settings.data) and is_path(config.data):
+        same_place = os.path.realpath(settings.data) == os.path.realpath(config.data)
+        if same_place or settings.fingerprints:
+            settings = replace(settings, data=config.data)
+    changes = differences(settings, config)
+    changed = [change for change in changes if change.split(":")[0] not in CHANGEABLE]
+    if changed:
+        raise ConfigError(
+            f"resume: the run was made with other settings ({'; '.join(changed)}); "
+            "leave those options out, or start a new run with --out."
+        )
+    if step > config.num_steps or (step == config.num_steps and is_finished(run, step)):
+        raise ConfigError(
+            f"resume: the run has taken all of its {step} steps; ask for more with -n {2 * step}."
+        )
+    return config
