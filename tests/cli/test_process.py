@@ -85,7 +85,9 @@ class Tuned(Exception):
     """The process was set up."""
 
 
-@pytest.mark.parametrize("name", COMMANDS.keys() - {"benchmark"})  # its scripts do it themselves
+@pytest.mark.parametrize(
+    "name", sorted(COMMANDS.keys() - {"benchmark"})
+)  # its scripts do it themselves
 def test_each_command_that_computes_sets_its_process_up_first(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
