@@ -84,18 +84,18 @@ def choose_settings(config: TrainConfig, given: Collection[str] = ()) -> TrainCo
     Returns: the settings; their ``chosen`` says what was chosen, and why.
     Raises: DataError if there is nothing to look at.
     """
-    look, choices = _look(config), _Choices(config, given)
+    look, choices = _survey(config), _Choices(config, given)
     if len(look.sides):
         canvas, size = _choose_canvas(choices, look)
         _choose_model(choices, look, canvas, size)
         _choose_noise(choices, look, size / float(np.median(look.sides)))
     else:
         choices.reasons["nothing"] = "nothing: no picture shows anything on its background"
-    seen = f"from a look at {len(look.looks)} pictures, {len(look.sides)} patches of ink"
+    seen = f"from a look at {len(look.looks)} pictures, {len(look.sides)} connected components"
     return replace(choices.config, chosen=(seen, *choices.reasons.values()))
 
 
-def _look(config: TrainConfig) -> Survey:
+def _survey(config: TrainConfig) -> Survey:
     require_known(config.data)
     if is_path(config.data):
         return survey_path(config.data, config.strict)
@@ -119,12 +119,12 @@ def _choose_canvas(choices: _Choices, look: Survey) -> tuple[float, float]:
             "the pictures differ in size, and what they show is equally large in pixels",
         )
     if choices.config.model.resize == "fit":
-        return _fit(choices, look)
-    return _pad(choices, look)
+        return _choose_fitted_canvas(choices, look)
+    return _choose_padded_canvas(choices, look)
 
 
-def _fit(choices: _Choices, look: Survey) -> tuple[float, float]:
-    """Choose the canvas that each picture is scaled to fit."""
+def _choose_fitted_canvas(choices: _Choices, look: Survey) -> tuple[float, float]:
+    """Choose the canvas to which each picture is scaled; returns as ``_choose_canvas``."""
     (commonest, _), *others = look.sizes.most_common()
     share = float(np.median(look.shares))
     side = round(float(np.median([max(size) for size in look.sizes.elements()])))
@@ -144,8 +144,8 @@ def _fit(choices: _Choices, look: Survey) -> tuple[float, float]:
     return canvas, share * canvas
 
 
-def _pad(choices: _Choices, look: Survey) -> tuple[float, float]:
-    """Choose the zoom of all pictures, and the canvas that holds them."""
+def _choose_padded_canvas(choices: _Choices, look: Survey) -> tuple[float, float]:
+    """Choose the zoom of all pictures and a canvas for them; returns as ``_choose_canvas``."""
     size = float(np.median(look.sides))
     largest = max(max(picture) for picture in look.sizes)
     choices.decide(
@@ -191,8 +191,8 @@ def _choose_model(choices: _Choices, look: Survey, canvas: float, size: float) -
     choices.decide(
         "model.model_steps",
         int(np.clip(num_most + 1, 2, MAX_STEPS)),
-        f"99% of the pictures show at most {num_most} patches of ink, and one more may touch "
-        "another",
+        f"99% of the pictures show at most {num_most} connected components, and one more object "
+        "may touch another",
     )
 
 

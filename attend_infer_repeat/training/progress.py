@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -17,9 +16,7 @@ from rich.progress import Progress as RichProgress
 
 from ..config import TrainConfig
 from ..console import spinner
-
-if TYPE_CHECKING:
-    from ..evaluation import Evaluation
+from ..evaluation import Evaluation
 
 
 class Progress:
@@ -72,7 +69,7 @@ class Progress:
             self._bar.update(self._task, completed=step)
 
     def update(self, step: int, rate: float, elbo: float) -> None:
-        """Show where training is; ``rate`` in images/s, ``elbo`` in nats per image."""
+        """Show the rate, in images/s, and the ELBO, in nats per image."""
         self._bar.update(self._task, completed=step, rate=f"{rate:,.0f}", elbo=f"{elbo:.1f}")
 
     def evaluated(self, step: int, seconds: float, evaluation: Evaluation) -> None:
@@ -93,7 +90,7 @@ class Progress:
         )
 
     def finished(self, run: Path, figures: list[Path]) -> None:
-        """Name the run's folder, and the figure to open first."""
+        """Name the run and the first of its figures, the one to look at."""
         self._bar.stop()
         self._console.print(f"Saved {run}", soft_wrap=True)
         if figures:

@@ -54,7 +54,7 @@ def new_run(config: TrainConfig, out: Path | None) -> Iterator[Path]:
 
 @contextmanager
 def resumed_run(run: Path) -> Iterator[tuple[TrainConfig, Checkpoint | None]]:
-    """Own the folder of a run that is to go on, for the length of a ``with`` block.
+    """Own the folder of a run that goes on, for the length of a ``with`` block.
 
     Yields: as ``resumable``.
     Raises: as ``resumable``; BusyError if another process writes to it.
@@ -105,7 +105,7 @@ def check_new(out: Path) -> None:
 
 @contextmanager
 def writing(run: Path) -> Iterator[None]:
-    """Turn a disk's refusal, full or read-only, into an error that says how to go on.
+    """Turn the error of a full or read-only disk into one that says how to go on.
 
     Raises: TrainingError.
     """
@@ -122,7 +122,7 @@ def writing(run: Path) -> Iterator[None]:
 
 @contextmanager
 def _owned_run(run: Path) -> Iterator[None]:
-    """Own a run's folder, and clear away what a process that was killed has half written."""
+    """Own a run's folder, and remove the files that a killed process has written by half."""
     with owned(run):
         for name in (CONFIG_FILE, METRICS_FILE):
             discard_leftovers(run / name)
@@ -130,12 +130,12 @@ def _owned_run(run: Path) -> Iterator[None]:
 
 
 def _make_unused(path: Path) -> Path:
-    """Make the first folder of that name, or with a number, that is not there yet."""
+    """Make a folder of that name or, if there is one already, with the first free number."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for candidate in (path, *(path.with_name(f"{path.name}-{k}") for k in range(2, 10_000))):
             try:
-                candidate.mkdir()  # by no more than one of those that try at once
+                candidate.mkdir()  # of the processes that try at once, one succeeds
                 return candidate
             except FileExistsError:
                 continue
@@ -176,7 +176,7 @@ def write_config(run: Path, config: TrainConfig) -> None:
 
 
 def mark_finished(run: Path, step: int) -> None:
-    """Note in config.json that nothing is left to do after a step: test and figures are done."""
+    """Note in config.json that the run is done at a step: it is tested, its figures are drawn."""
     _write_config_file(run, _read_config_file(run) | {"finished": step})
 
 

@@ -650,6 +650,11 @@ def test_tensorboard_has_the_numbers_of_the_metrics(data_file: Path, tmp_path: P
     assert scalars(run) == expected
 
 
+def test_the_command_writes_tensorboards_events_unless_told_not_to() -> None:
+    assert _parse(["train"]).tensorboard
+    assert not _parse(["train", "--no-tensorboard"]).tensorboard
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_run_goes_on_without_tensorboard_and_warns_once_if_it_was_asked_for(
     asked: bool,
