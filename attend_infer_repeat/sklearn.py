@@ -18,10 +18,11 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from .air import AIR, Scenes, presence_scores, reproducible
+from .air import AIR, reproducible
 from .config import TrainConfig, differences, for_images, from_dict, get_preset, to_dict
 from .data.pictures.pixels import as_bytes
 from .errors import ConfigError, DataError, ShapeError
+from .scenes import Scenes
 from .training.auto import choose
 from .training.devices import find_device
 from .training.loop import train
@@ -171,7 +172,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         Raises: as ``predict``.
         """
         scenes = self._infer(X)
-        z_pres = presence_scores(scenes.count_probs)
+        z_pres = scenes.scores
         latents = np.concatenate((scenes.z_where, scenes.z_what), axis=2)
         latents = np.where(scenes.z_pres[..., None], latents, 0)
         steps = np.concatenate((z_pres[..., None], latents), axis=2)
@@ -206,7 +207,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         images = torch.from_numpy(self._images(X, reset=False))
         scenes: Scenes = self.model_.to(find_device(self.device)).infer(images)
-        return scenes.filled_up(self.config_.model.max_steps).numpy()
+        return scenes.padded(self.config_.model.max_steps).numpy()
 
     def _images(self, X: ArrayLike, *, reset: bool) -> NDArray[np.uint8]:
         """Return (N, channels, height, width); with ``reset``, learn the shape and the range."""

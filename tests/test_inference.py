@@ -23,8 +23,9 @@ from attend_infer_repeat import AIR, DataError
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data.pictures.framing import place
 from attend_infer_repeat.files.sources import find_sources, how_many
-from attend_infer_repeat.files.streaming import framing_of, infer_pictures, picture_noise
+from attend_infer_repeat.files.streaming import framing_of, infer_pictures
 from attend_infer_repeat.model import intensity
+from attend_infer_repeat.posterior import picture_noise
 from attend_infer_repeat.rollout.importance import (
     importance_log_weights,
     importance_weighted_count_probs,

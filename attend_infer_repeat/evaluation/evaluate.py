@@ -11,17 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..air import AIR, largest_batch, presence_scores, reproducible
+from ..air import AIR, largest_batch, reproducible
 from ..arrays import as_images
 from ..data import Dataset
 from ..errors import ConfigError, DataError
 from ..model import intensity
 from ..objectives import count_terms
-from ..rollout.importance import (
-    importance_log_weights,
-    importance_weighted_bound,
-    importance_weighted_count_probs,
-)
+from ..posterior import count_posterior
 from .boxes import average_precision, matched_ious
 
 BETTER = 1.0  # nats by which another count explains an image better than the one that it gets
@@ -133,9 +129,7 @@ def evaluate(
         if counted.boxes is not None:
             ious = matched_ious(scenes.boxes, counted.boxes)
             iou = float(np.median(ious)) if len(ious) else None
-            precision = average_precision(
-                scenes.boxes, presence_scores(scenes.count_probs), counted.boxes
-            )
+            precision = average_precision(scenes.boxes, scenes.scores, counted.boxes)
     return Evaluation(
         data=data.name,
         split=data.split,
@@ -229,15 +223,9 @@ def _importance(
     air: AIR, images: Tensor, num_samples: int, batch_size: int, seed: int
 ) -> tuple[float, NDArray[np.int64]]:
     """Return the mean importance-weighted bound and the most probable count of each image."""
-    bounds, counts = [], []
-    with reproducible(seed, air.device):
-        for batch in images.split(batch_size):
-            log_weights = importance_log_weights(air, intensity(batch.to(air.device)), num_samples)
-            bounds.append(importance_weighted_bound(log_weights).double())
-            counts.append(importance_weighted_count_probs(log_weights).argmax(dim=-1))
-    bound = torch.cat(bounds)
-    _check_finite("the importance-weighted bound", bound.cpu().numpy())
-    return bound.mean().item(), torch.cat(counts).cpu().numpy()
+    posterior = count_posterior(air, images, num_samples, seed, batch_size=batch_size)
+    _check_finite("the importance-weighted bound", posterior.bound.numpy())
+    return posterior.bound.mean().item(), posterior.count_probs.argmax(dim=-1).numpy()
 
 
 def confusion_matrix(

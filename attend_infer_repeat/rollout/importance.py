@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..air import AIR, concatenate
+from ..air import AIR
 from ..errors import ShapeError
+from ..scenes import concatenate
 from .rollout import Path
 
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..air import AIR, Scenes, concatenate, largest_batch, reproducible
+from ..air import AIR
 from ..arrays import as_images
 from ..config import TrainConfig
 from ..data import Dataset
@@ -24,11 +24,8 @@ from ..errors import DataError
 from ..evaluation import Evaluation, elbo_per_image, evaluate
 from ..evaluation.calibration import EDGES, Reliability, fit_temperature, reliability, temper
 from ..model import intensity
-from ..rollout.importance import (
-    effective_sample_size,
-    importance_log_weights,
-    importance_weighted_count_probs,
-)
+from ..posterior import count_posterior
+from ..scenes import Scenes
 from ..spatial import image_to_object
 from ..training.loop import load_training_data
 from .colors import step_color
@@ -304,7 +301,6 @@ def _judged_and_fitted(data: Dataset, config: TrainConfig) -> tuple[Dataset, Dat
     return judged[:MAX_JUDGED], fitted[:MAX_JUDGED]
 
 
-@torch.no_grad()
 def _count_probs(
     air: AIR, data: Dataset, num_samples: int
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.floating] | None]:
@@ -312,14 +308,9 @@ def _count_probs(
     kinds = {"q(n | x)": air.infer(data.images).count_probs}
     if num_samples == 0:
         return kinds, None
-    probs, sizes = [], []
-    with reproducible(0, air.device):
-        for batch in as_images(data.images, air.config).split(largest_batch(air.config)):
-            log_weights = importance_log_weights(air, intensity(batch.to(air.device)), num_samples)
-            probs.append(importance_weighted_count_probs(log_weights))
-            sizes.append(effective_sample_size(log_weights))
-    kinds[f"importance-weighted, K = {num_samples}"] = concatenate(probs).cpu().numpy()
-    return kinds, torch.cat(sizes).cpu().numpy()
+    posterior = count_posterior(air, as_images(data.images, air.config), num_samples)
+    kinds[f"importance-weighted, K = {num_samples}"] = posterior.count_probs.numpy()
+    return kinds, posterior.effective_sample_size.numpy()
 
 
 def _effective_samples(sizes: NDArray[np.floating], num_samples: int) -> Picture:

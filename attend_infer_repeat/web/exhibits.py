@@ -39,8 +39,8 @@ Compute = Callable[[Callable[[], Any]], Any]
 """Runs something where the model may be used, and returns its result."""
 
 
-class Scenes(NamedTuple):
-    """Scenes to show."""
+class Images(NamedTuple):
+    """Images like those that the model knows."""
 
     images: NDArray[np.generic]  # (N, channels, height, width), uint8 or intensity
     counts: NDArray[np.integer]
@@ -92,7 +92,7 @@ def make_exhibits(air: AIR, model: str, compute: Compute) -> Exhibits:
     return Exhibits(code, examples or [], missing)
 
 
-def _generated(air: AIR, model: str) -> Scenes | None:
+def _generated(air: AIR, model: str) -> Images | None:
     """Return test scenes of the set that is like the model's data, if there is one that fits."""
     height, width = air.config.canvas_size
     try:
@@ -107,10 +107,10 @@ def _generated(air: AIR, model: str) -> Scenes | None:
     images = data.images if data.images.ndim == 4 else data.images[:, None]
     if data.counts is None or images.shape[1:] != (air.config.channels, height, width):
         return None
-    return Scenes(images, data.counts, f"scenes of {name}")
+    return Images(images, data.counts, f"scenes of {name}")
 
 
-def _from_prior(air: AIR, compute: Compute) -> Scenes:
+def _from_prior(air: AIR, compute: Compute) -> Images:
     """Return scenes that the model draws, of 1 to T objects in equal shares."""
     steps, size = air.config.shown_steps, largest_batch(air.config)
     counts = np.arange(NUM_SCENES) % steps + 1
@@ -122,10 +122,10 @@ def _from_prior(air: AIR, compute: Compute) -> Scenes:
 
     parts = [compute(partial(draw, start)) for start in range(0, NUM_SCENES, size)]
     images = np.rint(255 * np.concatenate(parts).clip(0, 1)).astype(np.uint8)
-    return Scenes(images, counts, "scenes drawn from the prior")
+    return Images(images, counts, "scenes drawn from the prior")
 
 
-def _codes(air: AIR, scenes: Scenes, compute: Compute) -> NDArray[np.floating]:
+def _codes(air: AIR, scenes: Images, compute: Compute) -> NDArray[np.floating]:
     """Return z_what, (n, what_dim), of the objects that the model finds."""
     size = min(largest_batch(air.config), BLOCK)
 
@@ -161,7 +161,7 @@ def directions(codes: NDArray[np.floating], source: str) -> Directions:
     )
 
 
-def _examples(scenes: Scenes) -> list[Example]:
+def _examples(scenes: Images) -> list[Example]:
     """Return scenes that show something, one after the other of each count."""
     chosen: list[int] = []
     numbers = [n for n in np.unique(scenes.counts)[::-1] if n > 0]
