@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
@@ -36,6 +35,7 @@ from ..model import intensity
 from ..seeds import check_seed, shortened
 from ..spatial import image_to_object
 from .boxes import match_boxes
+from .components import principal_components
 
 FOLDS = 3  # of the cross-validation that chooses a probe's penalty
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C, the inverse of the L2 penalty's strength
@@ -261,8 +261,8 @@ def _descriptions(fitted: Objects, tested: Objects) -> Iterator[tuple[str, Rows,
     """Yield each description's name, and its features of the fitted and of the tested objects."""
     yield "z_what", fitted.z_what, tested.z_what
     yield "pixels", fitted.pixels, tested.pixels
-    pca = PCA(min(fitted.z_what.shape[1], *fitted.pixels.shape), svd_solver="full")
-    yield "pca", pca.fit_transform(fitted.pixels), pca.transform(tested.pixels)
+    pca = principal_components(fitted.pixels, fitted.z_what.shape[1])
+    yield "pca", pca.transform(fitted.pixels), pca.transform(tested.pixels)
 
 
 def _probe(

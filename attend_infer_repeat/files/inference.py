@@ -26,7 +26,7 @@ from .coco import find_truths, write_coco
 from .records import Record, to_json, to_text, write_csv
 from .results import Outputs, Results
 from .sources import find_sources, how_many
-from .streaming import framing_of, infer_pictures
+from .streaming import infer_pictures
 from .tracking import Tracker
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run_inference(air: AIR, options: Infer) -> int:
     Raises: DataError if no picture can be read, or one cannot and ``strict``; ConfigError if the
         folder of results cannot be used; BusyError if another process writes to it.
     """
-    framing = framing_of(air)
+    framing = Framing.of_model(air.config)
     if options.invert is not None:
         framing = replace(framing, invert=options.invert)
     sources = find_sources(options.images, track=options.track)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..data.pictures.framing import Frame
 from ..data.pictures.reading import shown
-from ..errors import DataError
+from ..errors import NotFiniteError
 from ..scenes import Scene
 
 Record = dict[str, Any]
@@ -50,7 +50,7 @@ def scene_record(name: str, frame: Frame, scene: Scene, unbounded: bool = False)
         scene: of NumPy arrays.
         unbounded: whether the model has no bound on the count. The pictures of a batch then share
             the length of ``count_probs``, and the zeros at the picture's own end are left out.
-    Raises: DataError if a value is not finite.
+    Raises: NotFiniteError if a value is not finite.
     """
     found = [values for o in scene.objects for values in (o.box, o.z_where, o.z_what)]
     check_finite(name, scene.count_probs, *found, scene.z_background, scene.reconstruction)
@@ -78,9 +78,9 @@ def scene_record(name: str, frame: Frame, scene: Scene, unbounded: bool = False)
 
 
 def check_finite(name: str, *values: Any) -> None:
-    """Raise a DataError if what the model says of a picture is not made of finite numbers."""
+    """Raise a NotFiniteError if a model's answer about a picture has NaN or infinite numbers."""
     if not all(np.isfinite(value).all() for value in values):
-        raise DataError(
+        raise NotFiniteError(
             f"{shown(name)}: the model's answer is not finite. Its weights may be damaged, or its "
             "training went astray: see air evaluate."
         )

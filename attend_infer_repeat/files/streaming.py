@@ -21,7 +21,7 @@ from ..air import AIR
 from ..data.pictures.framing import Frame, Framing, enough, place
 from ..data.pictures.reading import Need, one_line, shown
 from ..data.sets.parallel import Budget, in_parallel
-from ..errors import AirError, DataError
+from ..errors import AirError, NotFiniteError
 from ..posterior import count_posterior, picture_noise
 from ..scenes import Scene
 from ..seeds import check_seed
@@ -67,12 +67,6 @@ def failed(record: Record) -> Row:
     return Row(record, None, np.empty(0, np.float32))
 
 
-def framing_of(air: AIR) -> Framing:
-    """Return how the model's pictures come onto its canvas."""
-    config = air.config
-    return Framing(config.canvas_size, config.channels, config.resize, config.zoom, config.invert)
-
-
 def infer_pictures(
     air: AIR,
     sources: Iterable[Source],
@@ -97,7 +91,7 @@ def infer_pictures(
         max_held: bytes of pictures that are held at a time; a larger one is decoded alone.
     Yields: a ``Row`` for each picture of a batch; scenes are (channels, height, width).
     """
-    framing = framing_of(air) if framing is None else framing
+    framing = Framing.of_model(air.config) if framing is None else framing
     seed = check_seed(seed)
     reader = _Reader(framing, keep_shrunk, Budget(max_held))
     items = in_parallel(reader.read, enumerate(sources), ahead=max(2 * batch_size, 2))
@@ -175,7 +169,7 @@ def _row(name: str, placed: Placed, scene: Scene, sampled: Record, unbounded: bo
     try:
         record = scene_record(name, placed.frame, scene, unbounded)
         check_finite(name, *sampled.get("importance", {}).values())
-    except DataError as error:
+    except NotFiniteError as error:
         return failed(failure_record(name, str(error)))
     return Row(record | sampled, placed, scene.reconstruction)
 

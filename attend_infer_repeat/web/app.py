@@ -21,16 +21,16 @@ from starlette.exceptions import HTTPException
 
 from .. import __version__
 from ..air import AIR
-from ..errors import AirError
+from ..data.pictures.framing import Framing
+from ..errors import AirError, NotFiniteError
 from ..files.checkpoints import shipped
 from ..files.records import rounded
-from ..files.streaming import framing_of
 from ..model.background import background_size
 from . import docs, explain
 from .exhibits import Exhibits, make_exhibits
 from .explain import Reading
 from .guards import LOOPBACK, Guards
-from .pictures import NotFinite, Picture, data_uri, has_picture, read_sent
+from .pictures import Picture, data_uri, has_picture, read_sent
 from .schemas import (
     Canvas,
     InferAnswer,
@@ -80,6 +80,8 @@ REASONS = {
 }
 """Why the framework refuses a request that fits no address, or is no JSON."""
 
+NOT_FINITE = "the model's answer is not finite numbers; train it again, or ask something milder."
+
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
@@ -126,7 +128,7 @@ class Service:
 
     def __init__(self, air: AIR, model: str) -> None:
         self.air, self.model = air, model
-        self.framing = framing_of(air)
+        self.framing = Framing.of_model(air.config)
         self.worker = Worker(air)
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._exhibits: Future[Exhibits] = Future()
@@ -306,7 +308,11 @@ def _add_refusals(app: FastAPI) -> None:
         """Refuse what the model has no finite answer to; an answer of another fault is a bug."""
         if any(fault["type"] != "finite_number" for fault in error.errors(include_url=False)):
             raise error
-        return await mistaken(request, NotFinite())
+        return await astray(request, NotFiniteError())
+
+    @app.exception_handler(NotFiniteError)
+    async def astray(request: Request, error: NotFiniteError) -> Response:
+        return _refusal(422, NOT_FINITE)
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> Response:

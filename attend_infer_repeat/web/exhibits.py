@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..air import AIR, largest_batch
 from ..data import load_dataset
 from ..errors import AirError
+from ..evaluation.components import principal_components
 from ..files.checkpoints import read_checkpoint
 from ..files.records import rounded
 from ..files.streaming import BLOCK
@@ -141,21 +142,17 @@ def _codes(air: AIR, scenes: Images, compute: Compute) -> NDArray[np.floating]:
 
 
 def directions(codes: NDArray[np.floating], source: str) -> Directions:
-    """Return the main directions of codes, (n, what_dim): a principal component analysis.
+    """Return the main directions of codes, (n, what_dim): their principal components.
 
     A direction's largest number is positive, so that equal codes have equal directions.
     """
-    mean = codes.mean(axis=0)
-    _, singular, rows = np.linalg.svd((codes - mean).astype(np.float64), full_matrices=False)
-    rows = rows[:NUM_COMPONENTS]
-    largest = rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)]
+    pca = principal_components(codes, NUM_COMPONENTS)
+    deviations = pca.singular_values_ / np.sqrt(len(codes))
     return Directions(
-        mean=rounded(mean),
+        mean=rounded(pca.mean_),
         components=[
-            Component(sd=round(float(sd), 6), direction=rounded(row, 9))
-            for sd, row in zip(
-                singular / np.sqrt(len(codes)), rows * np.sign(largest)[:, None], strict=False
-            )
+            Component(sd=round(float(sd), 6), direction=rounded(direction, 9))
+            for sd, direction in zip(deviations, pca.components_, strict=True)
         ],
         source=source,
     )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...config import ModelConfig
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -38,6 +40,11 @@ class Framing:
     resize: Resize = "fit"
     zoom: float = 1.0
     invert: Invert = "auto"
+
+    @classmethod
+    def of_model(cls, config: ModelConfig) -> Framing:
+        """Return how a model's pictures come onto its canvas."""
+        return cls(config.canvas_size, config.channels, config.resize, config.zoom, config.invert)
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,18 @@ def place(
     if scaled == framing.canvas_size[::-1]:
         return np.ascontiguousarray(pixels), frame
     return _centred(pixels, framing.canvas_size), frame
+
+
+def place_canvas(pixels: NDArray[np.uint8], framing: Framing) -> tuple[NDArray[np.uint8], Frame]:
+    """Put the background of a picture that has the canvas's size and channels to black.
+
+    Args:
+        pixels: (channels, height, width).
+        framing: of which ``invert`` counts.
+    Returns: as ``place``.
+    """
+    height, width = framing.canvas_size
+    return on_black(pixels, framing.invert), Frame((width, height), (1.0, 1.0), (0.0, 0.0))
 
 
 def enough(size: tuple[int, int], framing: Framing) -> tuple[int, int]:
