@@ -22,6 +22,7 @@ from pycocotools.coco import COCO
 from attend_infer_repeat import AIR, DataError
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data.pictures.framing import Framing, place
+from attend_infer_repeat.files.annotate import annotated, as_image
 from attend_infer_repeat.files.sources import find_sources, how_many
 from attend_infer_repeat.files.streaming import infer_pictures
 from attend_infer_repeat.model import intensity
@@ -30,7 +31,6 @@ from attend_infer_repeat.rollout.importance import (
     importance_log_weights,
     importance_weighted_count_probs,
 )
-from attend_infer_repeat.viz.annotate import annotated, as_image
 
 SEED = 4  # of weights that see different numbers of objects in noise
 COLOUR = replace(TINY, canvas_size=(12, 10), channels=3, model_steps=4, likelihood_sd=2.0)

@@ -23,8 +23,9 @@ from ..data.pictures.reading import shown
 from ..errors import DataError
 from ..training.progress import watch
 from .coco import find_truths, write_coco
+from .outputs import Outputs
 from .records import Record, to_json, to_text, write_csv
-from .results import Outputs, Results
+from .results import Results
 from .sources import find_sources, how_many
 from .streaming import infer_pictures
 from .tracking import Tracker

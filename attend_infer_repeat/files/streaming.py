@@ -25,7 +25,7 @@ from ..errors import AirError, NotFiniteError
 from ..posterior import count_posterior, picture_noise
 from ..scenes import Scene
 from ..seeds import check_seed
-from ..viz.annotate import shrunk, shrunk_size
+from .annotate import shrunk, shrunk_size
 from .records import Record, check_finite, failure_record, rounded, scene_record
 from .sources import Source
 
@@ -87,7 +87,7 @@ def infer_pictures(
         samples: importance samples per picture, for a better posterior over the count.
         seed: of the samples; a picture's own depend on nothing else but its pixels.
         batch_size: the most pictures to a batch; it changes no result.
-        keep_shrunk: keep of each picture what ``viz.annotate.annotated`` needs.
+        keep_shrunk: keep of each picture what ``annotate.annotated`` needs.
         max_held: bytes of pictures that are held at a time; a larger one is decoded alone.
     Yields: a ``Row`` for each picture of a batch; scenes are (channels, height, width).
     """
