@@ -17,7 +17,7 @@ from torch import Tensor
 from ..air import AIR
 from ..files.storage import replacing
 from ..spatial import MIN_SCALE, image_to_object, window_boxes
-from .colors import DARK, GRAY, readable_color
+from .colors import GREY, INK, readable_color
 from .plots import approximately, plural, show_box, show_code, show_image, symbol
 from .steps import Array, Step, read_steps
 
@@ -48,7 +48,7 @@ class Moment:
     glimpse: Array | None = None  # (4,), pixels, likewise
     titles: tuple[str, str, str] = ("attend", "infer", "draw")
     active: int | None = None  # the panel where something happens
-    color: str = DARK  # of the step
+    color: str = INK  # of the step
     caption: str = ""
     milliseconds: int | None = None  # None: a frame of a movement
 
@@ -171,7 +171,7 @@ def _end(moment: Moment, steps: list[Step], count_probs: Array, frame_ms: int) -
         glimpse=None,
         titles=("image", r"$q(n \mid x)$", "drawn again"),
         active=None,
-        color=DARK,
+        color=INK,
         caption=f"{plural(count, 'object')}, probability {approximately(count_probs[count])}",
         milliseconds=None,
     )
@@ -211,7 +211,7 @@ class _Screen:
         self.presence = self._axes(left, TOP + SIDE + 16, SIDE, 18)
         self.code = self._axes(middle, TOP + SIDE + 16, SIDE, 64)
         where = 0.5, 26 / SIZE[1]
-        self.caption = self.figure.text(*where, "", ha="center", color=DARK, fontsize=_points(TEXT))
+        self.caption = self.figure.text(*where, "", ha="center", color=INK, fontsize=_points(TEXT))
 
     def render(self, moment: Moment) -> Image.Image:
         for ax in self.figure.axes:
@@ -226,7 +226,7 @@ class _Screen:
 
     def _show_titles(self, moment: Moment) -> None:
         for i, (ax, title) in enumerate(zip(self.panels, moment.titles, strict=True)):
-            color, weight = (moment.color, "bold") if i == moment.active else (GRAY, "normal")
+            color, weight = (moment.color, "bold") if i == moment.active else (GREY, "normal")
             size, pad = _points(TITLE), _points(10)
             ax.set_title(title, fontsize=size, color=color, fontweight=weight, pad=pad)
 
@@ -240,7 +240,7 @@ class _Screen:
         if moment.window is not None:
             show_image(middle, moment.window)
         empty = moment.window is None
-        middle.spines[:].set(color="0.8" if empty else DARK, visible=moment.count_probs is None)
+        middle.spines[:].set(color="0.8" if empty else INK, visible=moment.count_probs is None)
         show_image(drawn, moment.drawn)
 
     def _show_numbers(self, moment: Moment) -> None:
@@ -269,9 +269,9 @@ class _Screen:
 
 def _show_count_probs(ax: Axes, count_probs: Array) -> None:
     counts = np.arange(len(count_probs))
-    ax.bar(counts, count_probs, color=DARK)
+    ax.bar(counts, count_probs, color=INK)
     ax.set(xticks=counts, ylim=(0, 1.05))
-    ax.tick_params(length=0, labelsize=_points(TEXT), labelcolor=DARK)
+    ax.tick_params(length=0, labelsize=_points(TEXT), labelcolor=INK)
     ax.spines[["top", "left", "right"]].set_visible(False)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..files.annotate import STEP_COLORS, step_color
 
-__all__ = ["DARK", "GRAY", "READABLE_COLORS", "STEP_COLORS", "readable_color", "step_color"]
+__all__ = ["INK", "GREY", "READABLE_COLORS", "STEP_COLORS", "readable_color", "step_color"]
 
-DARK, GRAY = "0.15", "0.5"
+INK, GREY = "0.15", "0.5"
 """What figures are labelled in; and what matters less."""
 
 # The same hues, toned down: each stands out from black pictures and from white paper alike.

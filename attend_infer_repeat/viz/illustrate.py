@@ -19,7 +19,7 @@ from torch import Tensor
 from ..air import AIR, reproducible
 from ..spatial import window_boxes
 from .animation import save_inference_animation
-from .colors import DARK, GRAY, readable_color
+from .colors import GREY, INK, readable_color
 from .plots import (
     approximately,
     plural,
@@ -68,7 +68,7 @@ def generation_figure(air: AIR, count: int | None = None, seed: int = 0) -> Figu
             _arrow(figure, ax, following)
     _show_image_drawn(axes[:, count], air, scene.reconstruction, count, seed)
     figure.suptitle(
-        f"A scene of {plural(count, 'object')}, drawn from $p(x, z)$", fontsize=11, color=DARK
+        f"A scene of {plural(count, 'object')}, drawn from $p(x, z)$", fontsize=11, color=INK
     )
     return figure
 
@@ -105,7 +105,7 @@ def _show_objects(
         rounded = z_where[t].round(1) + 0.0  # no -0.0
         place = ", ".join(f"{value:.1f}".replace("-", "\N{MINUS SIGN}") for value in rounded)
         for ax, label in zip(column, ("↓", f"↓ ({place})", "↓"), strict=False):
-            ax.set_xlabel(label, fontsize=9, color=GRAY)
+            ax.set_xlabel(label, fontsize=9, color=GREY)
 
 
 def _show_image_drawn(
@@ -116,11 +116,11 @@ def _show_image_drawn(
         x = air.model.x_dist(torch.from_numpy(canvas).to(air.device)).sample()[0].cpu()
     show_image(column[-1], x.numpy())
     noise = f"noise of sd {float(torch.as_tensor(air.model.likelihood_sd).detach()):.2g}"
-    _title(column[-1], "image $x$", noise, GRAY)
+    _title(column[-1], "image $x$", noise, GREY)
     for ax in column[:-1]:
         _hide(ax)
     if count < air.config.max_steps:
-        _title(column[0], "stop", f"${symbol('pres', count)} = 0$", GRAY)
+        _title(column[0], "stop", f"${symbol('pres', count)} = 0$", GREY)
 
 
 # An image read
@@ -146,13 +146,13 @@ def inference_figure(air: AIR, image: NDArray[np.generic] | Tensor) -> Figure:
         ("repeat", "sum so far"),
     )
     for ax, (title, subtitle) in zip(axes[0], titles, strict=True):
-        _title(ax, title, subtitle, DARK)
+        _title(ax, title, subtitle, INK)
     limit = max(float(np.abs(step.z_what).max()) for step in steps)
     for row, step in zip(axes, steps, strict=True):
         _show_step(row, step, limit)
     count = int(scenes.counts[0])
     probability = f"$q(n = {count} \\mid x)$ {approximately(scenes.count_probs[0, count])}"
-    figure.suptitle(f"{plural(count, 'object')} found, {probability}", fontsize=11, color=DARK)
+    figure.suptitle(f"{plural(count, 'object')} found, {probability}", fontsize=11, color=INK)
     return figure
 
 
@@ -206,7 +206,7 @@ def _title(ax: Axes, title: str, subtitle: str, color: str) -> None:
         )
 
 
-def _label_row(ax: Axes, label: str, color: str = DARK) -> None:
+def _label_row(ax: Axes, label: str, color: str = INK) -> None:
     ax.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8, fontsize=10, color=color)
 
 
@@ -231,7 +231,7 @@ def _arrow(figure: Figure, start: Axes, end: Axes) -> None:
         coordsA=start.transAxes,
         coordsB=end.transAxes,
         arrowstyle="-|>",
-        color=GRAY,
+        color=GREY,
     )
     arrow.set_in_layout(False)
     figure.add_artist(arrow)

@@ -17,7 +17,7 @@ from ..air import AIR
 from ..data import Dataset
 from ..files.storage import write_atomically
 from ..training.run import load_run, read_metrics
-from .colors import DARK, GRAY, step_color
+from .colors import GREY, INK, step_color
 
 LINE_COLORS = {"train": "0.65", "validation": "C0", "test": "C3"}
 
@@ -222,7 +222,7 @@ def show_code(
     """
     limit = limit or 1.0
     ax.bar(np.arange(len(code)), code, width=1.0, color=color)
-    ax.axhline(0, color=GRAY, lw=0.5)
+    ax.axhline(0, color=GREY, lw=0.5)
     ax.set(xlim=(-0.5, len(code) - 0.5), ylim=(-limit, limit), xticks=[], yticks=[])
     ax.set_box_aspect(aspect)
     ax.spines[:].set_color("0.8")
@@ -233,7 +233,7 @@ def show_probability(ax: Axes, probability: float, color: str, aspect: float | N
     ax.barh(0, 1, height=0.3, color="0.9")
     ax.barh(0, probability, height=0.3, color=color)
     number = approximately(probability).removeprefix("= ")
-    ax.text(0.5, 0.3, number, ha="center", va="bottom", color=DARK)
+    ax.text(0.5, 0.3, number, ha="center", va="bottom", color=INK)
     ax.set(xlim=(0, 1), ylim=(-1, 1))
     ax.set_box_aspect(aspect)
     ax.set_axis_off()

@@ -16,7 +16,8 @@ from ..data.pictures.framing import Frame, Framing, place, place_canvas
 from ..data.pictures.reading import read_picture
 from ..errors import DataError, ShapeError
 from ..files.records import check_finite
-from .schemas import MAX_PIXELS, InferRequest, SampleRequest
+from .limits import MAX_PIXELS
+from .schemas import InferRequest, SampleRequest
 
 COMPRESSION = 1  # of 9: a tenth larger than the best, in half the time
 
