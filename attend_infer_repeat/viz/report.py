@@ -27,14 +27,8 @@ from ..training.loop import load_held_out, load_training_data
 from ..training.run import load_run, read_metrics, read_provenance
 from .pages import render_page
 from .plots import curve_figure
-from .report_images import (
-    Number,
-    Picture,
-    confusion_picture,
-    image_sections,
-    picture,
-    quality_numbers,
-)
+from .report_images import confusion_picture, image_sections, quality_numbers
+from .report_parts import Number, Picture, picture
 
 
 def write_report(
