@@ -16,12 +16,13 @@ from .config import PRESETS, ModelConfig, TrainConfig
 from .errors import AirError, CheckpointError, ConfigError, DataError, ShapeError
 
 if TYPE_CHECKING:
-    from .air import AIR, Scenes
+    from .air import AIR
     from .data import Dataset, load_dataset
     from .evaluation.codes import CodesEvaluation, evaluate_codes
     from .evaluation.evaluate import Evaluation, evaluate
     from .files.export import export_program
     from .model import geom
+    from .scenes import Scenes
     from .sklearn import AIRCounter
     from .trainer import train
 
@@ -31,7 +32,7 @@ __version__ = "0.1.0"
 # that `air --help` answers at once.
 _LAZY = {
     "AIR": "air",
-    "Scenes": "air",
+    "Scenes": "scenes",
     "AIRCounter": "sklearn",
     "CodesEvaluation": "evaluation.codes",
     "evaluate_codes": "evaluation.codes",

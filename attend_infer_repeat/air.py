@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
@@ -24,101 +23,12 @@ from .files.checkpoints import load_checkpoint, save_checkpoint
 from .guide import SceneGuide
 from .model import SceneModel, intensity
 from .rollout import Rollout, draw_noise, make_stopping, roll_out
+from .scenes import Scenes
 from .seeds import check_seed
 from .spatial import foreground_boxes, window_boxes
 
 NEGLIGIBLE_TAIL = 1e-7
 """Probability of more objects than sampled scenes of an unbounded model have room for."""
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """What AIR found in N images, or drew; NumPy arrays, tensors if the images were a tensor."""
-
-    counts: Any
-    """(N,) int64, the most probable count, or the sampled one."""
-    count_probs: Any
-    """(N, T + 1) float32, q(n | x) for n = 0..T along the rollout of the means: a plug-in for the
-    average over z_where and z_what; of ``AIR.sample``, p(n). Rows sum to 1. Without a bound, T is
-    the number of steps that were taken with the images that took most."""
-    boxes: Any
-    """(N, T, 4) float32, pixels x0, y0, x1, y1; NaN where absent. Windows, which may reach past the
-    canvas, or the bounds of what was drawn: ``ModelConfig.boxes`` says which."""
-    z_pres: Any
-    """(N, T) bool, whether step t found an object: the first ``counts`` steps did."""
-    z_where: Any
-    """(N, T, 3) float32, poses (s, x, y); of no meaning where absent."""
-    z_what: Any
-    """(N, T, what_dim) float32, codes; of no meaning where absent."""
-    reconstruction: Any
-    """The scene drawn again, float32, with the axes of the images."""
-    z_background: Any
-    """(N, latent_size) float32, the code of what is behind the objects; (N, 0) where the model has
-    no background."""
-
-    def __len__(self) -> int:
-        return len(self.counts)
-
-    def fields(self) -> tuple[Any, ...]:
-        """Return the values of all fields, in their order."""
-        return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
-
-    def filled_up(self, steps: int) -> Scenes:
-        """Return the same scenes, of tensors, with room for ``steps`` objects, at least as many."""
-        filled = {
-            name: filled_up(getattr(self, name), steps + (name == "count_probs"), fill)
-            for name, fill in PER_STEP.items()
-        }
-        return dataclasses.replace(self, **filled)
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Scenes]) -> Scenes:
-        """Join the scenes of several batches, of tensors.
-
-        Without a bound, each batch has as many steps as it needs; the whole has the most of them.
-        """
-        return cls(
-            **{
-                field.name: concatenate(
-                    [getattr(part, field.name) for part in parts], PER_STEP.get(field.name)
-                )
-                for field in dataclasses.fields(cls)
-            }
-        )
-
-    def numpy(self) -> Scenes:
-        """Return the same scenes as NumPy arrays."""
-        return Scenes(*map(np.asarray, self.fields()))
-
-
-PER_STEP = {"count_probs": 0.0, "boxes": math.nan, "z_pres": 0.0, "z_where": 0.0, "z_what": 0.0}
-"""The fields of ``Scenes`` with an axis of steps, and what stands there for steps not taken."""
-
-
-def filled_up(values: Tensor, size: int, fill: float = 0.0) -> Tensor:
-    """Return values, (N, steps, ...), filled up to ``size`` steps, if there are fewer."""
-    missing = size - values.shape[1]
-    if missing <= 0:
-        return values
-    more = values.new_full((len(values), missing, *values.shape[2:]), fill)
-    return torch.cat((values, more), dim=1)
-
-
-def concatenate(parts: Sequence[Tensor], fill: float | None = 0.0) -> Tensor:
-    """Join the rows of batches, (N, steps, ...), that may differ in their number of steps.
-
-    This is the one way to join what has an axis of steps or counts: without a bound, each batch has
-    as many as it needs.
-
-    Args:
-        parts: the batches.
-        fill: what stands for the steps that a batch lacks; None where there is no such axis.
-    Returns: (all N, most steps, ...).
-    """
-    if fill is not None:
-        most = max(part.shape[1] for part in parts)
-        parts = [filled_up(part, most, fill) for part in parts]
-    return torch.cat(list(parts))
 
 
 class AIR(nn.Module):
@@ -224,7 +134,7 @@ class AIR(nn.Module):
             batches = [
                 Scenes(*self.infer_batch(batch, sample)) for batch in checked.split(batch_size)
             ]
-        scenes = Scenes(*(tensor.cpu() for tensor in Scenes.concatenate(batches).fields()))
+        scenes = Scenes(*(tensor.cpu() for tensor in Scenes.cat(batches).fields()))
         if images.ndim == 3:
             scenes = dataclasses.replace(scenes, reconstruction=scenes.reconstruction[:, 0])
         return scenes if isinstance(images, Tensor) else scenes.numpy()
@@ -308,7 +218,7 @@ class AIR(nn.Module):
             states[-1].x,
             first.z_background,
         )
-        scenes = Scenes(*fields).filled_up(steps)
+        scenes = Scenes(*fields).padded(steps)
         return Scenes(*(tensor.cpu() for tensor in scenes.fields())).numpy()
 
     def _scenes(
@@ -355,11 +265,6 @@ def largest_batch(config: ModelConfig) -> int:
     """
     numbers = (config.max_steps + 1) * config.channels * math.prod(config.canvas_size)
     return min(max(2**29 // (4 * numbers), 1), 256)
-
-
-def presence_scores(count_probs: Any) -> Any:
-    """Return q(z_pres_t = 1 | x) = q(n >= t | x), (N, T), of count probabilities (N, T + 1)."""
-    return count_probs[:, ::-1].cumsum(axis=1)[:, -2::-1]
 
 
 @contextmanager

@@ -23,6 +23,10 @@ class DataError(AirError, ValueError):
     """Data that is missing, damaged, or not what it should be."""
 
 
+class NotFiniteError(DataError):
+    """A model's answer that is not made of finite numbers."""
+
+
 class ShapeError(AirError, ValueError):
     """An array whose shape, type or values do not fit the model."""
 

@@ -18,10 +18,11 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from .air import AIR, Scenes, presence_scores
+from .air import AIR
 from .config import TrainConfig, differences, for_images, from_dict, get_preset, to_dict
 from .data.pictures.features import find_value_range, image_shape, rescaled, square_shape
 from .errors import ConfigError, DataError, ShapeError
+from .scenes import Scenes
 from .trainer import train
 from .training.auto import choose_settings
 from .training.devices import find_device
@@ -170,7 +171,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         Raises: as ``predict``.
         """
         scenes = self._infer(X)
-        z_pres = presence_scores(scenes.count_probs)
+        z_pres = scenes.scores
         latents = np.concatenate((scenes.z_where, scenes.z_what), axis=2)
         latents = np.where(scenes.z_pres[..., None], latents, 0)
         steps = np.concatenate((z_pres[..., None], latents), axis=2)
@@ -205,7 +206,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         images = torch.from_numpy(self._images(X, reset=False))
         scenes: Scenes = self.model_.to(find_device(self.device)).infer(images)
-        return scenes.filled_up(self.config_.model.max_steps).numpy()
+        return scenes.padded(self.config_.model.max_steps).numpy()
 
     def _images(self, X: ArrayLike, *, reset: bool) -> NDArray[np.uint8]:
         """Return (N, channels, height, width); with ``reset``, learn the shape and the range."""

@@ -17,7 +17,6 @@ from serving import serving
 from sklearn.base import clone
 
 from attend_infer_repeat import AIR, Dataset, TrainConfig
-from attend_infer_repeat.air import Scenes, concatenate
 from attend_infer_repeat.evaluation import elbo_per_image, evaluate
 from attend_infer_repeat.evaluation.calibration import fit_temperature, reliability, temper
 from attend_infer_repeat.evaluation.codes import evaluate_codes
@@ -31,6 +30,7 @@ from attend_infer_repeat.rollout.importance import (
     importance_weighted_bound,
     importance_weighted_count_probs,
 )
+from attend_infer_repeat.scenes import Scenes, concatenate
 from attend_infer_repeat.sklearn import AIRCounter
 from attend_infer_repeat.training.run import write_config
 from attend_infer_repeat.viz.animation import save_inference_animation
@@ -80,7 +80,7 @@ def test_the_batches_of_these_tests_differ_in_their_number_of_steps(
 def test_scenes_are_joined_whatever_their_steps(air: AIR, data: Dataset) -> None:
     together = air.infer(torch.as_tensor(data.images))
     apart = [air.infer(torch.as_tensor(part)) for part in np.split(data.images, [3, 100, 260])]
-    joined = Scenes.concatenate(apart)
+    joined = Scenes.cat(apart)
     assert together.counts.tolist() == list(COUNTS)
     for one, other in zip(together.fields(), joined.fields(), strict=True):
         torch.testing.assert_close(one, other, equal_nan=True)

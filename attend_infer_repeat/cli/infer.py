@@ -111,13 +111,13 @@ class Infer(Command):
             the folder of results cannot be used; BusyError if another process writes to it.
         """
         self._check()
+        from ..data.pictures.framing import Framing
         from ..data.pictures.reading import shown
         from ..files.sources import find_sources
-        from ..files.streaming import framing_of
 
         prepare_messages(self.quiet)
         air = load_model(self.model, self.device)
-        framing = framing_of(air)
+        framing = Framing.of_model(air.config)
         if self.invert is not None:
             framing = replace(framing, invert=self.invert)
         sources = find_sources(self.images, track=self.track)
@@ -146,7 +146,8 @@ class Infer(Command):
 
     def _open_results(self, air: AIR, framing: Framing, stack: ExitStack) -> Results | None:
         """Open the folder of results, or a temporary one where the form is made of all lines."""
-        from ..files.results import Outputs, Results
+        from ..files.outputs import Outputs
+        from ..files.results import Results
 
         if self.out is None and self.format != "coco":
             return None

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .dataset import Dataset
-from .pictures.folder import has_test_part
+from .pictures.paths import has_test_part
 from .registry import DATASETS, Source, default_config, is_path, load_dataset, require_known
 from .sets.cache import cache_dir
 from .splits import SPLITS, VALIDATION_SIZE, find_change, fingerprint, hold_out

@@ -10,40 +10,25 @@ Source: Alain and Bengio 2017, "Understanding intermediate layers using linear c
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from sklearn.metrics.cluster import contingency_matrix
-from sklearn.model_selection import GridSearchCV, GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import GroupKFold
 
 from ..air import AIR
-from ..arrays import as_images
 from ..data import Dataset
 from ..errors import ConfigError, DataError
 from ..files.records import check_finite
-from ..model import intensity
-from ..seeds import check_seed, shortened
-from ..spatial import image_to_object
+from ..seeds import check_seed
 from .boxes import match_boxes
+from .components import principal_components
+from .probes import Folds, Labels, Rows, cluster, linear_probe
+from .windows import cut_windows
 
 FOLDS = 3  # of the cross-validation that chooses a probe's penalty
-PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C, the inverse of the L2 penalty's strength
-RESTARTS = 10  # of k-means
-
-Rows = NDArray[np.float64]  # (objects, numbers per object)
-Labels = NDArray[np.int64]  # (objects,)
-Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]  # rows to fit and rows to test, by fold
 
 
 @dataclass(frozen=True)
@@ -142,24 +127,11 @@ def evaluate_codes(
         the model's answer is not finite; ConfigError if a number is out of range or ``test``
         shares scenes with ``data``; ShapeError if the images do not fit the model.
     """
-    if not 0 < min_iou <= 1:
-        raise ConfigError(f"min_iou: expected a number above 0, and at most 1, got {min_iou}.")
     seed = check_seed(seed)
-    if test is None:
-        order = np.random.default_rng(seed).permutation(len(data))
-        half = len(data) // 2
-        data, test = data[order[:half]], data[order[half:]]
-    elif np.shares_memory(data.images, test.images):
-        raise ConfigError("test: shares scenes with the data; leave it out to divide the data.")
+    data, test = _divided(data, test, seed)
     fitted, tested = (_read_objects(air, scenes, min_iou, batch_size) for scenes in (data, test))
     folds = _folds(fitted, data)
-    num_clusters = len(np.unique(tested.labels)) if num_clusters is None else num_clusters
-    if not 1 <= num_clusters <= len(tested.labels):
-        raise ConfigError(
-            f"num_clusters: expected 1 to {len(tested.labels)}, the number of objects that are "
-            f"clustered, got {num_clusters}."
-        )
-    classes, frequencies = np.unique(fitted.labels, return_counts=True)
+    num_clusters = _num_clusters(num_clusters, tested)
     return CodesEvaluation(
         data=test.name,
         split=test.split,
@@ -168,16 +140,40 @@ def evaluate_codes(
         num_tested=len(tested.labels),
         num_fitted=len(fitted.labels),
         num_clusters=num_clusters,
-        chance=float((tested.labels == classes[frequencies.argmax()]).mean()),
-        features={
-            name: Features(
-                size=test_rows.shape[1],
-                **_probe(fit_rows, fitted.labels, folds, test_rows, tested.labels),
-                **_cluster(test_rows, tested.labels, num_clusters, seed),
-            )
-            for name, fit_rows, test_rows in _descriptions(fitted, tested)
-        },
+        chance=_chance(fitted.labels, tested.labels),
+        features=_features(fitted, tested, folds, num_clusters, seed),
     )
+
+
+def _chance(fit_labels: Labels, test_labels: Labels) -> float:
+    """Return the share of tested objects that are of the most frequent class of the fitted ones."""
+    classes, frequencies = np.unique(fit_labels, return_counts=True)
+    return float((test_labels == classes[frequencies.argmax()]).mean())
+
+
+def _divided(data: Dataset, test: Dataset | None, seed: int) -> tuple[Dataset, Dataset]:
+    """Return scenes to fit on and scenes to test on: random halves of the data if no test is given.
+
+    Raises: ConfigError if they share scenes.
+    """
+    if test is None:
+        order = np.random.default_rng(seed).permutation(len(data))
+        half = len(data) // 2
+        return data[order[:half]], data[order[half:]]
+    if np.shares_memory(data.images, test.images):
+        raise ConfigError("test: shares scenes with the data; leave it out to divide the data.")
+    return data, test
+
+
+def _num_clusters(num_clusters: int | None, tested: Objects) -> int:
+    """Return how many clusters there are: by default as many as classes."""
+    num_clusters = len(np.unique(tested.labels)) if num_clusters is None else num_clusters
+    if not 1 <= num_clusters <= len(tested.labels):
+        raise ConfigError(
+            f"num_clusters: expected 1 to {len(tested.labels)}, the number of objects that are "
+            f"clustered, got {num_clusters}."
+        )
+    return num_clusters
 
 
 class Objects(NamedTuple):
@@ -193,6 +189,8 @@ class Objects(NamedTuple):
 
 def _read_objects(air: AIR, data: Dataset, min_iou: float, batch_size: int) -> Objects:
     """Find the objects, and their classes by their boxes."""
+    if not 0 < min_iou <= 1:
+        raise ConfigError(f"min_iou: expected a number above 0, and at most 1, got {min_iou}.")
     if data.boxes is None or data.labels is None:
         unknown = "boxes" if data.boxes is None else "labels"
         raise DataError(
@@ -211,7 +209,7 @@ def _read_objects(air: AIR, data: Dataset, min_iou: float, batch_size: int) -> O
             "the model on such scenes first."
         )
     images, slots = pairs.images[known], pairs.found[known]
-    windows = _windows(air, data, images, scenes.z_where[images, slots], batch_size)
+    windows = cut_windows(air, data.images, images, scenes.z_where[images, slots], batch_size)
     return Objects(
         z_what=scenes.z_what[images, slots].astype(np.float64),
         pixels=windows.reshape(len(windows), -1).astype(np.float64),
@@ -220,27 +218,6 @@ def _read_objects(air: AIR, data: Dataset, min_iou: float, batch_size: int) -> O
         num_found=int(scenes.counts.sum()),
         num_true=int((data.labels >= 0).sum()),
     )
-
-
-def _windows(
-    air: AIR,
-    data: Dataset,
-    images: NDArray[np.int64],
-    z_where: NDArray[np.float32],
-    batch_size: int,
-) -> NDArray[np.floating]:
-    """Cut objects at their poses out of their images: (P, channels, window_size, window_size)."""
-    pictures = as_images(data.images, air.config)
-    size = (air.config.window_size, air.config.window_size)
-    windows = []
-    for rows, poses in zip(
-        torch.from_numpy(images).split(batch_size),
-        torch.from_numpy(z_where).split(batch_size),
-        strict=True,
-    ):
-        seen = intensity(pictures[rows])
-        windows.append(image_to_object(poses.to(seen), seen, size))
-    return torch.cat(windows).numpy()
 
 
 def _folds(fitted: Objects, data: Dataset) -> Folds:
@@ -257,31 +234,23 @@ def _folds(fitted: Objects, data: Dataset) -> Folds:
     )
 
 
+def _features(
+    fitted: Objects, tested: Objects, folds: Folds, num_clusters: int, seed: int
+) -> dict[str, Features]:
+    """Return the figures of each description of the objects, by its name."""
+    return {
+        name: Features(
+            size=test_rows.shape[1],
+            **linear_probe(fit_rows, fitted.labels, folds, test_rows, tested.labels),
+            **cluster(test_rows, tested.labels, num_clusters, seed),
+        )
+        for name, fit_rows, test_rows in _descriptions(fitted, tested)
+    }
+
+
 def _descriptions(fitted: Objects, tested: Objects) -> Iterator[tuple[str, Rows, Rows]]:
     """Yield each description's name, and its features of the fitted and of the tested objects."""
     yield "z_what", fitted.z_what, tested.z_what
     yield "pixels", fitted.pixels, tested.pixels
-    pca = PCA(min(fitted.z_what.shape[1], *fitted.pixels.shape), svd_solver="full")
-    yield "pca", pca.fit_transform(fitted.pixels), pca.transform(tested.pixels)
-
-
-def _probe(
-    fit_rows: Rows, fit_labels: Labels, folds: Folds, test_rows: Rows, test_labels: Labels
-) -> dict[str, float]:
-    """Return the accuracy of a linear probe, and the accuracy's standard error."""
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000))
-    search = GridSearchCV(probe, {"logisticregression__C": PENALTIES}, cv=folds)
-    accuracy = float(search.fit(fit_rows, fit_labels).score(test_rows, test_labels))
-    variance = accuracy * (1 - accuracy) / len(test_labels)
-    return {"accuracy": accuracy, "standard_error": math.sqrt(variance)}
-
-
-def _cluster(rows: Rows, labels: Labels, num_clusters: int, seed: int) -> dict[str, float]:
-    """Return how well the clusters of k-means agree with the classes."""
-    seed = seed if seed < 2**32 else shortened(seed, bits=32)  # scikit-learn takes no more
-    clusters = KMeans(num_clusters, n_init=RESTARTS, random_state=seed).fit_predict(rows)
-    return {
-        "purity": float(contingency_matrix(labels, clusters).max(axis=0).sum() / len(labels)),
-        "mutual_information": float(normalized_mutual_info_score(labels, clusters)),
-        "rand_index": float(adjusted_rand_score(labels, clusters)),
-    }
+    pca = principal_components(fitted.pixels, fitted.z_what.shape[1])
+    yield "pca", pca.transform(fitted.pixels), pca.transform(tested.pixels)

@@ -11,16 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..air import AIR, largest_batch, presence_scores, reproducible
+from ..air import AIR, largest_batch, reproducible
 from ..arrays import as_images
 from ..data import Dataset
 from ..errors import ConfigError, DataError
 from ..model import intensity
-from ..rollout.importance import (
-    importance_log_weights,
-    importance_weighted_bound,
-    importance_weighted_count_probs,
-)
+from ..posterior import count_posterior
 from ..rollout.terms import count_terms
 from .boxes import average_precision, matched_ious
 
@@ -112,46 +108,42 @@ def evaluate(
     """
     if importance_samples < 0:
         raise ConfigError(f"importance_samples: must not be negative: {importance_samples}.")
-    checked, counted = as_images(data.images, air.config), data.counted()
+    checked = as_images(data.images, air.config)
     batch_size = largest_batch(air.config) if batch_size is None else batch_size
     terms, evidence = _roll_out_once(air, checked, batch_size, seed)
     means = {name: float(values.mean()) for name, values in terms.items()}
 
-    bound = weighted_accuracy = None
-    if importance_samples:
-        bound, weighted_counts = _importance(air, checked, importance_samples, batch_size, seed)
-        if len(counted):
-            right = weighted_counts[data.counts >= 0] == counted.counts  # type: ignore[operator]
-            weighted_accuracy = float(right.mean())
-    accuracy = error = confusion = iou = precision = None
-    if counted.counts is not None and len(counted):
-        scenes = air.infer(counted.images, batch_size=batch_size)
-        accuracy = float((scenes.counts == counted.counts).mean())
-        error = float(np.abs(scenes.counts - counted.counts).mean())
-        most = scenes.count_probs.shape[1] - 1
-        confusion = confusion_matrix(counted.counts, scenes.counts, most).tolist()
-        if counted.boxes is not None:
-            ious = matched_ious(scenes.boxes, counted.boxes)
-            iou = float(np.median(ious)) if len(ious) else None
-            precision = average_precision(
-                scenes.boxes, presence_scores(scenes.count_probs), counted.boxes
-            )
     return Evaluation(
         data=data.name,
         split=data.split,
         num_images=len(data),
         elbo=means.pop("elbo"),
         parts=means,
-        count_accuracy=accuracy,
-        count_error=error,
-        confusion=confusion,
-        box_iou=iou,
-        box_ap50=precision,
         elbo_gain=_elbo_gain(terms["elbo"], evidence.without_objects),
         same_count=_same_count(evidence),
-        importance_bound=bound,
-        importance_count_accuracy=weighted_accuracy,
+        **_compare_with_truth(air, data.counted(), batch_size),
+        **_importance(air, data, importance_samples, batch_size, seed),
     )
+
+
+def _compare_with_truth(air: AIR, data: Dataset, batch_size: int) -> dict[str, Any]:
+    """Return the figures that need true counts or boxes, of images whose counts are known."""
+    if data.counts is None or not len(data):
+        unknown = ("count_accuracy", "count_error", "confusion", "box_iou")
+        return dict.fromkeys(unknown)
+    scenes = air.infer(data.images, batch_size=batch_size)
+    most = scenes.count_probs.shape[1] - 1
+    figures = {
+        "count_accuracy": float((scenes.counts == data.counts).mean()),
+        "count_error": float(np.abs(scenes.counts - data.counts).mean()),
+        "confusion": confusion_matrix(data.counts, scenes.counts, most).tolist(),
+        "box_iou": None,
+    }
+    if data.boxes is not None:
+        ious = matched_ious(scenes.boxes, data.boxes)
+        figures["box_iou"] = float(np.median(ious)) if len(ious) else None
+        figures["box_ap50"] = average_precision(scenes.boxes, scenes.scores, data.boxes)
+    return figures
 
 
 @torch.no_grad()
@@ -227,19 +219,21 @@ def _same_count(evidence: Evidence) -> int | None:
 
 
 def _importance(
-    air: AIR, images: Tensor, num_samples: int, batch_size: int, seed: int
-) -> tuple[float, NDArray[np.int64]]:
-    """Return the mean importance-weighted bound and the most probable count of each image."""
-    bounds, counts = [], []
-    with reproducible(seed, air.device):
-        for batch in images.split(batch_size):
-            on_device = intensity(batch.to(air.device))
-            log_weights = importance_log_weights(air.guide, on_device, num_samples)
-            bounds.append(importance_weighted_bound(log_weights).double())
-            counts.append(importance_weighted_count_probs(log_weights).argmax(dim=-1))
-    bound = torch.cat(bounds)
-    _check_finite("the importance-weighted bound", bound.cpu().numpy())
-    return bound.mean().item(), torch.cat(counts).cpu().numpy()
+    air: AIR, data: Dataset, num_samples: int, batch_size: int, seed: int
+) -> dict[str, Any]:
+    """Return the mean importance-weighted bound, and the count accuracy by importance weighting."""
+    if not num_samples:
+        return {}
+    images = as_images(data.images, air.config)
+    posterior = count_posterior(air, images, num_samples, seed, batch_size=batch_size)
+    _check_finite("the importance-weighted bound", posterior.bound.numpy())
+    figures = {"importance_bound": posterior.bound.mean().item()}
+    known = data.counted()
+    if known.counts is not None and len(known):
+        counts = posterior.count_probs.argmax(dim=-1).numpy()
+        right = counts[data.counts >= 0] == known.counts  # type: ignore[operator]
+        figures["importance_count_accuracy"] = float(right.mean())
+    return figures
 
 
 def confusion_matrix(

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from ..air import AIR, Scenes
+from ..air import AIR
 from ..errors import ConfigError
+from ..scenes import Scenes
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Scenes))
 """The outputs' names, in their order: the fields of ``Scenes``; the last only of a background."""

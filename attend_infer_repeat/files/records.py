@@ -16,10 +16,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..air import Scenes, presence_scores
 from ..data.pictures.framing import Frame
 from ..data.pictures.reading import shown
-from ..errors import DataError
+from ..errors import NotFiniteError
+from ..scenes import Scene
 
 Record = dict[str, Any]
 
@@ -38,9 +38,7 @@ FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for the beginning of a formula; the latter are the wide forms."""
 
 
-def scene_record(
-    name: str, frame: Frame, scenes: Scenes, index: int, unbounded: bool = False
-) -> Record:
+def scene_record(name: str, frame: Frame, scene: Scene, unbounded: bool = False) -> Record:
     """Return one picture's scene as plain values, ready for JSON.
 
     ``score`` is q(z_pres_t = 1 | x), the probability that the picture has at least t objects; boxes
@@ -49,49 +47,40 @@ def scene_record(
     Args:
         name: of the picture.
         frame: how it lies on the canvas.
-        scenes: as NumPy arrays.
-        index: the picture's row.
+        scene: of NumPy arrays.
         unbounded: whether the model has no bound on the count. The pictures of a batch then share
             the length of ``count_probs``, and the zeros at the picture's own end are left out.
-    Raises: DataError if a value is not finite.
+    Raises: NotFiniteError if a value is not finite.
     """
-    count, count_probs = int(scenes.counts[index]), scenes.count_probs[index]
-    check_finite(
-        name,
-        *(count_probs, scenes.boxes[index, :count], scenes.z_where[index, :count]),
-        *(scenes.z_what[index, :count], scenes.z_background[index], scenes.reconstruction[index]),
-    )
-    if unbounded:
-        count_probs = np.trim_zeros(count_probs, "b")
-    scores = presence_scores(scenes.count_probs[index : index + 1])[0]
-    boxes = frame.to_picture(scenes.boxes[index])
-    behind = {}
-    if scenes.z_background.shape[1]:
-        behind["z_background"] = rounded(scenes.z_background[index])
-    return {
+    found = [values for o in scene.objects for values in (o.box, o.z_where, o.z_what)]
+    check_finite(name, scene.count_probs, *found, scene.z_background, scene.reconstruction)
+    count_probs = np.trim_zeros(scene.count_probs, "b") if unbounded else scene.count_probs
+    record: Record = {
         "file": name,
         "width": frame.size[0],
         "height": frame.size[1],
-        "count": count,
+        "count": scene.count,
         "count_probs": rounded(count_probs),
         "objects": [
             {
-                "step": t + 1,
-                "score": round(float(scores[t]), 6),
-                "box": rounded(boxes[t], 3),
-                "z_where": rounded(scenes.z_where[index, t]),
-                "z_what": rounded(scenes.z_what[index, t]),
+                "step": step,
+                "score": round(thing.score, 6),
+                "box": rounded(frame.to_picture(thing.box), 3),
+                "z_where": rounded(thing.z_where),
+                "z_what": rounded(thing.z_what),
             }
-            for t in range(count)
+            for step, thing in enumerate(scene.objects, 1)
         ],
-        **behind,
     }
+    if len(scene.z_background):
+        record["z_background"] = rounded(scene.z_background)
+    return record
 
 
 def check_finite(name: str, *values: Any) -> None:
-    """Raise a DataError if what the model says of a picture is not made of finite numbers."""
+    """Raise a NotFiniteError if a model's answer about a picture has NaN or infinite numbers."""
     if not all(np.isfinite(value).all() for value in values):
-        raise DataError(
+        raise NotFiniteError(
             f"{shown(name)}: the model's answer is not finite. Its weights may be damaged, or its "
             "training went astray: see air evaluate."
         )

@@ -16,15 +16,15 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.pictures.folder import ARRAYS, as_picture, picture_names, read_arrays
+from ..data.pictures.array_files import as_picture, read_arrays
+from ..data.pictures.gif import Frames, num_frames
+from ..data.pictures.paths import ARRAYS, picture_names
 from ..data.pictures.reading import (
     WHOLE,
     Decoded,
-    Frames,
     Need,
     decode,
     errors_in_one_line,
-    num_frames,
     one_line,
     shown,
 )

@@ -10,29 +10,22 @@ picture's result is the same to the last bit, whatever pictures stand beside it.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..air import AIR, Scenes, reproducible
+from ..air import AIR
 from ..data.pictures.framing import Frame, Framing, enough, place
 from ..data.pictures.reading import Need, one_line, shown
 from ..data.sets.parallel import Budget, in_parallel
-from ..errors import AirError, DataError
-from ..model import intensity
-from ..rollout import make_stopping, noise_shape
-from ..rollout.importance import (
-    effective_sample_size,
-    importance_log_weights,
-    importance_weighted_count_probs,
-)
+from ..errors import AirError, NotFiniteError
+from ..posterior import count_posterior, picture_noise
+from ..scenes import Scene
 from ..seeds import check_seed
-from ..viz.annotate import shrunk, shrunk_size
+from .annotate import shrunk, shrunk_size
 from .records import Record, check_finite, failure_record, rounded, scene_record
 from .sources import Source
 
@@ -61,14 +54,17 @@ class Placed(NamedTuple):
         return self.shrunk.width * self.shrunk.height * (1 if self.shrunk.mode == "L" else 4)
 
 
-Row = tuple[Record, Placed | None, NDArray[np.float32]]
-"""A picture's record, the picture (None if it could not be read), and the scene drawn again."""
+class Row(NamedTuple):
+    """What is known of a picture."""
+
+    record: Record
+    placed: Placed | None  # None if it could not be read
+    reconstruction: NDArray[np.float32]  # the scene drawn again; empty if it could not be read
 
 
-def framing_of(air: AIR) -> Framing:
-    """Return how the model's pictures come onto its canvas."""
-    config = air.config
-    return Framing(config.canvas_size, config.channels, config.resize, config.zoom, config.invert)
+def failed(record: Record) -> Row:
+    """Return the row of a picture that could not be read, or whose record there is already."""
+    return Row(record, None, np.empty(0, np.float32))
 
 
 def infer_pictures(
@@ -91,11 +87,11 @@ def infer_pictures(
         samples: importance samples per picture, for a better posterior over the count.
         seed: of the samples; a picture's own depend on nothing else but its pixels.
         batch_size: the most pictures to a batch; it changes no result.
-        keep_shrunk: keep of each picture what ``viz.annotate.annotated`` needs.
+        keep_shrunk: keep of each picture what ``annotate.annotated`` needs.
         max_held: bytes of pictures that are held at a time; a larger one is decoded alone.
     Yields: a ``Row`` for each picture of a batch; scenes are (channels, height, width).
     """
-    framing = framing_of(air) if framing is None else framing
+    framing = Framing.of_model(air.config) if framing is None else framing
     seed = check_seed(seed)
     reader = _Reader(framing, keep_shrunk, Budget(max_held))
     items = in_parallel(reader.read, enumerate(sources), ahead=max(2 * batch_size, 2))
@@ -103,9 +99,9 @@ def infer_pictures(
         sound = [item for _, item in batch if isinstance(item, Placed)]
         results = iter(_infer_placed(air, sound, samples, seed))
         yield [
-            _row(source, item, next(results), air.config.unbounded)
+            _row(source.name, item, *next(results), air.config.unbounded)
             if isinstance(item, Placed)
-            else (item, None, np.empty(0, np.float32))
+            else failed(item)
             for source, item in batch
         ]
         reader.budget.give_back(sum(placed.num_bytes for placed in sound))
@@ -168,42 +164,34 @@ def _batches(
         yield batch
 
 
-def _row(
-    source: Source, placed: Placed, result: tuple[Scenes, int, Record], unbounded: bool
-) -> Row:
+def _row(name: str, placed: Placed, scene: Scene, sampled: Record, unbounded: bool) -> Row:
     """Return a picture's row; a failure's, where the model's answer is not finite."""
-    scenes, index, sampled = result
     try:
-        record = scene_record(source.name, placed.frame, scenes, index, unbounded)
-        check_finite(source.name, *sampled.get("importance", {}).values())
-    except DataError as error:
-        return failure_record(source.name, str(error)), None, np.empty(0, np.float32)
-    return record | sampled, placed, scenes.reconstruction[index]
+        record = scene_record(name, placed.frame, scene, unbounded)
+        check_finite(name, *sampled.get("importance", {}).values())
+    except NotFiniteError as error:
+        return failed(failure_record(name, str(error)))
+    return Row(record | sampled, placed, scene.reconstruction)
 
 
 def _infer_placed(
     air: AIR, placed: Sequence[Placed], samples: int, seed: int
-) -> Iterator[tuple[Scenes, int, Record]]:
-    """Yield for each picture the scenes of its block, its row there, and what sampling adds."""
+) -> Iterator[tuple[Scene, Record]]:
+    """Yield each picture's scene, and what importance samples add to its record."""
     for start in range(0, len(placed), BLOCK):
         canvases = [item.canvas for item in placed[start : start + BLOCK]]
         block = np.zeros((BLOCK, *canvases[0].shape), np.uint8)
         block[: len(canvases)] = canvases
         scenes = air.infer(block, batch_size=BLOCK)
         added = _importance(air, block, samples, seed) if samples else [{}] * BLOCK
-        for index in range(len(canvases)):
-            yield scenes, index, added[index]
+        yield from zip(scenes[: len(canvases)], added, strict=False)
 
 
-@torch.no_grad()
 def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> list[Record]:
     """Return the importance-weighted count posterior of each picture of a block."""
-    images = intensity(torch.as_tensor(block).to(air.device))
     noise = torch.stack([picture_noise(air, canvas, samples, seed) for canvas in block], dim=1)
-    with reproducible(seed, air.device):
-        log_weights = importance_log_weights(air.guide, images, samples, noise=noise)
-    probs = importance_weighted_count_probs(log_weights).cpu().numpy()
-    sizes = effective_sample_size(log_weights).cpu().numpy()
+    images = torch.as_tensor(block)
+    posterior = count_posterior(air, images, samples, seed, noise=noise, batch_size=BLOCK)
     return [
         {
             "importance": {
@@ -213,15 +201,7 @@ def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> 
                 "samples": samples,
             }
         }
-        for row, size in zip(probs, sizes, strict=True)
+        for row, size in zip(
+            posterior.count_probs.numpy(), posterior.effective_sample_size, strict=True
+        )
     ]
-
-
-def picture_noise(air: AIR, canvas: NDArray[np.uint8], samples: int, seed: int) -> Tensor:
-    """Draw the noise of rollouts over one picture, (samples,) + noise_shape, from its own seed.
-
-    The picture's pixels are part of the seed: what stands beside it changes nothing.
-    """
-    generator = np.random.default_rng((seed, zlib.crc32(canvas.tobytes())))
-    shape = (samples, *noise_shape(air.guide, make_stopping(air.config)))
-    return torch.as_tensor(generator.standard_normal(shape)).to(air.model.z_where_loc)

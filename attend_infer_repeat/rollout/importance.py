@@ -21,11 +21,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import ShapeError
 from ..guide import SceneGuide
 from ..model import SceneModel
+from ..scenes import concatenate
 from .noise import noise_shape
 from .rollout import Rollout, roll_out
 from .stopping import make_stopping
@@ -59,8 +59,7 @@ def importance_log_weights(
     log_weights = [
         rollout_log_weights(guide.model, roll_out(guide, images, noise=draws)) for draws in given
     ]
-    padded = pad_sequence([weights.T for weights in log_weights], padding_value=-torch.inf)
-    return padded.permute(1, 2, 0)  # of (T + 1, K, batch)
+    return concatenate(log_weights, fill=-torch.inf).unflatten(0, (num_samples, len(images)))
 
 
 def importance_weighted_bound(log_weights: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..config import FAST, TrainConfig
 from ..data import is_path, load_dataset, require_known
-from ..data.pictures.folder import LARGEST_CANVAS, as_picture, survey_path
+from ..data.pictures.array_files import as_picture
+from ..data.pictures.folder import LARGEST_CANVAS, survey_path
 from ..data.pictures.survey import Survey, spread, survey
 
 MIN_CANVAS = 16

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-# The tutorial's colours of step 1, 2, 3; further steps go on in ones that differ from them.
-STEP_COLORS = ("red", "green", "blue", "orange", "magenta", "cyan", "yellow", "purple")
+from ..files.annotate import STEP_COLORS, step_color
 
-
-def step_color(t: int) -> str:
-    """Return the colour of step t (from 0)."""
-    return STEP_COLORS[t % len(STEP_COLORS)]
-
+__all__ = ["INK", "GREY", "READABLE_COLORS", "STEP_COLORS", "readable_color", "step_color"]
 
 INK, GREY = "0.15", "0.5"
 """What figures are labelled in; and what matters less."""

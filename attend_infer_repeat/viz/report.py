@@ -29,14 +29,8 @@ from ..training.metrics import read_metrics
 from ..training.run import load_run, read_provenance
 from .pages import render_page
 from .plots import curve_figure
-from .report_images import (
-    Number,
-    Picture,
-    confusion_picture,
-    image_sections,
-    picture,
-    quality_numbers,
-)
+from .report_images import confusion_picture, image_sections, quality_numbers
+from .report_parts import Number, Picture, picture
 
 
 def write_report(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import extra
 from ..evaluation.calibration import Reliability
+from ..evaluation.components import principal_components
 from .plots import show_image
 
 with extra("report", "a report"):
@@ -97,14 +98,11 @@ def code_positions(codes: NDArray[np.floating]) -> tuple[NDArray[np.float64], fl
     Returns: positions (M, 2), whose signs make the largest weight of each component positive; and
         the share of the codes' variance that they keep, from 0 to 1.
     """
-    centred = codes.astype(np.float64) - codes.mean(axis=0, dtype=np.float64)
-    _, sizes, components = np.linalg.svd(centred, full_matrices=False)
-    components = components[:2]
-    largest = np.abs(components).argmax(axis=1)
-    signs = np.where(components[np.arange(len(components)), largest] < 0, -1, 1)
-    positions = centred @ (signs[:, None] * components).T
-    total = float(np.square(sizes).sum())
-    share = float(np.square(sizes[:2]).sum()) / total if total else 1.0
+    if np.ptp(codes, axis=0).max() == 0:  # there is nothing to tell apart
+        return np.zeros((len(codes), 2)), 1.0
+    pca = principal_components(codes, 2)
+    positions = pca.transform(codes)
+    share = float(pca.explained_variance_ratio_.sum())
     return np.pad(positions, ((0, 0), (0, 2 - positions.shape[1]))), share
 
 

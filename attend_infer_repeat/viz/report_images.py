@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import io
 import os
 import time
 from dataclasses import dataclass
@@ -13,74 +10,33 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..air import AIR, Scenes, concatenate, largest_batch, reproducible
-from ..arrays import as_images
+from ..air import AIR
 from ..config import TrainConfig
 from ..data import Dataset
-from ..errors import DataError, extra
+from ..errors import extra
 from ..evaluation import Evaluation, elbo_per_image, evaluate
-from ..evaluation.calibration import EDGES, Reliability, fit_temperature, reliability, temper
-from ..model import intensity
-from ..rollout.importance import (
-    effective_sample_size,
-    importance_log_weights,
-    importance_weighted_count_probs,
-)
-from ..spatial import image_to_object
-from ..training.data import load_training_data
+from ..evaluation.windows import cut_windows
+from ..scenes import Scenes
 from .colors import step_color
 from .plots import confusion_figure, first_not_blank, plural, show_boxes, show_image
 from .report_figures import (
     code_map_figure,
     code_positions,
-    effective_samples_figure,
     places_figure,
-    reliability_figure,
     sizes_figure,
 )
+from .report_parts import Gallery, Number, Picture, picture, where
+from .report_reliability import reliability_section
 
 with extra("report", "a report"):
     from matplotlib.figure import Figure
 
 CARDS = 12
 """Images in a gallery."""
-MAX_JUDGED = 2_000
-"""Images at most whose count probabilities are judged, and as many to fit a temperature to."""
-MIN_FITTED = 100
-"""Images at least to fit a temperature to."""
 MAX_MAPPED = 3_000
 """Objects at most in the map of codes."""
 NO_BREAK = "\N{NO-BREAK SPACE}"
-
-
-@dataclass(frozen=True)
-class Number:
-    """A headline figure."""
-
-    label: str
-    value: str
-    note: str
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image inside the page."""
-
-    src: str
-    alt: str
-    title: str = ""
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Images of one kind, each over its reconstruction."""
-
-    title: str
-    text: str
-    pictures: list[Picture]
 
 
 @dataclass(frozen=True)
@@ -120,14 +76,14 @@ def image_sections(
     found = _find(air, data)
     figures = found.evaluation.to_dict()
     return {
-        "where": _where(data),
+        "where": where(data),
         "headline": [*quality_numbers(figures), *_numbers_without_truth(found)],
         "confusion": confusion_picture(figures | {"step": step}),
         "images": {
             "counts": _found_counts(found),
             "galleries": _galleries(found),
             "colors": [step_color(t) for t in range(found.scenes.z_pres.shape[1])],
-            "reliability": _reliability(air, data, config, num_samples),
+            "reliability": reliability_section(air, data, config, num_samples),
             "codes": _codes(air, found),
             "objects": _objects(found, air.config.canvas_size),
             "speed": _speed(air, found),
@@ -158,20 +114,6 @@ def confusion_picture(figures: dict[str, Any]) -> Picture | None:
         return None
     rows = "; ".join(f"{n}: {row}" for n, row in enumerate(figures["confusion"]))
     return picture(figure, f"Images by inferred count, for each true count: {rows}")
-
-
-def picture(
-    figure: Figure, alt: str, title: str = "", caption: str = "", dpi: int = 150
-) -> Picture:
-    """Return a figure as a PNG inside the page."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    src = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return Picture(src, alt, title, caption)
-
-
-def _where(data: Dataset) -> str:
-    return f"{data.name}, {data.split} split, {plural(len(data), 'image')}"
 
 
 def _find(air: AIR, data: Dataset) -> Found:
@@ -258,79 +200,6 @@ def _card(found: Found, i: int) -> Picture:
     return picture(figure, alt, name, caption)
 
 
-# Reliability
-
-
-def _reliability(air: AIR, data: Dataset, config: TrainConfig, num_samples: int) -> dict[str, Any]:
-    judged, fitted = _judged_and_fitted(data, config)
-    kinds, sizes = _count_probs(air, judged, num_samples)
-    fitted_kinds = {} if fitted is None else _count_probs(air, fitted, num_samples)[0]
-    rows: list[tuple[str, Reliability]] = []
-    pictures = []
-    if judged.counts is not None:
-        for name, probs in kinds.items():
-            results = {"as it is": reliability(probs, judged.counts)}
-            if fitted is not None and fitted.counts is not None:
-                temperature = fit_temperature(fitted_kinds[name], fitted.counts)
-                tempered = reliability(temper(probs, temperature), judged.counts)
-                results[f"temperature {temperature:.2f}"] = tempered
-            rows += [(f"{name}, {state}", result) for state, result in results.items()]
-            errors = "; ".join(f"{state}, ECE {r.ece:.4f}" for state, r in results.items())
-            pictures.append(picture(reliability_figure(results), f"{name}: {errors}", name))
-    return {
-        "edges": ", ".join(f"{edge:g}" for edge in EDGES),
-        "where": _where(judged),
-        "fitted": None if fitted is None else _where(fitted),
-        "rows": rows,
-        "pictures": pictures,
-        "effective": None if sizes is None else _effective_samples(sizes, num_samples),
-        "num_samples": num_samples,
-    }
-
-
-def _judged_and_fitted(data: Dataset, config: TrainConfig) -> tuple[Dataset, Dataset | None]:
-    """Return images to judge probabilities on, and other ones to fit a temperature to.
-
-    The latter are always validation images, every second one if the others are, too. There are none
-    if their counts are unknown, if they are few, or if the report is about the training split,
-    which holds them.
-    """
-    judged, fitted = data, None
-    if data.counts is not None and data.split == "validation":
-        judged, fitted = data[1::2], data[::2]
-    elif data.counts is not None and data.split == "test":
-        with contextlib.suppress(DataError):  # a single training image leaves none to validate with
-            fitted = load_training_data(config, "validation")
-    if fitted is None or fitted.counts is None or len(fitted) < MIN_FITTED:
-        return data[:MAX_JUDGED], None
-    return judged[:MAX_JUDGED], fitted[:MAX_JUDGED]
-
-
-@torch.no_grad()
-def _count_probs(
-    air: AIR, data: Dataset, num_samples: int
-) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.floating] | None]:
-    """Return each kind of count probabilities, and the effective sample sizes if there are any."""
-    kinds = {"q(n | x)": air.infer(data.images).count_probs}
-    if num_samples == 0:
-        return kinds, None
-    probs, sizes = [], []
-    with reproducible(0, air.device):
-        for batch in as_images(data.images, air.config).split(largest_batch(air.config)):
-            on_device = intensity(batch.to(air.device))
-            log_weights = importance_log_weights(air.guide, on_device, num_samples)
-            probs.append(importance_weighted_count_probs(log_weights))
-            sizes.append(effective_sample_size(log_weights))
-    kinds[f"importance-weighted, K = {num_samples}"] = concatenate(probs).cpu().numpy()
-    return kinds, torch.cat(sizes).cpu().numpy()
-
-
-def _effective_samples(sizes: NDArray[np.floating], num_samples: int) -> Picture:
-    text = f"median {np.median(sizes):.1f}, at least 2 in {np.mean(sizes >= 2):.0%} of images"
-    figure = effective_samples_figure(sizes, num_samples)
-    return picture(figure, f"Histogram of the effective sample size: {text}", caption=text)
-
-
 # Objects
 
 
@@ -341,22 +210,13 @@ def _codes(air: AIR, found: Found) -> dict[str, Any] | None:
     if not len(image):
         return None
     positions, share = code_positions(found.scenes.z_what[image, step])
-    objects = _cut_out(air, found, image, step)
+    objects = cut_windows(air, found.data.images, image, found.scenes.z_where[image, step])
     alt = f"{plural(len(image), 'object')} arranged by the first two components of their codes"
     return {
         "picture": picture(code_map_figure(positions, objects), alt),
         "num": plural(len(image), "object"),
         "share": f"{share:.0%}",
     }
-
-
-def _cut_out(
-    air: AIR, found: Found, image: NDArray[np.intp], step: NDArray[np.intp]
-) -> NDArray[np.floating]:
-    """Return the window of each object, (M, channels, window_size, window_size), intensity."""
-    canvases: Tensor = intensity(as_images(found.data.images[image], air.config))
-    z_where = torch.from_numpy(found.scenes.z_where[image, step]).to(canvases)
-    return image_to_object(z_where, canvases, (air.config.window_size,) * 2).numpy()
 
 
 def _objects(found: Found, canvas_size: tuple[int, int]) -> list[Picture]:

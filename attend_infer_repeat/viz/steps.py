@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..air import AIR, Scenes, presence_scores, reproducible
+from ..air import AIR, reproducible
 from ..arrays import as_images
 from ..guide import GLIMPSE_WIDTH
 from ..model import intensity
 from ..rollout import Rollout
+from ..scenes import Scenes, presence_scores
 from ..spatial import image_to_object, window_boxes
 
 Array = NDArray[np.floating]

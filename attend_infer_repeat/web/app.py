@@ -14,22 +14,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from .. import __version__
 from ..air import AIR
-from ..errors import AirError
+from ..data.pictures.framing import Framing
 from ..files.find import shipped
 from ..files.records import rounded
-from ..files.streaming import framing_of
-from . import docs, explain
+from . import docs, explain, refusals
 from .exhibits import Exhibits, make_exhibits
 from .explain import Reading
 from .guards import LOOPBACK, Guards
-from .pictures import NotFinite, Picture, data_uri, has_picture, read_sent
+from .pictures import Picture, data_uri, has_picture, read_sent
 from .schemas import (
     Canvas,
     InferAnswer,
@@ -37,7 +35,6 @@ from .schemas import (
     Limits,
     ModelAnswer,
     PosePrior,
-    Refusal,
     RenderAnswer,
     RenderRequest,
     SampleAnswer,
@@ -61,23 +58,6 @@ MEDIA_TYPES = {
 
 READERS = 2
 """Threads that decode pictures: a large one may hold up to half a gigabyte while it is read."""
-
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Refusal, "description": "Not JSON"},
-    403: {"model": Refusal, "description": "From another site"},
-    408: {"model": Refusal, "description": "Too slow"},
-    413: {"model": Refusal, "description": "Too large"},
-    415: {"model": Refusal, "description": "Not application/json"},
-    422: {"model": Refusal, "description": "Not what is expected"},
-    503: {"model": Refusal, "description": "Too many requests at once"},
-}
-
-REASONS = {
-    400: "the body cannot be read as JSON: nested too deeply, or a number of too many digits.",
-    404: "nothing is here; the page is at /, the interface is described at /api/docs.",
-    405: "not answered here; the interface is described at /api/docs.",
-}
-"""Why the framework refuses a request that fits no address, or is no JSON."""
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -116,7 +96,7 @@ def make_app(air: AIR, model: str | PathLike[str], host: str = LOOPBACK[0]) -> F
     _add_interface(app, service)
     docs.add_to(app)
     _add_page(app)
-    _add_refusals(app)
+    refusals.add_to(app)
     return app
 
 
@@ -125,7 +105,7 @@ class Service:
 
     def __init__(self, air: AIR, model: str) -> None:
         self.air, self.model = air, model
-        self.framing = framing_of(air)
+        self.framing = Framing.of_model(air.config)
         self.worker = Worker(air)
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._exhibits: Future[Exhibits] = Future()
@@ -220,7 +200,7 @@ class Service:
 def _add_interface(app: FastAPI, service: Service) -> None:
     """Add what answers in JSON. It is written where it is made: the loop only hands it on."""
 
-    @app.get("/api/model", summary="What the model is", responses={403: REFUSALS[403]})
+    @app.get("/api/model", summary="What the model is", responses={403: refusals.REFUSALS[403]})
     async def model() -> ModelAnswer:
         return await service.describe()
 
@@ -229,7 +209,7 @@ def _add_interface(app: FastAPI, service: Service) -> None:
             path,
             summary=summary,
             response_model=answer,
-            responses=REFUSALS,
+            responses=refusals.REFUSALS,
             dependencies=[Depends(_require_json)],
         )
 
@@ -278,57 +258,3 @@ def _add_page(app: FastAPI) -> None:
             raise HTTPException(404)
         content, media_type = files[name]
         return Response(content, media_type=media_type)
-
-
-def _add_refusals(app: FastAPI) -> None:
-    """Answer every mistake with its reason, in one sentence."""
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            return _refusal(400, f"the body is not JSON: {first['ctx']['error']}.")
-        place = ".".join(str(part) for part in first["loc"][1:] if _is_field(part))
-        if first["type"] == "extra_forbidden":
-            return _refusal(422, f"{place}: no such field; leave it out.")
-        reason = (
-            first["msg"].replace("Input should be", "expected").replace(" after validation", "")
-        )
-        return _refusal(422, f"{place or 'body'}: {reason[0].lower()}{reason[1:]}.")
-
-    @app.exception_handler(AirError)
-    async def mistaken(request: Request, error: AirError) -> Response:
-        return _refusal(422, str(error))
-
-    @app.exception_handler(ValidationError)
-    async def unsayable(request: Request, error: ValidationError) -> Response:
-        """Refuse what the model has no finite answer to; an answer of another fault is a bug."""
-        if any(fault["type"] != "finite_number" for fault in error.errors(include_url=False)):
-            raise error
-        return await mistaken(request, NotFinite())
-
-    @app.exception_handler(HTTPException)
-    async def failed(request: Request, error: HTTPException) -> Response:
-        reason, headers = (
-            REASONS.get(error.status_code, str(error.detail)),
-            dict(error.headers or {}),
-        )
-        if error.status_code == 405:
-            methods = {*headers["Allow"].split(", "), "OPTIONS"}
-            if "GET" in methods:
-                methods.add("HEAD")
-            headers["Allow"] = ", ".join(sorted(methods))
-            if request.method == "OPTIONS":
-                return Response(status_code=204, headers=headers)
-        return _refusal(error.status_code, reason, headers)
-
-
-def _is_field(part: int | str) -> bool:
-    """Tell a field or an index from the name of one of several types that were tried."""
-    return isinstance(part, int) or "[" not in part
-
-
-def _refusal(status: int, reason: str, headers: Any = None) -> Response:
-    # A name that was sent may hold half a character, which no answer can.
-    reason = reason.encode("utf-8", "replace").decode("utf-8")
-    return JSONResponse({"detail": reason[:500]}, status, headers)

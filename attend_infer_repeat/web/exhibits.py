@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..air import AIR, largest_batch
 from ..data import load_dataset
 from ..errors import AirError
+from ..evaluation.components import principal_components
 from ..files.checkpoints import read_checkpoint
 from ..files.records import rounded
 from ..files.streaming import BLOCK
@@ -39,8 +40,8 @@ Compute = Callable[[Callable[[], Any]], Any]
 """Runs something where the model may be used, and returns its result."""
 
 
-class Scenes(NamedTuple):
-    """Scenes to show."""
+class Images(NamedTuple):
+    """Images like those that the model knows."""
 
     images: NDArray[np.generic]  # (N, channels, height, width), uint8 or intensity
     counts: NDArray[np.integer]
@@ -92,7 +93,7 @@ def make_exhibits(air: AIR, model: str, compute: Compute) -> Exhibits:
     return Exhibits(code, examples or [], missing)
 
 
-def _generated(air: AIR, model: str) -> Scenes | None:
+def _generated(air: AIR, model: str) -> Images | None:
     """Return test scenes of the set that is like the model's data, if there is one that fits."""
     height, width = air.config.canvas_size
     try:
@@ -107,10 +108,10 @@ def _generated(air: AIR, model: str) -> Scenes | None:
     images = data.images if data.images.ndim == 4 else data.images[:, None]
     if data.counts is None or images.shape[1:] != (air.config.channels, height, width):
         return None
-    return Scenes(images, data.counts, f"scenes of {name}")
+    return Images(images, data.counts, f"scenes of {name}")
 
 
-def _from_prior(air: AIR, compute: Compute) -> Scenes:
+def _from_prior(air: AIR, compute: Compute) -> Images:
     """Return scenes that the model draws, of 1 to T objects in equal shares."""
     steps, size = air.config.shown_steps, largest_batch(air.config)
     counts = np.arange(NUM_SCENES) % steps + 1
@@ -122,10 +123,10 @@ def _from_prior(air: AIR, compute: Compute) -> Scenes:
 
     parts = [compute(partial(draw, start)) for start in range(0, NUM_SCENES, size)]
     images = np.rint(255 * np.concatenate(parts).clip(0, 1)).astype(np.uint8)
-    return Scenes(images, counts, "scenes drawn from the prior")
+    return Images(images, counts, "scenes drawn from the prior")
 
 
-def _codes(air: AIR, scenes: Scenes, compute: Compute) -> NDArray[np.floating]:
+def _codes(air: AIR, scenes: Images, compute: Compute) -> NDArray[np.floating]:
     """Return z_what, (n, what_dim), of the objects that the model finds."""
     size = min(largest_batch(air.config), BLOCK)
 
@@ -141,27 +142,23 @@ def _codes(air: AIR, scenes: Scenes, compute: Compute) -> NDArray[np.floating]:
 
 
 def directions(codes: NDArray[np.floating], source: str) -> Directions:
-    """Return the main directions of codes, (n, what_dim): a principal component analysis.
+    """Return the main directions of codes, (n, what_dim): their principal components.
 
     A direction's largest number is positive, so that equal codes have equal directions.
     """
-    mean = codes.mean(axis=0)
-    _, singular, rows = np.linalg.svd((codes - mean).astype(np.float64), full_matrices=False)
-    rows = rows[:NUM_COMPONENTS]
-    largest = rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)]
+    pca = principal_components(codes, NUM_COMPONENTS)
+    deviations = pca.singular_values_ / np.sqrt(len(codes))
     return Directions(
-        mean=rounded(mean),
+        mean=rounded(pca.mean_),
         components=[
-            Component(sd=round(float(sd), 6), direction=rounded(row, 9))
-            for sd, row in zip(
-                singular / np.sqrt(len(codes)), rows * np.sign(largest)[:, None], strict=False
-            )
+            Component(sd=round(float(sd), 6), direction=rounded(direction, 9))
+            for sd, direction in zip(deviations, pca.components_, strict=True)
         ],
         source=source,
     )
 
 
-def _examples(scenes: Scenes) -> list[Example]:
+def _examples(scenes: Images) -> list[Example]:
     """Return scenes that show something, one after the other of each count."""
     chosen: list[int] = []
     numbers = [n for n in np.unique(scenes.counts)[::-1] if n > 0]

@@ -11,18 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..air import AIR, Scenes, concatenate, largest_batch, reproducible
+from ..air import AIR, reproducible
 from ..errors import CheckpointError, ShapeError
 from ..files.records import rounded, scene_record
-from ..files.streaming import BLOCK, picture_noise
+from ..files.streaming import BLOCK
 from ..model import intensity
+from ..posterior import count_posterior, picture_noise
 from ..rollout import Rollout
-from ..rollout.importance import (
-    effective_sample_size,
-    importance_log_weights,
-    importance_weighted_count_probs,
-    rollout_log_weights,
-)
+from ..rollout.importance import rollout_log_weights
+from ..scenes import Scene, Scenes
 from ..viz.steps import Step, read_batch, steps_of
 from .pictures import Picture, data_uri, transparent
 from .schemas import (
@@ -34,11 +31,9 @@ from .schemas import (
     SampledObject,
     SampledScene,
     SampleRequest,
-    Scene,
     StepAnswer,
 )
-
-Array = NDArray[np.floating]
+from .schemas import Scene as SceneAnswer
 
 
 class Reading(NamedTuple):
@@ -74,10 +69,12 @@ def check(air: AIR) -> None:
 # One picture, read
 
 
-def scene_of(air: AIR, reading: Reading, row: int, name: str, picture: Picture) -> Scene:
+def scene_of(air: AIR, reading: Reading, row: int, name: str, picture: Picture) -> SceneAnswer:
     """Return the record of `air infer`."""
-    unbounded = air.config.unbounded
-    return Scene.model_validate(scene_record(name, picture.frame, reading.scenes, row, unbounded))
+    scene = reading.scenes[row]
+    return SceneAnswer.model_validate(
+        scene_record(name, picture.frame, scene, air.config.unbounded)
+    )
 
 
 def steps_to(air: AIR, reading: Reading, row: int) -> list[StepAnswer]:
@@ -102,30 +99,15 @@ def _step_answer(step: Step) -> StepAnswer:
     )
 
 
-@torch.no_grad()
 def posterior_of(air: AIR, canvas: NDArray[np.uint8], samples: int, seed: int) -> Posterior:
     """Return what importance weighting makes of the count, from the draws of `air infer`."""
-    noise = picture_noise(air, canvas, samples, seed)
-    with reproducible(seed, air.device):
-        log_weights = concatenate(
-            [
-                importance_log_weights(air.guide, _repeated(air, canvas, len(part)), 1, part[None])[
-                    0
-                ]
-                for part in noise.split(largest_batch(air.config))
-            ],
-            fill=-torch.inf,
-        )[:, None]  # (samples, 1, T + 1): the rollouts are the rows of batches
+    noise = picture_noise(air, canvas, samples, seed)[:, None]
+    posterior = count_posterior(air, torch.tensor(canvas)[None], samples, seed, noise=noise)
     return Posterior(
-        count_probs=rounded(importance_weighted_count_probs(log_weights)[0].cpu().numpy()),
-        effective_sample_size=round(float(effective_sample_size(log_weights)[0]), 3),
+        count_probs=rounded(posterior.count_probs[0].numpy()),
+        effective_sample_size=round(float(posterior.effective_sample_size[0]), 3),
         samples=samples,
     )
-
-
-def _repeated(air: AIR, canvas: NDArray[np.uint8], num: int) -> Tensor:
-    """Return the same picture in each of num rows, intensity."""
-    return intensity(torch.tensor(canvas, device=air.device)).expand(num, -1, -1, -1)
 
 
 # Scenes, drawn
@@ -191,21 +173,7 @@ def sample_prior(air: AIR, ask: SampleRequest) -> SampleAnswer:
     check_count(air, ask)
     counts = None if ask.count is None else [ask.count] * ask.num
     scenes = air.sample(ask.num, counts=counts, seed=ask.seed)
-    return SampleAnswer(
-        scenes=[
-            SampledScene(
-                count=int(scenes.counts[i]),
-                objects=_sampled_objects(
-                    scenes.z_where[i], scenes.z_what[i], scenes.boxes[i], int(scenes.counts[i])
-                ),
-                z_background=rounded(scenes.z_background[i]) or None,
-                image=data_uri(scenes.reconstruction[i]),
-                weight=None,
-                log_weight=None,
-            )
-            for i in range(ask.num)
-        ]
-    )
+    return SampleAnswer(scenes=[_sampled_scene(scene) for scene in scenes])
 
 
 @torch.no_grad()
@@ -220,43 +188,67 @@ def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) ->
     """
     check_count(air, ask)
     noise = picture_noise(air, canvas, ask.num, ask.seed)
-    images = _repeated(air, canvas, ask.num)
-    counts = None
+    images = intensity(torch.tensor(canvas, device=air.device)).expand(ask.num, -1, -1, -1)
+    given = None
     if ask.count and air.config.unbounded:  # as many steps, however improbable
-        counts = torch.full((ask.num,), ask.count, device=air.device)
+        given = torch.full((ask.num,), ask.count, device=air.device)
     with reproducible(ask.seed, air.device):
-        rollout = air.rollout(images, noise=noise, counts=counts)
+        rollout = air.rollout(images, noise=noise, counts=given)
         log_weights = rollout_log_weights(air.model, rollout).double()  # (num, T + 1)
-    boxes = air.object_boxes(rollout.z_where, rollout.z_what).cpu().numpy()
     if ask.count is None:
-        generator = np.random.default_rng((ask.seed, zlib.crc32(canvas.tobytes()), 1))
-        below = log_weights.softmax(dim=-1).cumsum(dim=-1).cpu().numpy()
-        drawn = (generator.random((ask.num, 1)) >= below[:, :-1]).sum(axis=1)
+        counts = _drawn_counts(log_weights, (ask.seed, zlib.crc32(canvas.tobytes()), 1))
         log_totals = log_weights.logsumexp(dim=-1)
     else:
-        drawn = np.full(ask.num, ask.count)
+        counts = torch.full((ask.num,), ask.count, device=air.device)
         log_totals = log_weights[:, ask.count]
     weights = log_totals.softmax(dim=0).cpu().numpy()
-    scenes = []
-    for i in np.argsort(-weights, kind="stable"):
-        count = int(drawn[i])
-        sum_drawn = images[i] - rollout.residual_of(i, count)
-        scenes.append(
-            SampledScene(
-                count=count,
-                objects=_sampled_objects(
-                    rollout.z_where[i].cpu().numpy(),
-                    rollout.z_what[i].cpu().numpy(),
-                    boxes[i],
-                    count,
-                ),
-                z_background=rounded(rollout.z_background[i].cpu().numpy()) or None,
-                image=data_uri(sum_drawn.cpu().numpy()),
-                weight=round(float(weights[i]), 6),
-                log_weight=round(float(log_totals[i]), 3),
+    scenes = _scenes_of(air, images, rollout, counts, log_weights.softmax(dim=-1))
+    return SampleAnswer(
+        scenes=[
+            _sampled_scene(scenes[int(i)], float(weights[i]), float(log_totals[i]))
+            for i in np.argsort(-weights, kind="stable")
+        ]
+    )
+
+
+def _drawn_counts(log_weights: Tensor, seed: Sequence[int]) -> Tensor:
+    """Draw a count for each rollout in proportion to its weights, (num, T + 1): (num,)."""
+    below = log_weights.softmax(dim=-1).cumsum(dim=-1).cpu().numpy()
+    uniform = np.random.default_rng(seed).random((len(below), 1))
+    return torch.as_tensor((uniform >= below[:, :-1]).sum(axis=1)).to(log_weights.device)
+
+
+def _scenes_of(
+    air: AIR, images: Tensor, rollout: Rollout, counts: Tensor, count_probs: Tensor
+) -> Scenes:
+    """Return the scenes of the first ``counts`` objects of each rollout, as NumPy arrays."""
+    fields = (
+        *(counts, count_probs, air.object_boxes(rollout.z_where, rollout.z_what)),
+        *(torch.arange(rollout.num_steps, device=counts.device) < counts[:, None],),
+        *(rollout.z_where, rollout.z_what, images - rollout.residual(counts)),
+        rollout.z_background,
+    )
+    return Scenes(*(values.cpu() for values in fields)).numpy()
+
+
+def _sampled_scene(
+    scene: Scene, weight: float | None = None, log_weight: float | None = None
+) -> SampledScene:
+    return SampledScene(
+        count=scene.count,
+        objects=[
+            SampledObject(
+                z_where=rounded(thing.z_where),
+                z_what=rounded(thing.z_what),
+                box=rounded(thing.box, 3),
             )
-        )
-    return SampleAnswer(scenes=scenes)
+            for thing in scene.objects
+        ],
+        z_background=rounded(scene.z_background) or None,
+        image=data_uri(scene.reconstruction),
+        weight=None if weight is None else round(weight, 6),
+        log_weight=None if log_weight is None else round(log_weight, 3),
+    )
 
 
 def check_count(air: AIR, ask: SampleRequest) -> None:
@@ -264,14 +256,3 @@ def check_count(air: AIR, ask: SampleRequest) -> None:
     steps = air.config.max_steps
     if ask.count is not None and ask.count > steps:
         raise ShapeError(f"count: expected at most {steps}, the model's T, got {ask.count}.")
-
-
-def _sampled_objects(
-    z_where: Array, z_what: Array, boxes: Array, count: int
-) -> list[SampledObject]:
-    return [
-        SampledObject(
-            z_where=rounded(z_where[t]), z_what=rounded(z_what[t]), box=rounded(boxes[t], 3)
-        )
-        for t in range(count)
-    ]

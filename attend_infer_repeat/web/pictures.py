@@ -12,21 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..data.pictures.framing import Frame, Framing, on_black, place
+from ..data.pictures.framing import Frame, Framing, place, place_canvas
 from ..data.pictures.reading import read_picture
 from ..errors import DataError, ShapeError
-from .schemas import MAX_PIXELS, InferRequest, SampleRequest
+from ..files.records import check_finite
+from .limits import MAX_PIXELS
+from .schemas import InferRequest, SampleRequest
 
 COMPRESSION = 1  # of 9: a tenth larger than the best, in half the time
-
-
-class NotFinite(ShapeError):
-    """What was asked leads the model to numbers that are not finite."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the model's answer is not finite numbers; train it again, or ask something milder."
-        )
 
 
 class Picture(NamedTuple):
@@ -56,9 +49,7 @@ def read_sent(ask: InferRequest | SampleRequest, framing: Framing) -> Picture:
     if ask.image is not None:
         picture = read_picture(io.BytesIO(_decoded(ask.image)), "image", MAX_PIXELS)
         return Picture(*place(picture, framing))
-    canvas = on_black(_as_canvas(ask.pixels, framing), framing.invert)
-    height, width = framing.canvas_size
-    return Picture(canvas, Frame((width, height), (1.0, 1.0), (0.0, 0.0)))
+    return Picture(*place_canvas(_as_canvas(ask.pixels, framing), framing))
 
 
 def _decoded(text: str) -> bytes:
@@ -98,11 +89,10 @@ def data_uri(image: NDArray[np.floating] | NDArray[np.uint8]) -> str:
     Args:
         image: of 1 (grey), 3 (colours) or 4 channels (colours and opacity); uint8 or intensity,
             which is cut off at 0 and 1.
-    Raises: NotFinite if an intensity is not.
+    Raises: NotFiniteError if an intensity is not finite.
     """
     if image.dtype != np.uint8:
-        if not np.isfinite(image).all():
-            raise NotFinite
+        check_finite("image", image)
         image = np.rint(255 * image.clip(0, 1)).astype(np.uint8)
     pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
     file = io.BytesIO()

@@ -23,7 +23,8 @@ from attend_infer_repeat import (
     load_dataset,
 )
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.evaluation.codes import _cluster, _read_objects
+from attend_infer_repeat.evaluation.codes import _read_objects
+from attend_infer_repeat.evaluation.probes import cluster
 
 BOXES = np.array([[0, 2, 3, 5], [4, 4, 8, 8]], dtype=np.float32)
 ABSENT = np.full(4, np.nan, dtype=np.float32)
@@ -174,7 +175,7 @@ def test_clusters_are_judged_as_by_hand() -> None:
     rows, labels = np.array([[0.0]] * 4 + [[9.0]] * 2), np.array([0, 0, 0, 1, 1, 1])
     information = math.log(1.5) / 2 + math.log(2) / 6
     entropies = math.log(2), 2 / 3 * math.log(1.5) + math.log(3) / 3
-    assert _cluster(rows, labels, num_clusters=2, seed=0) == {
+    assert cluster(rows, labels, num_clusters=2, seed=0) == {
         "purity": pytest.approx(5 / 6),
         "mutual_information": pytest.approx(2 * information / sum(entropies)),
         # 4 pairs together in both; 6 by class and 7 by cluster, of 15.

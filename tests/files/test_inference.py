@@ -21,15 +21,16 @@ from pycocotools.coco import COCO
 
 from attend_infer_repeat import AIR, DataError
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.data.pictures.framing import place
+from attend_infer_repeat.data.pictures.framing import Framing, place
+from attend_infer_repeat.files.annotate import annotated, as_image
 from attend_infer_repeat.files.sources import find_sources, how_many
-from attend_infer_repeat.files.streaming import framing_of, infer_pictures, picture_noise
+from attend_infer_repeat.files.streaming import infer_pictures
 from attend_infer_repeat.model import intensity
+from attend_infer_repeat.posterior import picture_noise
 from attend_infer_repeat.rollout.importance import (
     importance_log_weights,
     importance_weighted_count_probs,
 )
-from attend_infer_repeat.viz.annotate import annotated, as_image
 
 SEED = 4  # of weights that see different numbers of objects in noise
 COLOUR = replace(TINY, canvas_size=(12, 10), channels=3, model_steps=4, likelihood_sd=2.0)
@@ -84,7 +85,7 @@ def test_records_agree_with_the_model_on_the_canvas_and_with_each_other(folder, 
     for record in records:
         with Image.open(record["file"]) as picture:
             assert (record["width"], record["height"]) == picture.size
-            canvas, frame = place(picture, framing_of(air))
+            canvas, frame = place(picture, Framing.of_model(air.config))
         scenes = air.infer(canvas[None])
         assert record["count"] == len(record["objects"]) == scenes.counts[0]
         np.testing.assert_allclose(record["count_probs"], scenes.count_probs[0], atol=1e-5)
@@ -123,7 +124,7 @@ def test_the_importance_weighted_counts_are_those_of_the_walks_with_the_pictures
         assert 1 <= weighted["effective_sample_size"] <= 6
     assert infer(folder, arguments[0], "--samples", "6", "--seed", "1") == 0
     assert printed(capsys)[0]["importance"] != first[0]["importance"]
-    canvas, _ = place(Image.open(arguments[0]), framing_of(air))
+    canvas, _ = place(Image.open(arguments[0]), Framing.of_model(air.config))
     noise = picture_noise(air, canvas, 6, seed=0)[:, None]
     assert abs(float(noise.mean())) < 5 * noise.numel() ** -0.5
     with torch.no_grad():

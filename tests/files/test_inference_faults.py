@@ -26,16 +26,18 @@ from PIL import Image
 from attend_infer_repeat import AIR, DataError, Scenes, ShapeError
 from attend_infer_repeat.cli.echo import Echo
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.data.pictures import reading
+from attend_infer_repeat.data.pictures import gif
 from attend_infer_repeat.data.pictures.framing import Framing, enough, place
 from attend_infer_repeat.data.pictures.reading import Decoded, Need, decode, read_picture
 from attend_infer_repeat.data.sets import npz
 from attend_infer_repeat.files import sources as finding
 from attend_infer_repeat.files.coco import Truth, _parts, image_ids
-from attend_infer_repeat.files.results import Outputs, Results, _parsed, _UniqueNames
+from attend_infer_repeat.files.json_lines import parsed
+from attend_infer_repeat.files.outputs import UniqueNames
 from attend_infer_repeat.files.sources import Source, find_sources
 from attend_infer_repeat.files.storage import LOCK_FILE, owned
 from attend_infer_repeat.files.streaming import BLOCK, infer_pictures
+from attend_infer_repeat.files.validation import is_record
 
 SMALL = replace(TINY, canvas_size=(12, 10), channels=3, model_steps=4, likelihood_sd=2.0)
 FORMS = {"json": (), "csv": ("scenes.csv",), "coco": ("coco.json", "coco_results.json")}
@@ -212,11 +214,9 @@ def test_lines_that_parse_but_cannot_be_used_are_done_again(model, pictures, tmp
     wrong = [damaged(records[k], key, value) for key in keys for value in (None, "x", [])]
     wrong += [damaged(records[k], ("objects", 0, "z_what", 0), value) for value in (np.nan, "x")]
     wrong += [b"[" * 10**5 + b"\n"]
-    probe = Results(Outputs(tmp_path / "probe"), {"code_size": 3, "samples": 2}, False)
-    with probe:
-        assert probe._is_record(records[k])
-        for line in wrong:
-            assert not probe._is_record(_parsed(line)), line[:200]
+    assert is_record(records[k], code_size=3, sampled=True)
+    for line in wrong:
+        assert not is_record(parsed(line), code_size=3, sampled=True), line[:200]
     for line in wrong[::9]:
         (out / "scenes.jsonl").write_bytes(b"".join([*lines[:k], line, *lines[k + 1 :]]))
         assert infer(model, *arguments, "--resume") == 0
@@ -247,7 +247,7 @@ def test_a_frame_that_lacks_an_identity_is_done_again(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["x" * 251 + ".gif", "字" * 83 + ".gif[0]", "é.png"])
 def test_the_png_of_a_picture_with_a_long_name_can_be_written(name: str) -> None:
-    names = _UniqueNames()
+    names = UniqueNames()
     taken = {names.take(name) for _ in range(12)}
     assert len(taken) == 12
     assert max(len(os.fsencode(own)) for own in taken) <= 200
@@ -593,8 +593,8 @@ def test_frames_are_decoded_when_they_are_asked_for(tmp_path, monkeypatch) -> No
     path = tmp_path / "clip.gif"
     frames[0].save(path, save_all=True, append_images=frames[1:])
     decoded: list[object] = []
-    plain = reading._plain
-    monkeypatch.setattr(reading, "_plain", lambda p: decoded.append(p) or plain(p))
+    plain = gif.as_grey_or_rgb
+    monkeypatch.setattr(gif, "as_grey_or_rgb", lambda p: decoded.append(p) or plain(p))
     sources = list(find_sources([str(path)]))
     assert not decoded
     for number, i in enumerate([0, 1, 3, 2, 4, 20, 14, 29], 1):  # as threads may ask

@@ -13,7 +13,7 @@ from PIL import Image
 
 from attend_infer_repeat import DataError, load_dataset
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.data.pictures.reading import Frames, num_frames
+from attend_infer_repeat.data.pictures.gif import Frames, num_frames
 from attend_infer_repeat.files.sources import find_sources, how_many
 from attend_infer_repeat.files.tracking import PATIENCE, Tracker
 

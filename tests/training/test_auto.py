@@ -51,10 +51,10 @@ def test_a_look_measures_size_energy_and_number_of_what_is_shown() -> None:
     assert look.size == (60, 60)
     assert look.sides.tolist() == [12, 12, 12]
     np.testing.assert_allclose(look.energies, (disc(12) / 255.0).sum(), rtol=1e-9)
-    assert (look.coloured, look.shows_something, look.ground) == (False, True, "dark")
+    assert (look.colored, look.shows_something, look.background) == (False, True, "dark")
     paper = look_at(Image.fromarray(240 - scene // 2))
     assert paper.sides.tolist() == [12, 12, 12]
-    assert paper.ground == "bright"
+    assert paper.background == "bright"
     red = np.stack([scene, scene // 3, scene * 0], axis=-1)
     assert survey([Image.fromarray(red)]).channels == 3
 

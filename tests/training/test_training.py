@@ -651,8 +651,8 @@ def test_tensorboard_has_the_numbers_of_the_metrics(data_file: Path, tmp_path: P
 
 
 def test_the_command_writes_tensorboards_events_unless_told_not_to() -> None:
-    assert _parse(["train"]).tensorboard
-    assert not _parse(["train", "--no-tensorboard"]).tensorboard
+    assert read_command(["train"]).tensorboard
+    assert not read_command(["train", "--no-tensorboard"]).tensorboard
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,26 +12,21 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError, ShapeError, nearest
+from ...errors import DataError
 from ..dataset import Dataset
-from ..sets.npz import read_npy, read_npz
 from ..sets.parallel import in_parallel
 from ..sets.scenes import check_memory
 from ..splits import content_digests, file_digest
+from .array_files import as_picture, check_truths, read_arrays
 from .framing import Frame, Framing, Invert, Resize, place
 from .labels import UNKNOWN, arrange, read_labels
-from .pixels import as_bytes, as_planes, without_alpha
-from .reading import SUFFIXES, read_picture, shown
+from .paths import picture_names, split_path
+from .reading import read_picture, shown
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from .survey import Survey
 
 logger = logging.getLogger(__name__)
-
-ARRAYS = (".npz", ".npy")
-NPZ_ARRAYS = ("images", "counts", "boxes", "labels")
 
 LARGEST_CANVAS = 256
 """The largest side, in pixels, of a canvas that is taken from the pictures."""
@@ -79,13 +73,12 @@ def load_path(
     Raises: DataError if there is nothing at the path that can be used, or what is there
         contradicts itself; the message names the file.
     """
-    place_of = _place_of(path, split)
+    source = split_path(path, split)
     chosen = Options(**options)
-    name = Path(path).resolve()
-    name_of = name.stem if name.is_file() else name.name
-    if place_of.is_dir():
-        return _load_folder(place_of, name_of, split, chosen)
-    return _load_arrays(place_of, name_of, split, chosen)
+    whole = Path(path).resolve()
+    name = whole.stem if whole.is_file() else whole.name
+    load = _load_folder if source.is_dir() else _load_arrays
+    return load(source, name, split, chosen)
 
 
 def survey_path(path: str | os.PathLike[str], strict: bool = False) -> Survey:
@@ -95,116 +88,11 @@ def survey_path(path: str | os.PathLike[str], strict: bool = False) -> Survey:
     """
     from .survey import spread, survey
 
-    place_of = _place_of(path, "train")
-    if place_of.is_dir():
-        return _survey_files([place_of / name for name in picture_names(place_of)], strict)
-    images = read_arrays(place_of)["images"]
+    source = split_path(path, "train")
+    if source.is_dir():
+        return _survey_files([source / name for name in picture_names(source)], strict)
+    images = read_arrays(source)["images"]
     return survey([as_picture(image) for image in images[spread(len(images))]])
-
-
-def picture_names(folder: Path) -> list[str]:
-    """Return the names of a folder's pictures, without hidden files such as macOS' ``._x.png``.
-
-    Raises: DataError if there is none, or the folder cannot be listed.
-    """
-    names = _file_names(folder)
-    pictures = [name for name in names if name.lower().endswith(SUFFIXES)]
-    if not pictures:
-        archives = [folder / name for name in names if name.lower().endswith(ARRAYS)]
-        advice = f"Give {archives[0]} itself." if archives else "Give the folder that holds them."
-        raise DataError(
-            f"{shown(folder)}: no images ({', '.join(SUFFIXES)}) in this folder. {advice}"
-        )
-    return pictures
-
-
-def _file_names(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if _is_file(entry))
-    except OSError as error:
-        raise DataError(
-            f"{shown(folder)}: cannot be listed ({error.strerror}). Check its permissions."
-        ) from error
-
-
-def as_picture(image: NDArray[np.uint8]) -> Image:
-    """Return an array, (height, width) or (3, height, width), as a picture."""
-    from PIL import Image
-
-    return Image.fromarray(image if image.ndim == 2 else image.transpose(1, 2, 0))
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    if entry.name.startswith("."):
-        return False
-    try:
-        return not entry.is_dir()
-    except OSError:  # a link to itself: it is listed, and reading it says what is wrong
-        return True
-
-
-def _place_of(path: str | os.PathLike[str], split: str) -> Path:
-    given = Path(path)
-    kind = kind_of(given)
-    if kind != "folder" and given.suffix.lower() not in ARRAYS:
-        raise DataError(
-            f"{shown(given)}: expected a folder of images, an .npz or an .npy file. "
-            "Give its folder."
-        )
-    if split == "train":
-        return given
-    test = given / "test" if kind == "folder" else given.with_stem(f"{given.stem}_test")
-    if not os.path.lexists(test):
-        raise DataError(
-            f"{shown(given)}: it has no test images. Put them into {shown(test)}, "
-            "or ask for the split 'train' or 'validation'."
-        )
-    kind_of(test)
-    return test
-
-
-def has_test_part(path: str | os.PathLike[str]) -> bool:
-    """Tell whether there are test images beside the user's own, whether or not they can be read.
-
-    A folder ``test`` without images is none, and a warning says so.
-
-    Raises: DataError if that folder cannot be listed.
-    """
-    given = Path(path)
-    test = given / "test" if given.is_dir() else given.with_stem(f"{given.stem}_test")
-    if not test.is_dir() or not given.is_dir():
-        return os.path.lexists(test)
-    if any(name.lower().endswith(SUFFIXES) for name in _file_names(test)):
-        return True
-    logger.warning("%s: holds no images, so that there is no test split.", shown(test))
-    return False
-
-
-def kind_of(path: Path) -> Literal["folder", "file"]:
-    """Tell a folder from a file.
-
-    Raises: DataError, in one line, if there is nothing, it cannot be reached, or it is neither.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if path.is_symlink():
-            raise DataError(
-                f"{shown(path)}: a link to {shown(os.readlink(path))}, where there is nothing. "
-                "Give the place of the images."
-            ) from error
-        raise DataError(
-            f"{shown(path)}: no such file or folder. Check the spelling of the path."
-        ) from error
-    except (OSError, ValueError) as error:  # no permission, a loop of links, too long, a null byte
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{shown(path)}: cannot be reached ({reason}). Check the path.") from error
-    if stat.S_ISDIR(mode):
-        return "folder"
-    if not stat.S_ISREG(mode):  # a pipe would wait for ever
-        raise DataError(f"{shown(path)}: a pipe or a device; expected a folder or a file.")
-    return "file"
 
 
 # Folders
@@ -311,7 +199,7 @@ def _framing(look: Survey, options: Options) -> Framing:
         shrink = min(1.0, LARGEST_CANVAS / largest)
         canvas_size = round(max(heights) * shrink) or 1, round(max(widths) * shrink) or 1
     # Without any evidence, pictures that are bright all over are what they are.
-    invert = "no" if options.invert == "auto" and not look.any_ground else options.invert
+    invert = "no" if options.invert == "auto" and not look.any_light_background else options.invert
     channels = look.channels if options.channels is None else options.channels
     return Framing(canvas_size, channels, options.resize, options.zoom, invert)
 
@@ -356,7 +244,7 @@ def _load_arrays(path: Path, name: str, split: str, options: Options) -> Dataset
         data = replace(Dataset(name, split, **arrays), digests=content_digests(arrays["images"]))
     except DataError as error:
         raise DataError(f"{shown(path)}: {error}") from error
-    _check_objects(data, path)
+    check_truths(data, path)
     look = survey([as_picture(image) for image in data.images[spread(len(data))]])
     own = data.canvas_size if options.canvas_size is None else options.canvas_size
     channels = data.channels if options.channels is None else options.channels
@@ -370,58 +258,3 @@ def _load_arrays(path: Path, name: str, split: str, options: Options) -> Dataset
     images = _without_single_channel(np.stack([image for image, _ in placed]))
     boxes = None if data.boxes is None else frames[0].to_canvas(data.boxes)
     return replace(data, images=images, boxes=boxes)
-
-
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read ``images`` and what else there is, of an archive or a bare array.
-
-    Returns: ``images``, (N, height, width) or (N, 3, height, width) uint8, as ``pixels`` has it,
-        and, as they are, the others of ``NPZ_ARRAYS`` that are there.
-    Raises: DataError if it is damaged, or holds something else.
-    """
-    if kind_of(path) == "folder":
-        raise DataError(f"{shown(path)}: a folder; expected a file of arrays.")
-    arrays = {"images": read_npy(path)} if path.suffix.lower() == ".npy" else read_npz(path)
-    if "images" not in arrays:
-        raise DataError(
-            f"{shown(path)}: expected an array 'images', got {', '.join(arrays) or 'nothing'}. "
-            f"Save it with numpy.savez_compressed(path, images=...)."
-        )
-    unknown = [key for key in arrays if key not in NPZ_ARRAYS]
-    if unknown:
-        raise DataError(
-            f"{shown(path)}: expected arrays named {', '.join(NPZ_ARRAYS)}, got {unknown[0]!r}."
-            f"{nearest(unknown[0], NPZ_ARRAYS)} Rename or remove it."
-        )
-    try:
-        arrays["images"] = without_alpha(as_bytes(as_planes(arrays["images"])))
-    except ShapeError as error:
-        raise DataError(f"{shown(path)}: {error}") from error
-    except MemoryError as error:
-        raise DataError(f"{shown(path)}: does not fit into memory; save it as uint8.") from error
-    for field, kinds, dtype in (
-        ("counts", "iu", np.int64),
-        ("boxes", "f", np.float32),
-        ("labels", "iu", np.int64),
-    ):
-        if field in arrays and arrays[field].dtype.kind in kinds:
-            arrays[field] = arrays[field].astype(dtype)
-    return arrays
-
-
-def _check_objects(data: Dataset, path: Path) -> None:
-    """Refuse truths that contradict each other, which would make every score wrong."""
-    if data.counts is not None and data.counts.min() < 0:
-        bad = int(data.counts.argmin())
-        raise DataError(f"{path}: counts: image {bad} has {data.counts[bad]}. Expected 0 or more.")
-    if data.boxes is not None and np.isinf(data.boxes).any():
-        bad = int(np.isinf(data.boxes).any(axis=(1, 2)).argmax())
-        raise DataError(f"{shown(path)}: boxes: image {bad} has infinite ones. Correct them.")
-    if data.counts is not None and data.boxes is not None:
-        num_boxes = (~np.isnan(data.boxes).any(axis=2)).sum(axis=1)
-        if (num_boxes != data.counts).any():
-            bad = int((num_boxes != data.counts).argmax())
-            raise DataError(
-                f"{path}: image {bad} has {num_boxes[bad]} boxes and a count of "
-                f"{data.counts[bad]}. Make them agree; an absent box is NaN."
-            )

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...config import ModelConfig
+
 if TYPE_CHECKING:
     from PIL import Image
 
 Resize = Literal["fit", "pad", "crop"]
 Invert = Literal["auto", "yes", "no"]
 
-GREY_GROUND = 24
+GRAY_BACKGROUND = 24
 """The darkest background, of 255, that is taken away."""
 
 CONTRAST = 48
@@ -38,6 +40,11 @@ class Framing:
     resize: Resize = "fit"
     zoom: float = 1.0
     invert: Invert = "auto"
+
+    @classmethod
+    def of_model(cls, config: ModelConfig) -> Framing:
+        """Return how a model's pictures come onto its canvas."""
+        return cls(config.canvas_size, config.channels, config.resize, config.zoom, config.invert)
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,18 @@ def place(
     return _centred(pixels, framing.canvas_size), frame
 
 
+def place_canvas(pixels: NDArray[np.uint8], framing: Framing) -> tuple[NDArray[np.uint8], Frame]:
+    """Put the background of a picture that has the canvas's size and channels to black.
+
+    Args:
+        pixels: (channels, height, width).
+        framing: of which ``invert`` counts.
+    Returns: as ``place``.
+    """
+    height, width = framing.canvas_size
+    return on_black(pixels, framing.invert), Frame((width, height), (1.0, 1.0), (0.0, 0.0))
+
+
 def enough(size: tuple[int, int], framing: Framing) -> tuple[int, int]:
     """Return the size, (width, height), at which a picture of ``size`` may be decoded."""
     _, scaled = _frame(size, framing)
@@ -107,13 +126,13 @@ def on_black(pixels: NDArray[np.uint8], invert: Invert = "auto") -> NDArray[np.u
         invert: ``yes`` takes the background for bright, ``no`` leaves the picture as it is, and
             ``auto`` looks at the border.
     """
-    kind = ground_of(pixels) if invert == "auto" else {"yes": "bright", "no": "dark"}[invert]
-    ground = background(pixels)[:, None, None]
+    kind = background_kind(pixels) if invert == "auto" else {"yes": "bright", "no": "dark"}[invert]
+    level = background(pixels)[:, None, None]
     if kind == "bright":
-        ground = np.maximum(ground, 1)
-        return _to_uint8((ground - pixels) / ground)
+        level = np.maximum(level, 1)
+        return _to_uint8((level - pixels) / level)
     if kind == "grey":
-        return _to_uint8((pixels - ground) / np.maximum(255 - ground, 1))
+        return _to_uint8((pixels - level) / np.maximum(255 - level, 1))
     return pixels
 
 
@@ -122,7 +141,7 @@ def background(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.median(_border(pixels), axis=1).astype(np.float32)
 
 
-def ground_of(pixels: NDArray[np.uint8]) -> Literal["bright", "grey", "dark"]:
+def background_kind(pixels: NDArray[np.uint8]) -> Literal["bright", "grey", "dark"]:
     """Tell what the background of a picture, (channels, height, width), is.
 
     It is what most of the border agrees on; where that is nothing, as in a photo, it counts as
@@ -133,7 +152,7 @@ def ground_of(pixels: NDArray[np.uint8]) -> Literal["bright", "grey", "dark"]:
         return "dark"
     if low > 127:
         return "bright"
-    return "grey" if low > GREY_GROUND and pixels.max() - middle >= CONTRAST else "dark"
+    return "grey" if low > GRAY_BACKGROUND and pixels.max() - middle >= CONTRAST else "dark"
 
 
 def _quartiles(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -171,8 +190,8 @@ def _frame(size: tuple[int, int], framing: Framing) -> tuple[Frame, tuple[int, i
 def _centred(pixels: NDArray[np.uint8], canvas_size: tuple[int, int]) -> NDArray[np.uint8]:
     """Cut or pad a picture, (channels, h, w), to (channels, height, width), with its background."""
     low, _, high = _quartiles(pixels)
-    has_ground = low > GREY_GROUND and high - low <= EVEN
-    fill = background(pixels) if has_ground else np.zeros(len(pixels))
+    has_background = low > GRAY_BACKGROUND and high - low <= EVEN
+    fill = background(pixels) if has_background else np.zeros(len(pixels))
     canvas = np.empty((len(pixels), *canvas_size), np.uint8)
     canvas[:] = fill[:, None, None].astype(np.uint8)
     source, target = [slice(None)], [slice(None)]

@@ -133,7 +133,7 @@ def without_alpha(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     from PIL import Image
 
-    from .reading import opaque
+    from .modes import opaque
 
     if images.ndim == 3 or images.shape[1] == 3:
         return images

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .framing import ground_of, has_contrast, on_black
-from .reading import is_coloured
+from .framing import background_kind, has_contrast, on_black
+from .modes import is_colored
 
 SAMPLE = 400
 """Pictures that are looked at, evenly spread over all."""
 
-LARGEST = 512
+LARGEST_SIDE = 512
 """The longest side at which a picture is looked at, in pixels; larger ones are shrunk."""
 
-INK = 0.25
-"""Intensity, as a share of the picture's brightest, above which a pixel belongs to something."""
+FOREGROUND = 0.25
+"""Intensity, as a share of the picture's brightest, above which a pixel is foreground."""
 
 SPECK = 1 / 60
 """The longest side of a speck, as a share of the picture's: anything smaller is left out."""
@@ -32,16 +32,16 @@ class Look:
 
     Attributes:
         size: (width, height) in pixels.
-        coloured, shows_something: whether it has colours, and anything on its background.
-        ground: its background, ``bright``, ``grey`` or ``dark``.
-        sides: (n,), the longer side of each connected patch of ink, in pixels of the picture.
+        colored, shows_something: whether it has colours, and anything on its background.
+        background: its background, ``bright``, ``grey`` or ``dark``.
+        sides: (n,), the longer side of each component of the foreground, in pixels of the picture.
         energies: (n,), the sum of its squared intensities over pixels and channels.
     """
 
     size: tuple[int, int]
-    coloured: bool
+    colored: bool
     shows_something: bool
-    ground: str
+    background: str
     sides: NDArray[np.float64]
     energies: NDArray[np.float64]
 
@@ -59,32 +59,32 @@ class Survey:
 
     @property
     def channels(self) -> int:
-        """3 if at least one picture in twenty has colours, else 1."""
-        return 3 if np.mean([look.coloured for look in self.looks]) >= 0.05 else 1
+        """3 if at least one picture in twenty has colors, else 1."""
+        return 3 if np.mean([look.colored for look in self.looks]) >= 0.05 else 1
 
     @property
-    def any_ground(self) -> bool:
+    def any_light_background(self) -> bool:
         """Whether any picture shows something on a bright or grey background."""
-        return any(look.ground != "dark" and look.shows_something for look in self.looks)
+        return any(look.background != "dark" and look.shows_something for look in self.looks)
 
     @property
     def sides(self) -> NDArray[np.float64]:
-        """The longer side of every patch of ink, in pixels of its picture."""
+        """The longer side of every connected component, in pixels of its picture."""
         return np.concatenate([look.sides for look in self.looks])
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """The longer side of every patch of ink, as a share of its picture's longer side."""
+        """The longer side of every connected component, as a share of its picture's longer side."""
         return np.concatenate([look.sides / max(look.size) for look in self.looks])
 
     @property
     def energies(self) -> NDArray[np.float64]:
-        """The sum of the squared intensities of every patch of ink."""
+        """The sum of the squared intensities of every connected component."""
         return np.concatenate([look.energies for look in self.looks])
 
     @property
     def numbers(self) -> NDArray[np.int64]:
-        """How many patches of ink each picture has."""
+        """How many connected components each picture has."""
         return np.array([len(look.sides) for look in self.looks], np.int64)
 
 
@@ -99,28 +99,28 @@ def survey(pictures: Sequence[Image.Image]) -> Survey:
 
 
 def look_at(picture: Image.Image) -> Look:
-    """Look at a picture: the background is that of its border, and what differs from it is ink."""
+    """Look at a picture: the background is that of its border, what differs from it foreground."""
     from PIL.Image import Resampling
 
-    size, shrink = picture.size, max(max(picture.size) / LARGEST, 1.0)
-    coloured = is_coloured(picture)
+    size, shrink = picture.size, max(max(picture.size) / LARGEST_SIDE, 1.0)
+    colored = is_colored(picture)
     if shrink > 1:
         small = max(round(size[0] / shrink), 1), max(round(size[1] / shrink), 1)
         picture = picture.resize(small, Resampling.BOX, reducing_gap=2.0)
     pixels = np.asarray(picture).reshape(*picture.size[::-1], -1).transpose(2, 0, 1)
     shows_something = has_contrast(pixels)
     shown = on_black(pixels) if shows_something else np.zeros_like(pixels)
-    sides, energies = patches(shown)
+    sides, energies = connected_components(shown)
     return Look(
-        *(size, coloured, shows_something, ground_of(pixels)),
+        *(size, colored, shows_something, background_kind(pixels)),
         *(sides * shrink, energies * shrink**2),
     )
 
 
-def patches(
+def connected_components(
     pixels: NDArray[np.uint8],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the longer side of each connected patch of ink, in pixels, and its energy.
+    """Return the longer side, in pixels, and the energy of each connected component.
 
     Gaps of a hundredth of the picture, as in a broken stroke, are closed first.
 
@@ -129,13 +129,14 @@ def patches(
     """
     from scipy import ndimage
 
-    ink = pixels.max(axis=0) > max(INK * float(pixels.max()), 1)
-    reach = max(pixels.shape[1:]) // 100
-    if reach:
-        ink = ndimage.binary_dilation(ink, ndimage.generate_binary_structure(2, 2), reach)
-    found, num = ndimage.label(ink, ndimage.generate_binary_structure(2, 2))
+    foreground = pixels.max(axis=0) > max(FOREGROUND * float(pixels.max()), 1)
+    neighbours = ndimage.generate_binary_structure(2, 2)
+    radius = max(pixels.shape[1:]) // 100
+    if radius:
+        foreground = ndimage.binary_dilation(foreground, neighbours, radius)
+    found, num = ndimage.label(foreground, neighbours)
     sides = np.array(
-        [max(s.stop - s.start for s in part) - 2 * reach for part in ndimage.find_objects(found)],
+        [max(s.stop - s.start for s in part) - 2 * radius for part in ndimage.find_objects(found)],
         np.float64,
     )
     energy = ((pixels / 255) ** 2).sum(axis=0)

@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .colors import step_color
-
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+STEP_COLORS = ("red", "green", "blue", "orange", "magenta", "cyan", "yellow", "purple")
+"""Of boxes: the tutorial's colours of step 1, 2, 3; further steps go on in other ones."""
 
 SMALLEST, LARGEST = 256, 1600
 """The longest side of an annotated picture in pixels: small pictures are enlarged, large shrunk."""
 
 CAPTION = 18
 """Height of the line below the picture, in pixels."""
+
+
+def step_color(t: int) -> str:
+    """Return the colour of step t (from 0)."""
+    return STEP_COLORS[t % len(STEP_COLORS)]
 
 
 def shrunk_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -38,7 +44,7 @@ def shrunk(picture: Image, size: tuple[int, int]) -> Image:
 
 
 def annotated(picture: Image, record: dict[str, Any], size: tuple[int, int] | None = None) -> Image:
-    """Return a picture with the boxes of a record (see ``records.scene_record``), and its count.
+    """Return a picture with the boxes and the count of a record (see ``records.scene_record``).
 
     Args:
         picture: it, or what ``shrunk`` made of it.
