@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .sklearn import AIRCounter
     from .trainer import train
 
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 # These import torch, which takes a second: they are imported when first asked for (PEP 562), so
 # that `air --help` answers at once.

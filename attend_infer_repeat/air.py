@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .arrays import as_images
+from .checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from .config import ModelConfig
 from .errors import ShapeError
-from .files.checkpoints import load_checkpoint, save_checkpoint
 from .guide import SceneGuide
 from .model import SceneModel, intensity
 from .rollout import Rollout, draw_noise, make_stopping, roll_out

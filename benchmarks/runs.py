@@ -82,7 +82,7 @@ def machine(threads: int) -> dict[str, Any]:
     """Return what the figures were measured on, and with which versions and commit."""
     import torch
 
-    from attend_infer_repeat.files.versions import versions
+    from attend_infer_repeat.checkpoints.versions import versions
 
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
@@ -131,8 +131,8 @@ def train(options: str, run: Path, threads: int, quiet: bool = True) -> None:
         threads: of the process.
         quiet: show no progress.
     """
-    from attend_infer_repeat.files.checkpoints import read_checkpoint
-    from attend_infer_repeat.files.find import has_checkpoint
+    from attend_infer_repeat.checkpoints.checkpoint import read_checkpoint
+    from attend_infer_repeat.checkpoints.find import has_checkpoint
     from attend_infer_repeat.training.run import is_finished
 
     if has_checkpoint(run) and is_finished(run, read_checkpoint(run).step):

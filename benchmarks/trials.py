@@ -33,8 +33,8 @@ import tyro
 from runs import RESULTS, machine, write_result
 
 from attend_infer_repeat import load_dataset
-from attend_infer_repeat.files.checkpoints import read_checkpoint
-from attend_infer_repeat.files.storage import LOCK_FILE
+from attend_infer_repeat.checkpoints.checkpoint import read_checkpoint
+from attend_infer_repeat.storage import LOCK_FILE
 from attend_infer_repeat.training.metrics import read_metrics
 
 NUM_STEPS = 120

@@ -20,9 +20,9 @@ import tyro
 from runs import RESULTS, machine, read_result, train, write_result
 
 from attend_infer_repeat import AIR, evaluate, load_dataset
+from attend_infer_repeat.checkpoints.checkpoint import read_checkpoint, save_checkpoint
+from attend_infer_repeat.checkpoints.find import WEIGHTS
 from attend_infer_repeat.evaluation.calibration import EDGES, reliability
-from attend_infer_repeat.files.checkpoints import read_checkpoint, save_checkpoint
-from attend_infer_repeat.files.find import WEIGHTS
 from attend_infer_repeat.training.run import read_provenance
 
 FOLDER = RESULTS / "weights"

@@ -16,10 +16,10 @@ from exact import TINY, make_air
 from PIL import Image
 
 from attend_infer_repeat import AIR, AirError, DataError
+from attend_infer_repeat.checkpoints.checkpoint import read_checkpoint
 from attend_infer_repeat.data.pictures.folder import load_path
 from attend_infer_repeat.data.pictures.framing import Framing, place
 from attend_infer_repeat.data.pictures.reading import read_picture
-from attend_infer_repeat.files.checkpoints import read_checkpoint
 
 PICTURES = 2_000
 CHECKPOINTS = 400

@@ -17,10 +17,10 @@ from serving import serving
 from sklearn.base import clone
 
 from attend_infer_repeat import AIR, Dataset, TrainConfig
+from attend_infer_repeat.checkpoints.checkpoint import save_checkpoint
 from attend_infer_repeat.evaluation import elbo_per_image, evaluate
 from attend_infer_repeat.evaluation.calibration import fit_temperature, reliability, temper
 from attend_infer_repeat.evaluation.codes import evaluate_codes
-from attend_infer_repeat.files.checkpoints import save_checkpoint
 from attend_infer_repeat.files.sources import find_sources
 from attend_infer_repeat.files.streaming import infer_pictures
 from attend_infer_repeat.model import intensity

@@ -14,11 +14,11 @@ from exact import TINY, make_air
 from PIL import Image
 
 from attend_infer_repeat import AIR, AIRCounter, ConfigError, TrainConfig, train
+from attend_infer_repeat.checkpoints.checkpoint import read_checkpoint
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data import Dataset
 from attend_infer_repeat.evaluation import evaluate
 from attend_infer_repeat.evaluation.codes import evaluate_codes
-from attend_infer_repeat.files.checkpoints import read_checkpoint
 from attend_infer_repeat.files.sources import find_sources
 from attend_infer_repeat.files.streaming import infer_pictures
 from attend_infer_repeat.objectives.base import mini_batch

@@ -27,8 +27,8 @@ def load_data(path: str, air: AIR, name: str | None, split: str, **options: Any)
 
     Pictures are brought to the model's canvas.
     """
+    from ..checkpoints.checkpoint import read_checkpoint
     from ..data import is_path, load_dataset
-    from ..files.checkpoints import read_checkpoint
     from ..training.data import load_training_data, path_options
 
     if name is not None:

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from .. import __version__
 from ..errors import AirError, ConfigError, Stopped, nearest
+from ..version import __version__
 from .benchmark import Benchmark
 from .codes import Codes
 from .command import Command

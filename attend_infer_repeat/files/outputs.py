@@ -13,9 +13,9 @@ from pathlib import Path
 from ..data.pictures.reading import shown
 from ..data.sets.parallel import in_parallel
 from ..errors import ConfigError
+from ..storage import is_empty, owned, replacing, shortened, write_atomically
 from .annotate import annotated, as_image
 from .records import Record
-from .storage import is_empty, owned, replacing, shortened, write_atomically
 from .streaming import Row
 
 SETTINGS_FILE = "infer.json"

@@ -26,16 +26,16 @@ import numpy as np
 
 from ..data.pictures.reading import shown
 from ..errors import ConfigError
+from ..storage import (
+    discard_all_leftovers,
+    replacing,
+    sync_folder,
+)
 from .coco import Truth, write_coco
 from .json_lines import Lines, as_line, parsed
 from .outputs import RECONSTRUCTIONS, Outputs, PictureWriter, claim
 from .records import Record, read_records, write_csv
 from .sources import Source
-from .storage import (
-    discard_all_leftovers,
-    replacing,
-    sync_folder,
-)
 from .streaming import Row
 from .validation import has_identities, is_record
 

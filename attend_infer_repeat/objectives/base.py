@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ..air import AIR
+from ..checkpoints.state_dicts import part_of
 from ..config import TrainConfig
 from ..errors import ConfigError
 from ..seeds import shortened
-from ..state_dicts import part_of
 from .processes import Processes
 
 

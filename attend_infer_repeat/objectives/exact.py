@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..air import AIR
+from ..checkpoints.state_dicts import part_of, prefixed
 from ..config import TrainConfig
 from ..errors import ConfigError
 from ..model import intensity
 from ..rollout import Rollout
 from ..rollout.stopping import make_stopping
 from ..rollout.terms import count_terms, proposal_loss
-from ..state_dicts import part_of, prefixed
 from .augmentation import Composites, compose, cut_out, single_objects
 from .base import Objective, adam_state, mini_batch, restore_adam
 from .compilation import Compiled

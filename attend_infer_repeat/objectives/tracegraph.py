@@ -11,10 +11,10 @@ from pyro.infer import TraceGraph_ELBO
 from torch import Tensor, nn
 
 from ..air import AIR
+from ..checkpoints.state_dicts import part_of, prefixed
 from ..config import TrainConfig
 from ..errors import ConfigError
 from ..guide.baseline import Baseline
-from ..state_dicts import part_of, prefixed
 from .base import Objective, adam_state, restore_adam
 from .processes import Processes
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..files.storage import write_atomically
+from ..storage import write_atomically
 from .run import METRICS_FILE, writing
 from .tensorboard import EventWriter
 

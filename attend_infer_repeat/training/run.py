@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from ..air import AIR
+from ..checkpoints.checkpoint import Checkpoint, load_checkpoint, read_checkpoint
+from ..checkpoints.find import CONFIG_FILE, has_checkpoint
+from ..checkpoints.versions import versions
 from ..config import TrainConfig, from_dict, to_dict
 from ..errors import CheckpointError, ConfigError, TrainingError
-from ..files.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
-from ..files.find import CONFIG_FILE, has_checkpoint
-from ..files.storage import LOCK_FILE, discard_leftovers, is_empty, owned, write_atomically
-from ..files.versions import versions
+from ..storage import LOCK_FILE, discard_leftovers, is_empty, owned, write_atomically
 
 METRICS_FILE = "metrics.jsonl"
 

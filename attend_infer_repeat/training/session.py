@@ -12,8 +12,8 @@ from ..air import reproducible
 from ..config import PRESETS, TrainConfig, differences, for_images
 from ..data import Dataset
 from ..errors import ConfigError, Stopped
-from ..files.storage import discard_leftovers
 from ..objectives.processes import Processes
+from ..storage import discard_leftovers
 from .auto import choose_settings
 from .data import RunData, load_run_data
 from .distributed import join_processes

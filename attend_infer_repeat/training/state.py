@@ -12,14 +12,14 @@ from torch import Tensor
 
 from ..air import AIR
 from ..arrays import as_images
+from ..checkpoints.checkpoint import Checkpoint, save_checkpoint
+from ..checkpoints.state_dicts import first_not_finite, part_of, prefixed
 from ..config import TrainConfig
 from ..data import Dataset
 from ..errors import TrainingError
-from ..files.checkpoints import Checkpoint, save_checkpoint
 from ..objectives import OBJECTIVES, Objective
 from ..objectives.processes import Processes
 from ..objectives.schedules import count_prior_schedule, learning_rate_factor
-from ..state_dicts import first_not_finite, part_of, prefixed
 from .averaging import ExponentialMovingAverage
 from .run import writing
 

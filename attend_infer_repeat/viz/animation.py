@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..air import AIR
 from ..errors import extra
-from ..files.storage import replacing
 from ..spatial import MIN_SCALE, image_to_object, window_boxes
+from ..storage import replacing
 from .colors import GREY, INK, readable_color
 from .plots import approximately, plural, show_box, show_code, show_image, symbol
 from .steps import Array, Step, read_steps

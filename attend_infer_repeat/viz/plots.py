@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..air import AIR
 from ..data import Dataset
 from ..errors import extra
-from ..files.storage import write_atomically
+from ..storage import write_atomically
 from ..training.data import load_held_out
 from ..training.metrics import read_metrics
 from ..training.run import load_run

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.versions import versions
 from ..config import TrainConfig, flat, get_preset
 from ..data import Dataset
 from ..errors import ConfigError, DataError
-from ..files.checkpoints import Checkpoint
-from ..files.storage import write_atomically
-from ..files.versions import versions
+from ..storage import write_atomically
 from ..training.collapse import collapse_advice, find_collapse
 from ..training.data import load_held_out, load_training_data
 from ..training.devices import find_device

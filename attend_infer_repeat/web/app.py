@@ -18,12 +18,12 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from .. import __version__
 from ..air import AIR
+from ..checkpoints.find import shipped
 from ..data.pictures.framing import Framing
-from ..files.find import shipped
 from ..files.records import rounded
-from . import docs, explain, refusals
+from ..version import __version__
+from ..web import docs, explain, refusals
 from .exhibits import Exhibits, make_exhibits
 from .explain import Reading
 from .guards import LOOPBACK, Guards

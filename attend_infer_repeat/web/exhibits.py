@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..air import AIR, largest_batch
+from ..checkpoints.checkpoint import read_checkpoint
 from ..data import load_dataset
 from ..errors import AirError
 from ..evaluation.components import principal_components
-from ..files.checkpoints import read_checkpoint
 from ..files.records import rounded
 from ..files.streaming import BLOCK
 from .pictures import data_uri

@@ -15,9 +15,9 @@ from exact import TINY
 from PIL import Image
 
 from attend_infer_repeat import ConfigError, DataError, TrainConfig, train
+from attend_infer_repeat.checkpoints.checkpoint import read_checkpoint
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data import fingerprint
-from attend_infer_repeat.files.checkpoints import read_checkpoint
 from attend_infer_repeat.training.data import load_held_out, load_training_data
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from attend_infer_repeat.files.checkpoints import read_checkpoint
-from attend_infer_repeat.files.find import WEIGHTS, shipped
+from attend_infer_repeat.checkpoints.checkpoint import read_checkpoint
+from attend_infer_repeat.checkpoints.find import WEIGHTS, shipped
 
 ROOT = Path(__file__).parents[2]
 NAMES = "demo objective reproduced hour throughput objects pictures codes tutorial".split()

@@ -35,9 +35,9 @@ from attend_infer_repeat.files.coco import Truth, _parts, image_ids
 from attend_infer_repeat.files.json_lines import parsed
 from attend_infer_repeat.files.outputs import UniqueNames
 from attend_infer_repeat.files.sources import Source, find_sources
-from attend_infer_repeat.files.storage import LOCK_FILE, owned
 from attend_infer_repeat.files.streaming import BLOCK, infer_pictures
 from attend_infer_repeat.files.validation import is_record
+from attend_infer_repeat.storage import LOCK_FILE, owned
 
 SMALL = replace(TINY, canvas_size=(12, 10), channels=3, model_steps=4, likelihood_sd=2.0)
 FORMS = {"json": (), "csv": ("scenes.csv",), "coco": ("coco.json", "coco_results.json")}

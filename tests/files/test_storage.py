@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from attend_infer_repeat.errors import BusyError
-from attend_infer_repeat.files.storage import (
+from attend_infer_repeat.storage import (
     LOCK_FILE,
     discard_all_leftovers,
     discard_leftovers,
@@ -31,7 +31,7 @@ from attend_infer_repeat.files.storage import (
 HOLD = """
 import sys, time
 from pathlib import Path
-from attend_infer_repeat.files.storage import owned
+from attend_infer_repeat.storage import owned
 with owned(Path(sys.argv[1])):
     print("owned", flush=True)
     time.sleep(60)

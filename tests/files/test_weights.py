@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from attend_infer_repeat import AIR, DataError, load_dataset
+from attend_infer_repeat.checkpoints.checkpoint import read_checkpoint
+from attend_infer_repeat.checkpoints.find import WEIGHTS, shipped
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data import Dataset
-from attend_infer_repeat.files.checkpoints import read_checkpoint
-from attend_infer_repeat.files.find import WEIGHTS, shipped
 
 NAMES = ("digits", "multi-mnist", "sprites")
 

@@ -16,8 +16,8 @@ from exact import TINY, make_air
 from matplotlib.figure import Figure
 
 from attend_infer_repeat import AirError, TrainConfig
+from attend_infer_repeat.checkpoints.checkpoint import save_checkpoint
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.files.checkpoints import save_checkpoint
 from attend_infer_repeat.training.metrics import Metrics
 from attend_infer_repeat.training.run import mark_finished, write_config
 from attend_infer_repeat.viz.animation import save_inference_animation

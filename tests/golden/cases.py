@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from attend_infer_repeat.air import AIR
+from attend_infer_repeat.checkpoints.names import current_name, current_names
 from attend_infer_repeat.config import PRESETS, ModelConfig, TrainConfig
-from attend_infer_repeat.files.names import current_name, current_names
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.rollout.terms import count_terms
 

@@ -15,9 +15,9 @@ import torch
 
 from attend_infer_repeat import ConfigError, ModelConfig, TrainConfig
 from attend_infer_repeat.air import AIR
+from attend_infer_repeat.checkpoints.checkpoint import read_checkpoint
 from attend_infer_repeat.config import to_dict
 from attend_infer_repeat.errors import MissingError
-from attend_infer_repeat.files.checkpoints import read_checkpoint
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.objectives.processes import Processes
 from attend_infer_repeat.training.distributed import join_processes

@@ -32,16 +32,16 @@ from attend_infer_repeat import (
     load_dataset,
     train,
 )
+from attend_infer_repeat.checkpoints.checkpoint import read_checkpoint, save_checkpoint
+from attend_infer_repeat.checkpoints.state_dicts import part_of
 from attend_infer_repeat.cli.main import read_command
 from attend_infer_repeat.data import Dataset, is_path
 from attend_infer_repeat.errors import BusyError, DataError, TrainingError, warn_once
 from attend_infer_repeat.evaluation import Evaluation, evaluate
-from attend_infer_repeat.files.checkpoints import read_checkpoint, save_checkpoint
-from attend_infer_repeat.files.storage import LOCK_FILE, write_atomically
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.objectives.processes import Processes
 from attend_infer_repeat.objectives.schedules import cosine_decay, count_prior_schedule
-from attend_infer_repeat.state_dicts import part_of
+from attend_infer_repeat.storage import LOCK_FILE, write_atomically
 from attend_infer_repeat.training import progress
 from attend_infer_repeat.training.data import load_training_data
 from attend_infer_repeat.training.metrics import metrics_log, read_metrics
@@ -460,7 +460,7 @@ PHASES = {
     "before config.json": "attend_infer_repeat.training.session.write_config",
     "before the first line": "attend_infer_repeat.training.loop.metrics_log",
     "before the first checkpoint": "attend_infer_repeat.training.state.save_checkpoint",
-    "in the first checkpoint": "attend_infer_repeat.files.checkpoints._file_name",
+    "in the first checkpoint": "attend_infer_repeat.checkpoints.checkpoint._file_name",
     "before it is tested": "attend_infer_repeat.training.session._test",
     "in its figures": "test_training.draw",
     "before it is noted that all is done": "attend_infer_repeat.training.session.mark_finished",

@@ -17,9 +17,9 @@ from exact import TINY, make_air
 from PIL import Image
 
 from attend_infer_repeat import AIR, Dataset, TrainConfig, load_dataset
+from attend_infer_repeat.checkpoints.checkpoint import save_checkpoint
 from attend_infer_repeat.config import ModelConfig
 from attend_infer_repeat.errors import CheckpointError, ConfigError, DataError
-from attend_infer_repeat.files.checkpoints import save_checkpoint
 from attend_infer_repeat.training.run import write_config
 from attend_infer_repeat.viz.report import write_report
 

@@ -16,8 +16,8 @@ from exact import SQUARES, TINY, counting_air, make_air, squares
 from serving import Page, pixels_of, serving
 
 from attend_infer_repeat import AIR, CheckpointError, ModelConfig, TrainConfig
+from attend_infer_repeat.checkpoints.checkpoint import save_checkpoint
 from attend_infer_repeat.errors import ConfigError
-from attend_infer_repeat.files.checkpoints import save_checkpoint
 from attend_infer_repeat.web import exhibits
 from attend_infer_repeat.web.app import make_app
 from attend_infer_repeat.web.exhibits import NUM_COMPONENTS, directions, make_exhibits

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError
-from ...files.storage import replacing
+from ...storage import replacing
 from ..dataset import Dataset
 from .npz import read_npz
 from .scenes import SceneArrays

@@ -19,12 +19,16 @@ import torch
 from exact import TINY, make_air, random_images
 
 from attend_infer_repeat import AIR, CheckpointError, ModelConfig, TrainConfig
+from attend_infer_repeat.checkpoints import versions
+from attend_infer_repeat.checkpoints.checkpoint import (
+    JOURNAL_FILE,
+    read_checkpoint,
+    save_checkpoint,
+)
+from attend_infer_repeat.checkpoints.versions import commit_of
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.config import to_dict
-from attend_infer_repeat.files import versions
-from attend_infer_repeat.files.checkpoints import JOURNAL_FILE, read_checkpoint, save_checkpoint
-from attend_infer_repeat.files.storage import owned
-from attend_infer_repeat.files.versions import commit_of
+from attend_infer_repeat.storage import owned
 
 BASIC = replace(TINY, guide="basic", z_pres_prior_raw=True, embed_net=(5,), channels=3)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyro
 import torch
 
-from .. import __version__
+from ..version import __version__
 
 PROJECT = "attend-infer-repeat"
 

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
-from ..errors import BusyError
+from .errors import BusyError
 
 TEMPORARY = ".tmp"
 LOCK_FILE = ".air-lock"

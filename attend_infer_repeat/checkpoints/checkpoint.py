@@ -33,11 +33,11 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig, TrainConfig, from_dict, to_dict
 from ..errors import CheckpointError
-from ..state_dicts import first_not_finite, part_of
+from ..storage import discard_leftovers, owned, write_atomically
 from .find import STATE_FILE, find_checkpoint
 from .names import current_names
 from .shapes import check_shapes, read_shapes
-from .storage import discard_leftovers, owned, write_atomically
+from .state_dicts import first_not_finite, part_of
 from .versions import versions
 
 JOURNAL_FILE = ".saving.json"

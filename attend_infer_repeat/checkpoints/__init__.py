@@ -1,0 +1,1 @@
+"""Checkpoints: weights as safetensors and JSON, found, read and written whole."""
