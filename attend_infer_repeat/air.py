@@ -60,14 +60,19 @@ class AIR(nn.Module):
         self.model = model or SceneModel(config)
         self.guide = guide or SceneGuide(self.model)
 
-    def forward(self, images: Tensor) -> Scenes:
-        """Count, locate and describe the objects in images, by the means of q(z | x).
+    def forward(self, images: Tensor, sample: bool = False) -> Scenes:
+        """Count, locate and describe the objects in one batch of images.
 
         Args:
-            images: (batch, channels, height, width), intensity, on the model's device.
-        Returns: Scenes of tensors, which gradients flow through.
+            images: (batch, channels, height, width), uint8 or floats in [0, 1]; not checked.
+            sample: draw the latents, from torch's generator, instead of taking means and most
+                probable counts.
+        Returns: Scenes of tensors on the model's device, which gradients flow through.
         """
-        return Scenes(*self.scenes_along(images, self.rollout(images, sample=False)))
+        images = intensity(images.to(self.device))
+        rollout = self.rollout(images, sample=sample)
+        counts = torch.multinomial(rollout.count_probs(), 1)[:, 0] if sample else None
+        return self.scenes_along(images, rollout, counts)
 
     def rollout(self, images: Tensor, **options: Any) -> Rollout:
         """Let the guide find object after object; see ``rollout.roll_out`` for the options."""
@@ -131,48 +136,27 @@ class AIR(nn.Module):
         if batch_size < 1:
             raise ShapeError(f"batch_size: expected at least 1, got {batch_size}.")
         with reproducible(seed, self.device):
-            batches = [
-                Scenes(*self.infer_batch(batch, sample)) for batch in checked.split(batch_size)
-            ]
-        scenes = Scenes(*(tensor.cpu() for tensor in Scenes.cat(batches).fields()))
+            batches = [self(batch, sample) for batch in checked.split(batch_size)]
+        scenes = Scenes.cat(batches).cpu()
         if images.ndim == 3:
             scenes = dataclasses.replace(scenes, reconstruction=scenes.reconstruction[:, 0])
         return scenes if isinstance(images, Tensor) else scenes.numpy()
 
-    def infer_batch(self, images: Tensor, sample: bool = False) -> tuple[Tensor, ...]:
-        """Do what ``infer`` does with one batch, in tensors.
-
-        Args:
-            images: (batch, channels, height, width), uint8 or floats in [0, 1]; not checked.
-            sample: draw the latents, from torch's generator, instead of taking the means.
-        Returns: the fields of ``Scenes``, in their order, on the model's device.
-        """
-        images = intensity(images.to(self.device))
-        return self.scenes_along(images, self.rollout(images, sample=sample), sample)
-
     def scenes_along(
-        self, images: Tensor, rollout: Rollout, sample: bool = False
-    ) -> tuple[Tensor, ...]:
-        """Return the fields of ``Scenes``, in their order, for a rollout over images.
+        self, images: Tensor, rollout: Rollout, counts: Tensor | None = None
+    ) -> Scenes:
+        """Return the scenes, of tensors, that a rollout over images has found.
 
         Args:
             images: (batch, channels, height, width), intensity.
             rollout: the guide's, over them.
-            sample: draw the counts instead of taking the most probable ones.
+            counts: (batch,), how many objects of each; the most probable number if None.
         """
         count_probs = rollout.count_probs()
-        if sample:
-            counts = torch.multinomial(count_probs, 1)[:, 0]
-        else:
-            counts = count_probs.argmax(dim=-1)
-        return self._scenes(
-            counts,
-            count_probs,
-            rollout.z_where,
-            rollout.z_what,
-            images - rollout.residual(counts),
-            rollout.z_background,
-        )
+        counts = count_probs.argmax(dim=-1) if counts is None else counts
+        drawn = images - rollout.residual(counts)
+        latents = rollout.z_where, rollout.z_what, rollout.z_background
+        return self._scenes(counts, count_probs, *latents, drawn)
 
     @torch.no_grad()
     def sample(
@@ -209,17 +193,15 @@ class AIR(nn.Module):
         more = 1 - prior.cumsum(dim=0)  # P(n > t)
         steps = max(len(states), int((more > NEGLIGIBLE_TAIL).sum()))
         prior = torch.cat((prior[:steps], prior[steps:].sum(dim=0, keepdim=True)))
-        counts_drawn = z_pres.sum(dim=1).long()
-        fields = self._scenes(
-            counts_drawn,
+        scenes = self._scenes(
+            z_pres.sum(dim=1).long(),
             prior.expand(num_scenes, -1),
             z_where,
             z_what,
-            states[-1].x,
             first.z_background,
+            states[-1].x,
         )
-        scenes = Scenes(*fields).padded(steps)
-        return Scenes(*(tensor.cpu() for tensor in scenes.fields())).numpy()
+        return scenes.padded(steps).cpu().numpy()
 
     def _scenes(
         self,
@@ -227,21 +209,21 @@ class AIR(nn.Module):
         count_probs: Tensor,
         z_where: Tensor,
         z_what: Tensor,
-        drawn: Tensor,
         z_background: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """Return the fields of ``Scenes`` for given counts, in their order."""
+        drawn: Tensor,
+    ) -> Scenes:
+        """Return scenes, of tensors, of given counts and latents."""
         z_pres = torch.arange(z_where.shape[1], device=counts.device) < counts[:, None]
         boxes = self.object_boxes(z_where, z_what)
-        return (
-            counts,
-            count_probs.float(),
-            boxes.masked_fill(~z_pres[..., None], torch.nan).float(),
-            z_pres,
-            z_where.float(),
-            z_what.float(),
-            drawn.float(),
-            z_background.float(),
+        return Scenes(
+            counts=counts,
+            count_probs=count_probs.float(),
+            boxes=boxes.masked_fill(~z_pres[..., None], torch.nan).float(),
+            z_pres=z_pres,
+            z_where=z_where.float(),
+            z_what=z_what.float(),
+            reconstruction=drawn.float(),
+            z_background=z_background.float(),
         )
 
     def object_boxes(self, z_where: Tensor, z_what: Tensor) -> Tensor:

@@ -147,6 +147,10 @@ class Scenes:
             },
         )
 
+    def cpu(self) -> Scenes:
+        """Return the same scenes, of tensors, on the CPU."""
+        return Scenes(*(values.cpu() for values in self.fields()))
+
     def numpy(self) -> Scenes:
         """Return the same scenes as NumPy arrays."""
         return Scenes(*map(np.asarray, self.fields()))

@@ -37,7 +37,7 @@ class Reader(nn.Module):
         Returns: the fields of ``Scenes`` by name, ``z_background`` only if the model has a
             background; ``reconstruction`` has the axes of the images.
         """
-        outputs = dict(zip(FIELDS, self.air.infer_batch(images), strict=True))
+        outputs = dict(zip(FIELDS, self.air(images).fields(), strict=True))
         if not self.air.model.background.latent_size:
             del outputs["z_background"]  # which is empty
         return outputs

@@ -63,7 +63,7 @@ def read_batch(air: AIR, images: Tensor) -> tuple[Scenes, Rollout]:
     with reproducible(0, air.device):  # nothing is drawn; without validation
         rollout = air.rollout(images, sample=False)
         scenes = air.scenes_along(images, rollout)
-    return Scenes(*(tensor.cpu() for tensor in scenes)).numpy(), rollout
+    return scenes.cpu().numpy(), rollout
 
 
 @torch.no_grad()

@@ -202,7 +202,7 @@ def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) ->
         counts = torch.full((ask.num,), ask.count, device=air.device)
         log_totals = log_weights[:, ask.count]
     weights = log_totals.softmax(dim=0).cpu().numpy()
-    scenes = _scenes_of(air, images, rollout, counts, log_weights.softmax(dim=-1))
+    scenes = air.scenes_along(images, rollout, counts).cpu().numpy()
     return SampleAnswer(
         scenes=[
             _sampled_scene(scenes[int(i)], float(weights[i]), float(log_totals[i]))
@@ -216,19 +216,6 @@ def _drawn_counts(log_weights: Tensor, seed: Sequence[int]) -> Tensor:
     below = log_weights.softmax(dim=-1).cumsum(dim=-1).cpu().numpy()
     uniform = np.random.default_rng(seed).random((len(below), 1))
     return torch.as_tensor((uniform >= below[:, :-1]).sum(axis=1)).to(log_weights.device)
-
-
-def _scenes_of(
-    air: AIR, images: Tensor, rollout: Rollout, counts: Tensor, count_probs: Tensor
-) -> Scenes:
-    """Return the scenes of the first ``counts`` objects of each rollout, as NumPy arrays."""
-    fields = (
-        *(counts, count_probs, air.object_boxes(rollout.z_where, rollout.z_what)),
-        *(torch.arange(rollout.num_steps, device=counts.device) < counts[:, None],),
-        *(rollout.z_where, rollout.z_what, images - rollout.residual(counts)),
-        rollout.z_background,
-    )
-    return Scenes(*(values.cpu() for values in fields)).numpy()
 
 
 def _sampled_scene(

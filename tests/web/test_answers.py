@@ -232,7 +232,7 @@ def test_explanations_weigh_as_much_as_importance_weighting_says(
     images = intensity(torch.tensor(canvas)[None])
     noise = picture_noise(page.air, canvas, 16, seed=2)
     with torch.no_grad():
-        log_weights = importance_log_weights(page.air, images, 16, noise=noise[:, None])
+        log_weights = importance_log_weights(page.air.guide, images, 16, noise=noise[:, None])
     told = np.array([scene["log_weight"] for scene in explained])
     bound = np.logaddexp.reduce(told) - np.log(16)
     assert bound == pytest.approx(float(importance_weighted_bound(log_weights)[0]), abs=5e-3)
@@ -253,7 +253,7 @@ def test_explanations_can_have_a_given_count(page: Page, scenes: np.ndarray) -> 
     images = intensity(torch.tensor(canvas)[None, None])
     noise = picture_noise(page.air, canvas[None], 4, seed=0)
     with torch.no_grad():
-        log_weights = importance_log_weights(page.air, images, 4, noise=noise[:, None])[:, 0]
+        log_weights = importance_log_weights(page.air.guide, images, 4, noise=noise[:, None])[:, 0]
     for count in range(4):
         asked = {"image": base64_of(png(canvas)), "num": 4, "count": count}
         explained = page.ask("/api/sample", asked)["scenes"]
