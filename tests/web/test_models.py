@@ -78,8 +78,8 @@ def test_every_model_is_served(config: ModelConfig, tmp_path: Path) -> None:
         assert finite(found)
         assert found["scene"]["count"] > 0
         assert pixels_of(found["canvas"]).shape == pixels_of(found["reconstruction"]).shape == size
-        assert (found["steps"][0]["window"] is None) == air.guide.basic
-        assert (found["steps"][0]["glimpse"] is None) != air.guide.residual
+        assert (found["steps"][0]["window"] is None) != air.guide.reading.sees_window
+        assert (found["steps"][0]["glimpse"] is None) != air.guide.look.sees_residual
         by_file = page.ask("/api/infer", {"image": told["examples"][0]["image"]})
         assert (by_file["scene"]["height"], by_file["scene"]["width"]) == config.canvas_size
         explained = page.ask("/api/sample", asked | {"num": 4})
