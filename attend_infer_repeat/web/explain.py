@@ -211,14 +211,14 @@ def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) ->
 
 
 def _drawn_counts(log_weights: Tensor, seed: Sequence[int]) -> Tensor:
-    """Draw a count for each walk in proportion to its weights, (num, T + 1): (num,)."""
+    """Draw a count, (num,), for each rollout in proportion to its weights, (num, T + 1)."""
     below = log_weights.softmax(dim=-1).cumsum(dim=-1).cpu().numpy()
     uniform = np.random.default_rng(seed).random((len(below), 1))
     return torch.as_tensor((uniform >= below[:, :-1]).sum(axis=1)).to(log_weights.device)
 
 
 def _scenes_of(air: AIR, images: Tensor, path: Path, counts: Tensor, count_probs: Tensor) -> Scenes:
-    """Return the scenes of the first ``counts`` objects of each walk, as NumPy arrays."""
+    """Return the scenes of the first ``counts`` objects of each rollout, as NumPy arrays."""
     none = path.z_where.new_empty(len(counts), 0)
     fields = (
         *(counts, count_probs, air.object_boxes(path.z_where, path.z_what)),
