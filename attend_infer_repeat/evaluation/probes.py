@@ -1,4 +1,4 @@
-"""How well rows of numbers tell classes apart: by a linear probe, and by the clusters of k-means."""
+"""How well rows of numbers tell classes apart: a linear probe, and the clusters of k-means."""
 
 from __future__ import annotations
 
