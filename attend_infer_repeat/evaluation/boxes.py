@@ -71,7 +71,7 @@ def average_precision(
 
     Args:
         found: (N, T, 4), pixels; NaN where absent.
-        scores: (N, T), higher for boxes that are surer.
+        scores: (N, T), higher for boxes that are more certain.
         true: (N, M, 4), like ``found``.
         iou: at which a box counts as found.
     Returns: in [0, 1]; None without any true box, and without pycocotools, which a warning tells.

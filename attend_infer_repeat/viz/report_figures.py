@@ -81,7 +81,7 @@ def effective_samples_figure(sizes: NDArray[np.floating], num_samples: int) -> F
 
     Args:
         sizes: (N,), from 1 to ``num_samples``.
-        num_samples: K, walks per image.
+        num_samples: K, importance samples per image.
     """
     figure, ax = _small()
     ax.hist(sizes, bins=np.linspace(1, max(num_samples, 2), 21).tolist(), color="C0")

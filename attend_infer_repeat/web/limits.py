@@ -18,7 +18,7 @@ MAX_OBJECTS = 50
 MAX_SCENES = 16
 """Scenes that are sampled at once."""
 
-MAX_WALKS = 500
+MAX_IMPORTANCE_SAMPLES = 500
 """Importance samples of a picture."""
 
 MAX_SIZE = 1e4

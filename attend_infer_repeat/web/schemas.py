@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .limits import (
     MAX_BODY,
+    MAX_IMPORTANCE_SAMPLES,
     MAX_OBJECTS,
     MAX_PIXELS,
     MAX_SCENES,
     MAX_SEED,
     MAX_SIDE,
     MAX_SIZE,
-    MAX_WALKS,
     Box,
     Code,
     Image,
@@ -75,7 +75,8 @@ class InferRequest(Request):
         str, Field(max_length=255, description="what the scene's record calls the picture")
     ] = "picture"
     samples: Annotated[
-        int, Field(ge=0, le=MAX_WALKS, description="importance samples for `posterior`")
+        int,
+        Field(ge=0, le=MAX_IMPORTANCE_SAMPLES, description="importance samples for `posterior`"),
     ] = 0
     seed: Annotated[Seed, Field(description="of the samples")] = 0
 
@@ -258,7 +259,7 @@ class Limits(Answer):
     max_upload_bytes: Annotated[int, Field(description="of a whole request")] = MAX_BODY
     max_picture_pixels: int = MAX_PIXELS
     max_samples: Annotated[int, Field(description="scenes of sample")] = MAX_SCENES
-    max_importance_samples: int = MAX_WALKS
+    max_importance_samples: int = MAX_IMPORTANCE_SAMPLES
     max_number: Annotated[float, Field(description="of poses and codes, by size")] = MAX_SIZE
     max_seed: int = MAX_SEED
 
