@@ -38,7 +38,7 @@ def test_it_is_what_the_weights_of_its_samples_say(air: AIR) -> None:
     noise = torch.stack([picture_noise(air, i.numpy(), SAMPLES, 0) for i in images], dim=1)
     posterior = count_posterior(air, images, SAMPLES, noise=noise)
     with torch.no_grad():
-        log_weights = importance_log_weights(air, images, SAMPLES, noise)
+        log_weights = importance_log_weights(air.guide, images, SAMPLES, noise)
     torch.testing.assert_close(posterior.bound, importance_weighted_bound(log_weights).double())
     torch.testing.assert_close(posterior.count_probs.sum(dim=1), torch.ones(4))
     sizes = posterior.effective_sample_size
