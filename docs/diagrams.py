@@ -521,8 +521,8 @@ def latent_cells(centre: Point, t: int, pictures: Pictures) -> list[str]:
 def pictures_of(model: air.AIR, image: NDArray[np.uint8]) -> Pictures:
     """Read an image, (height, width), and return what the diagrams show of that."""
     steps = read_steps(model, image)[1]
-    blank = np.zeros_like(steps[0].drawn)
-    before = [blank, *(step.drawn for step in steps)]
+    blank = np.zeros_like(steps[0].canvas)
+    before = [blank, *(step.canvas for step in steps)]
     limit = max(float(np.abs(step.z_what).max()) for step in steps)
     return Pictures(
         image=embed(grey(steps[0].seen)),
@@ -532,8 +532,8 @@ def pictures_of(model: air.AIR, image: NDArray[np.uint8]) -> Pictures:
         windows=[embed(grey(step.window)) for step in steps],
         codes=[embed(bars(step.z_what / limit, readable_color(step.t))) for step in steps],
         poses=[embed(boxed(blank, step)) for step in steps],
-        objects=[embed(grey(step.drawn - b)) for step, b in zip(steps, before, strict=False)],
-        drawn=[embed(grey(step.drawn)) for step in steps],
+        objects=[embed(grey(step.canvas - b)) for step, b in zip(steps, before, strict=False)],
+        drawn=[embed(grey(step.canvas)) for step in steps],
     )
 
 

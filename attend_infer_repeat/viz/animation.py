@@ -152,11 +152,11 @@ def _infer(moment: Moment, step: Step, frame_ms: int) -> list[Moment]:
 def _draw(moment: Moment, step: Step, frame_ms: int, loses: bool) -> list[Moment]:
     """Draw the decoded object, which what is looked at loses, if it ``loses`` any."""
     caption = "Draw it, and take it away" if loses else "Draw it"
-    moment = replace(moment, active=2, caption=caption, milliseconds=None, window=step.redrawn)
+    moment = replace(moment, active=2, caption=caption, milliseconds=None, window=step.decoded)
     story = []
     for share in _shares(600, frame_ms):
-        drawn = moment.drawn + share * (step.drawn - moment.drawn)
-        seen = moment.seen + share * (step.left - moment.seen) if loses else moment.seen
+        drawn = moment.drawn + share * (step.canvas - moment.drawn)
+        seen = moment.seen + share * (step.residual - moment.seen) if loses else moment.seen
         story.append(replace(moment, drawn=drawn, seen=seen))
     return [*story, replace(story[-1], caption="Repeat: look again", milliseconds=550)]
 

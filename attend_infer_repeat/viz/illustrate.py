@@ -169,7 +169,7 @@ def _show_step(row: NDArray[np.object_], step: Step, limit: float) -> None:
         show_box(row[0], step.glimpse, color, lw=1, ls="--")
     show_probability(row[1], step.presence, color, aspect=1 / 0.8)
     show_code(row[3], step.z_what, color, limit, aspect=1)
-    pictures = step.window, step.redrawn, step.drawn if step.present else None
+    pictures = step.window, step.decoded, step.canvas if step.present else None
     for ax, picture in zip(row[[2, 4, 5]], pictures, strict=True):
         _hide(ax) if picture is None else show_image(ax, picture)
     if not step.present:

@@ -1,4 +1,4 @@
-"""One image read step by step: what the guide saw, decided and drew, for figures to show."""
+"""One image read step by step: what the guide saw, decided and rendered, for figures."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Step:
     glimpse: Array | None  # (4,), where it looked before it decided, if it did
     window: Array | None  # (channels, h, w), what z_what was read from; None if from no window
     z_what: Array  # (what_dim,)
-    redrawn: Array  # (channels, h, w), the decoded window
-    left: Array  # (channels, height, width), r_{t+1}: x without the objects so far
-    drawn: Array  # (channels, height, width), the sum of the objects so far
+    decoded: Array  # (channels, h, w), the decoded window
+    residual: Array  # (channels, height, width), r_{t+1}: x without the objects so far
+    canvas: Array  # (channels, height, width), the partial canvas: the objects so far
 
 
 @torch.no_grad()
@@ -81,7 +81,7 @@ def steps_of(air: AIR, images: Tensor, rollout: Rollout, scenes: Scenes, row: in
     num = min(int(scenes.counts[row]) + 1, rollout.steps_of(row))
     image, z_where, z_what = images[row], rollout.z_where[row, :num], rollout.z_what[row, :num]
     boxes = _array(window_boxes(z_where, canvas_size))
-    redrawn = _array(air.model.decoder(z_what))
+    decoded = _array(air.model.decoder(z_what))
     residuals = _array(torch.stack([rollout.residual_of(row, n) for n in range(num + 1)]))
     presence = presence_scores(scenes.count_probs[row : row + 1])[0]
     glimpses = windows = None
@@ -101,9 +101,9 @@ def steps_of(air: AIR, images: Tensor, rollout: Rollout, scenes: Scenes, row: in
             glimpse=None if glimpses is None else glimpses[t],
             window=None if windows is None else windows[t],
             z_what=scenes.z_what[row, t],
-            redrawn=redrawn[t],
-            left=residuals[t + 1],
-            drawn=x - residuals[t + 1],
+            decoded=decoded[t],
+            residual=residuals[t + 1],
+            canvas=x - residuals[t + 1],
         )
         for t in range(num)
     ]

@@ -94,8 +94,8 @@ def _step_answer(step: Step) -> StepAnswer:
         z_where=rounded(step.z_where),
         z_what=rounded(step.z_what),
         window=None if step.window is None else data_uri(step.window),
-        redrawn=data_uri(step.redrawn),
-        sum=data_uri(step.drawn),
+        redrawn=data_uri(step.decoded),
+        sum=data_uri(step.canvas),
     )
 
 

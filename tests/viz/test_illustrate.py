@@ -68,17 +68,17 @@ def test_the_last_sum_is_the_reconstruction(config: ModelConfig) -> None:
     scenes, steps = read_steps(air, image)
     present = [step for step in steps if step.present]
     assert len(present) == scenes.counts[0] > 0
-    np.testing.assert_allclose(present[-1].drawn, scenes.reconstruction[0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(present[-1].canvas, scenes.reconstruction[0], rtol=1e-6, atol=1e-6)
     rows = np.array(inference_figure(air, image).axes).reshape(len(steps), 6)
     last = rows[len(present) - 1, 5]
-    np.testing.assert_array_equal(shown(last), as_shown(present[-1].drawn))
+    np.testing.assert_array_equal(shown(last), as_shown(present[-1].canvas))
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_step_leaves_what_it_did_not_draw(config: ModelConfig) -> None:
     image = an_image(config)
     for step in read_steps(air_that_sees(config), image)[1]:
-        np.testing.assert_allclose(step.drawn + step.left, image)
+        np.testing.assert_allclose(step.canvas + step.residual, image)
 
 
 @pytest.mark.parametrize("log_odds", [-20.0, 20.0])

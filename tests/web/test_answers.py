@@ -97,8 +97,8 @@ def test_steps_are_those_of_read_steps(page: Page, scenes: np.ndarray) -> None:
             for name, picture in (
                 ("seen", step.seen),
                 ("window", step.window),
-                ("redrawn", step.redrawn),
-                ("sum", step.drawn),
+                ("redrawn", step.decoded),
+                ("sum", step.canvas),
             ):  # a batch of one is rounded otherwise than a block
                 shown = pixels_of(told[name]).astype(int)
                 assert np.abs(shown - uint8(picture[0])).max() <= 1

@@ -101,10 +101,10 @@ def compose(
             glyph, label = draw(rng)
             top  ~ Uniform{0, ..., canvas height - glyph height - 1}
             left ~ Uniform{0, ..., canvas width - glyph width - 1}
-        until the ink nowhere adds up to more than 255
+        until the brightness nowhere adds up to more than 255
 
-    where a glyph's ink is its grey value, or its brightest channel if it has colours. The order
-    of the draws, the generator (NumPy's legacy ``RandomState``, whose stream is frozen) and the
+    where a glyph's brightness is its grey value, or its brightest channel if it has colours. The
+    order of the draws, the generator (NumPy's legacy ``RandomState``, whose stream is frozen) and the
     ranges, which leave out the last row and column, are those of the multi-MNIST set in Pyro's
     AIR tutorial: with its glyphs this makes the same pixels. In scenes of ``CROWDED`` objects and
     more, only the object that does not fit is drawn again.
@@ -183,13 +183,13 @@ def _one_by_one(
     place: Callable[[], _Placed], count: int, canvas_size: tuple[int, int]
 ) -> list[_Placed] | None:
     """Draw objects until each one fits beside those before it; None if one finds no place."""
-    ink, objects = np.zeros(canvas_size, np.uint32), []
+    brightness, objects = np.zeros(canvas_size, np.uint32), []
     for _ in range(count):
         for _ in range(MAX_TRIES_OF_ONE):
             objects.append(place())
-            grey, rows, columns = _inked(objects[-1])
-            if (ink[rows, columns] + grey).max() <= 255:
-                ink[rows, columns] += grey
+            grey, rows, columns = _brightness(objects[-1])
+            if (brightness[rows, columns] + grey).max() <= 255:
+                brightness[rows, columns] += grey
                 break
             objects.pop()
         else:
@@ -213,18 +213,18 @@ def _place(
 
 
 def _overlap(objects: list[_Placed], canvas_size: tuple[int, int]) -> bool:
-    """Tell whether the objects' ink adds up to more than a pixel can hold."""
+    """Tell whether the objects' brightness adds up to more than a pixel can hold."""
     if len(objects) < 2:
         return False
-    ink = np.zeros(canvas_size, np.uint32)
+    brightness = np.zeros(canvas_size, np.uint32)
     for placed in objects:
-        grey, rows, columns = _inked(placed)
-        ink[rows, columns] += grey
-    return bool(ink.max() > 255)
+        grey, rows, columns = _brightness(placed)
+        brightness[rows, columns] += grey
+    return bool(brightness.max() > 255)
 
 
-def _inked(placed: _Placed) -> tuple[NDArray[np.uint8], slice, slice]:
-    """Return an object's ink, and the rows and columns of the canvas that it covers."""
+def _brightness(placed: _Placed) -> tuple[NDArray[np.uint8], slice, slice]:
+    """Return an object's brightness, and the rows and columns of the canvas that it covers."""
     glyph, _, top, left = placed
     grey = glyph if glyph.ndim == 2 else glyph.max(axis=0)
     return grey, slice(top, top + grey.shape[0]), slice(left, left + grey.shape[1])
