@@ -104,8 +104,8 @@ def compose(
         until the brightness nowhere adds up to more than 255
 
     where a glyph's brightness is its grey value, or its brightest channel if it has colours. The
-    order of the draws, the generator (NumPy's legacy ``RandomState``, whose stream is frozen) and the
-    ranges, which leave out the last row and column, are those of the multi-MNIST set in Pyro's
+    order of the draws, the generator (NumPy's legacy ``RandomState``, whose stream is frozen) and
+    the ranges, which leave out the last row and column, are those of the multi-MNIST set in Pyro's
     AIR tutorial: with its glyphs this makes the same pixels. In scenes of ``CROWDED`` objects and
     more, only the object that does not fit is drawn again.
 
