@@ -1,0 +1,86 @@
+"""Runs and weights of earlier versions: they are read, measured and gone on with as before.
+
+``tests/fixtures/run-6b500e8`` was written by the code of commit 6b500e8: ``run`` by the command in
+its ``config.json``; ``evaluations.json`` by ``air evaluate run --json``; and the model in
+``resumed.safetensors`` by ``air train --resume run -n 12`` on a copy. Only the images' path, which
+was absolute, has been replaced by ``IMAGES``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from attend_infer_repeat import AIR, evaluate, load_dataset, train
+from attend_infer_repeat.checkpoints.checkpoint import load_checkpoint
+from attend_infer_repeat.checkpoints.find import shipped
+from attend_infer_repeat.checkpoints.names import current_names
+from attend_infer_repeat.training.run import resumable
+
+OLD = Path(__file__).parents[1] / "fixtures" / "run-6b500e8"
+
+
+@pytest.fixture(autouse=True)
+def single_precision() -> Iterator[None]:
+    """Compute as the command did."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    yield
+    torch.set_default_dtype(dtype)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Return a copy of the old run, which finds its images."""
+    folder = tmp_path / "run"
+    shutil.copytree(OLD / "run", folder)
+    for file in (folder / "config.json", folder / "checkpoint" / "state.json"):
+        images = json.dumps(str(OLD / "images.npz"))
+        file.write_text(file.read_text().replace('"IMAGES"', images))
+    return folder
+
+
+def test_an_old_run_is_loaded_with_its_settings(run: Path) -> None:
+    record = json.loads((run / "config.json").read_text())["config"]
+    checkpoint, air = load_checkpoint(run, AIR)
+    config = checkpoint.train_config
+    assert config is not None
+    assert config == resumable(run)[0]
+    assert config.model == air.config
+    for name, value in (record.pop("model") | record).items():
+        owner = air.config if hasattr(air.config, name) and name != "channels" else config
+        expected = tuple(value) if isinstance(value, list) else value
+        assert getattr(owner, name) == expected, name
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_an_old_run_is_measured_as_it_was(run: Path, split: str) -> None:
+    expected = json.loads((OLD / "evaluations.json").read_text())[split]
+    data = load_dataset(OLD / "images.npz", split, invert="no")
+    found = evaluate(AIR.load(run), data).to_dict()
+    assert found["confusion"] == expected["confusion"]
+    assert found["elbo"] == pytest.approx(expected["elbo"], rel=1e-5)
+    assert found["parts"] == pytest.approx(expected["parts"], rel=1e-5)
+
+
+def test_an_old_run_goes_on_to_the_same_weights(run: Path) -> None:
+    config = resumable(run)[0]
+    train(replace(config, num_steps=12), resume=run, quiet=True, figures=False)
+    expected = current_names(load_file(OLD / "resumed.safetensors"))
+    weights = AIR.load(run).state_dict()
+    torch.testing.assert_close(weights, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_weights_are_read_as_the_first_version_wrote_them(name: str) -> None:
+    checkpoint, air = load_checkpoint(name, AIR)
+    written = json.loads((checkpoint.folder / "state.json").read_text())
+    assert air.config.encoder_latent_size == written["model"]["encoder_latent_size"]
+    assert checkpoint.train_config is None or checkpoint.train_config.model == air.config
