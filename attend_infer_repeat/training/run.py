@@ -39,7 +39,9 @@ def new_run(config: TrainConfig, out: Path | None) -> Iterator[Path]:
         if another process writes to it.
     """
     if out is None:
-        out = _make_unused(Path("runs") / f"{Path(config.data).stem}-{config.preset}-{config.seed}")
+        out = _make_unused(
+            Path("runs") / f"{Path(config.dataset.data).stem}-{config.preset}-{config.seed}"
+        )
     check_new(out)
     with ExitStack() as stack:
         try:
