@@ -21,7 +21,10 @@ from attend_infer_repeat import AIR, evaluate, load_dataset, train
 from attend_infer_repeat.checkpoints.checkpoint import load_checkpoint
 from attend_infer_repeat.checkpoints.find import shipped
 from attend_infer_repeat.checkpoints.names import current_names
+from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.config import flat, replace
+from attend_infer_repeat.config.migrate import VERSION, migrate
+from attend_infer_repeat.errors import CheckpointError
 from attend_infer_repeat.training.run import resumable
 
 OLD = Path(__file__).parents[1] / "fixtures" / "run-6b500e8"
@@ -90,3 +93,34 @@ def test_shipped_weights_are_read_as_the_first_version_wrote_them(name: str) -> 
     for settings, key in zip(found, ("model", "train"), strict=True):
         old = {name: value for name, value in written[key].items() if name != "model"}
         assert {name: settings[name] for name in old} == old
+
+
+@pytest.mark.parametrize("file", ["config.json", "checkpoint/state.json"])
+def test_what_a_newer_version_wrote_is_refused_with_one_line(run: Path, file: str, capsys) -> None:
+    path = run / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": VERSION + 1}))
+    if file == "config.json":  # it is read of a run without a checkpoint
+        shutil.rmtree(run / "checkpoint")
+    assert main(["train", "--resume", str(run)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(path) in line
+    assert f"of version {VERSION + 1}, and this package reads versions up to {VERSION}" in line
+    assert "update it: pip install" in line
+
+
+@pytest.mark.parametrize("version", [0, -1, True, "2", 1.5, None])
+def test_what_is_no_version_is_damage(run: Path, version: object) -> None:
+    path = run / "checkpoint" / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": version}))
+    with pytest.raises(CheckpointError, match="damaged or of another version: version is"):
+        load_checkpoint(run, AIR)
+
+
+def test_what_is_written_is_of_this_version_and_stays_as_it_is(run: Path) -> None:
+    train(replace(resumable(run)[0], num_steps=9), resume=run, quiet=True, figures=False)
+    for file in ("config.json", "checkpoint/state.json"):
+        record = json.loads((run / file).read_text())
+        assert record["version"] == VERSION
+        assert migrate(record, file) == record
+    config = json.loads((run / "config.json").read_text())["config"]
+    assert config["model"]["appearance"]["window_size"] == 6
