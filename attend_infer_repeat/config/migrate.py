@@ -17,7 +17,7 @@ from .training import TrainConfig
 VERSION = 2
 """1: settings side by side, without a version. 2: settings in parts."""
 
-REMOVED: dict[str, Any] = {}
+REMOVED: dict[str, Any] = {"composite_share": 0.5}
 """Settings of version 1 that are gone, and the only value that they may have had."""
 
 Record = dict[str, Any]

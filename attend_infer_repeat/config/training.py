@@ -122,8 +122,6 @@ class CompositesConfig(Settings):
     """Make them of scenes with one object, or of objects cut out where they stand alone."""
     composite_scattered: Probability = 0.0
     """Probability with which an object of theirs goes anywhere, not close to the one before."""
-    composite_share: Positive = 0.5
-    """How many composites are made at a time, as a share of the images of a mini-batch."""
     composite_most: int | None = None
     """Most objects in a composite: T if not given, or without a bound one more than the guide
     finds in any image of the mini-batch. Give the most in the images, to train on no more."""

@@ -163,7 +163,6 @@ class Exact(Objective):
             self.config.composites.composite_every,
             self.config.composites.composite_scattered,
             self.config.composites.composite_rare,
-            self.config.composites.composite_share,
         )
 
     def _makes_composites_after(self, step: int) -> bool:

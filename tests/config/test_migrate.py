@@ -59,6 +59,7 @@ def test_an_old_run_is_loaded_with_its_settings(run: Path) -> None:
     assert config.model == air.config
     model = record.pop("model")
     written = record | model | {"channels": record["channels"], "model.channels": model["channels"]}
+    assert written.pop("composite_share") == 0.5  # which is the only one now
     assert json.loads(json.dumps(flat(config))) == written
 
 
@@ -106,6 +107,15 @@ def test_what_a_newer_version_wrote_is_refused_with_one_line(run: Path, file: st
     assert str(path) in line
     assert f"of version {VERSION + 1}, and this package reads versions up to {VERSION}" in line
     assert "update it: pip install" in line
+
+
+def test_a_setting_that_is_gone_is_refused_with_another_value_than_it_lives_on_with(
+    run: Path,
+) -> None:
+    path = run / "checkpoint" / "state.json"
+    path.write_text(path.read_text().replace('"composite_share": 0.5', '"composite_share": 1.0'))
+    with pytest.raises(CheckpointError, match=r"composite_share 1.0: this version knows 0.5 only"):
+        load_checkpoint(run, AIR)
 
 
 @pytest.mark.parametrize("version", [0, -1, True, "2", 1.5, None])
