@@ -174,7 +174,7 @@ class AIR(nn.Module):
             model's step limit comes first: then the last is that of all who reached it.
         Raises: ShapeError if ``counts`` does not fit.
         """
-        steps = self.config.max_steps
+        steps = self.config.count.max_steps
         given = {}
         if counts is not None:
             if len(counts) != num_scenes or not all(0 <= count <= steps for count in counts):
@@ -227,14 +227,14 @@ class AIR(nn.Module):
         )
 
     def object_boxes(self, z_where: Tensor, z_what: Tensor) -> Tensor:
-        """Return the boxes of objects, (..., 4), canvas pixels, as ``ModelConfig.boxes`` has them.
+        """Return the boxes of objects, (..., 4), canvas pixels, as ``framing.boxes`` has them.
 
         Args:
             z_where: (..., 3).
             z_what: (..., what_dim).
         """
         boxes = window_boxes(z_where, self.config.canvas_size)
-        if self.config.boxes == "window":
+        if self.config.framing.boxes == "window":
             return boxes
         bounds = foreground_boxes(self.model.draw(z_where, z_what))
         return torch.where(bounds.isnan(), boxes, bounds)
@@ -245,7 +245,7 @@ def largest_batch(config: ModelConfig) -> int:
 
     That is for their canvases, of which a rollout keeps T + 1 per image.
     """
-    numbers = (config.max_steps + 1) * config.channels * math.prod(config.canvas_size)
+    numbers = (config.count.max_steps + 1) * config.channels * math.prod(config.canvas_size)
     return min(max(2**29 // (4 * numbers), 1), 256)
 
 

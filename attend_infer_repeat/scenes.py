@@ -70,7 +70,7 @@ class Scenes:
     the number of steps that were taken with the images that took most."""
     boxes: Any
     """(N, T, 4) float32, pixels x0, y0, x1, y1; NaN where absent. Windows, which may reach past the
-    canvas, or the bounds of what was drawn: ``ModelConfig.boxes`` says which."""
+    canvas, or the bounds of what was drawn: ``ModelConfig.framing.boxes`` says which."""
     z_pres: Any
     """(N, T) bool, whether step t found an object: the first ``counts`` steps did."""
     z_where: Any

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .air import AIR
-from .config import TrainConfig, differences, for_images, from_dict, get_preset, to_dict
+from .config import DatasetConfig, TrainConfig, differences, for_images, get_preset, replace
 from .data.pictures.features import find_value_range, image_shape, rescaled, square_shape
 from .errors import ConfigError, DataError, ShapeError
 from .scenes import Scenes
@@ -137,7 +136,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
             )
             self.model_ = AIR.load(run)
         self.config_ = replace(config, data="X")
-        self.classes_ = np.arange(self.config_.model.max_steps + 1)
+        self.classes_ = np.arange(self.config_.model.count.max_steps + 1)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
@@ -183,8 +182,8 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         _check_feature_names_in(self, input_features)
         model = self.config_.model
         latents = ["z_where_{}_s", "z_where_{}_x", "z_where_{}_y"]
-        latents += [f"z_what_{{}}_{k}" for k in range(model.encoder_latent_size)]
-        names = [n.format(t) for t in range(model.max_steps) for n in ("z_pres_{}", *latents)]
+        latents += [f"z_what_{{}}_{k}" for k in range(model.appearance.encoder_latent_size)]
+        names = [n.format(t) for t in range(model.count.max_steps) for n in ("z_pres_{}", *latents)]
         return np.array(names, dtype=object)
 
     def score(
@@ -206,7 +205,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         images = torch.from_numpy(self._images(X, reset=False))
         scenes: Scenes = self.model_.to(find_device(self.device)).infer(images)
-        return scenes.padded(self.config_.model.max_steps).numpy()
+        return scenes.padded(self.config_.model.count.max_steps).numpy()
 
     def _images(self, X: ArrayLike, *, reset: bool) -> NDArray[np.uint8]:
         """Return (N, channels, height, width); with ``reset``, learn the shape and the range."""
@@ -230,19 +229,21 @@ class AIRCounter(TransformerMixin, BaseEstimator):
         if not isinstance(start, TrainConfig):
             raise ConfigError(f"config: expected a TrainConfig, got {type(start).__name__}.")
         channels, *canvas = self.image_shape_
-        settings = to_dict(for_images(start, (canvas[0], canvas[1]), channels))
-        settings |= {"data": "X", "canvas": None, "channels": None, "max_count": None}
-        settings |= {"eval_split": "validation"}
-        settings |= _given(
+        given = _given(
+            model_steps=self.model_steps,
             num_steps=self.num_steps,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             seed=_seed(self.random_state),
         )
-        settings["model"] |= _given(model_steps=self.model_steps)
-        settings["model"]["invert"] = "no"  # predict does not, either
-        settings["model"]["window_size"] = min(start.model.window_size, *canvas)
-        return from_dict(TrainConfig, settings)
+        return replace(
+            for_images(start, (canvas[0], canvas[1]), channels),
+            dataset=DatasetConfig(data="X"),
+            eval_split="validation",
+            invert="no",  # predict does not, either
+            window_size=min(start.model.appearance.window_size, *canvas),
+            **given,
+        )
 
     def _chosen(self, config: TrainConfig) -> TrainConfig:
         """Choose what the preset auto leaves open, but not how images come onto a canvas."""
@@ -250,8 +251,8 @@ class AIRCounter(TransformerMixin, BaseEstimator):
             return config
         own = {change.split(":")[0] for change in differences(get_preset("auto"), config)}
         if self.model_steps is not None:
-            own.add("model.model_steps")
-        return choose_settings(config, given=own | {"canvas", "model.resize", "model.zoom"})
+            own.add("model_steps")
+        return choose_settings(config, given=own | {"canvas", "resize", "zoom"})
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()

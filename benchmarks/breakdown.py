@@ -95,7 +95,7 @@ class Breakdown:
                 milliseconds[kind] += event.self_cpu_time_total / self.steps / 1e3
         shares = {kind: value / seconds / 1e3 for kind, value in milliseconds.items()}
         return {
-            "batch_size": config.batch_size,
+            "batch_size": config.optimizer.batch_size,
             "ms_per_step": 1e3 * unprofiled,
             "shares": shares | {REST: 1 - sum(shares.values())},
         }
@@ -107,7 +107,7 @@ def trainer(config: TrainConfig) -> Callable[[], None]:
     air = AIR(config.model)
     pixels = as_images(load_dataset("multi-mnist").images, config.model)
     objective = OBJECTIVES["exact"](air, pixels, config)
-    mean = ExponentialMovingAverage(air, config.ema_decay)
+    mean = ExponentialMovingAverage(air, config.optimizer.ema_decay)
     taken = 1_000
 
     def step() -> None:

@@ -128,7 +128,7 @@ def print_tables(result: dict[str, Any]) -> None:
                     ratio = (value / SIZES[size][i - 1]) ** (2 if size == "canvas" else 1)
                     factor = point["ms_per_step"] / points[i - 1]["ms_per_step"] / ratio
                     growth, largest = f"{factor:.2f}", max(largest, factor)
-                batch = value if size == "batch" else CONFIGS[name].batch_size
+                batch = value if size == "batch" else CONFIGS[name].optimizer.batch_size
                 cells += [f"{point['ms_per_step']:.1f}", growth,
                           f"{1e3 * batch / point['ms_per_step']:,.0f}",
                           f"{point['peak_memory_mib']:.0f} MiB"]  # fmt: skip

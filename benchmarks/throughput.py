@@ -149,7 +149,7 @@ class Throughput:
 
     def cases(self) -> list[Case]:
         """Return what is measured."""
-        small, large = REFERENCE_BATCH, FAST.batch_size
+        small, large = REFERENCE_BATCH, FAST.optimizer.batch_size
         cases = [
             *(Case("reference", b, tuned=t) for b in (small, large) for t in (False, True)),
             Case("tutorial", small),
@@ -224,8 +224,8 @@ def trainer(
     torch.manual_seed(0)
     air = AIR(config.model).to(device)
     pixels = as_images(images, config.model).to(device)
-    objective = OBJECTIVES[config.objective](air, pixels, config, compiled=compiled)
-    mean = ExponentialMovingAverage(air, config.ema_decay)
+    objective = OBJECTIVES[config.estimator.objective](air, pixels, config, compiled=compiled)
+    mean = ExponentialMovingAverage(air, config.optimizer.ema_decay)
     taken = 0
 
     def step() -> None:
@@ -234,7 +234,7 @@ def trainer(
         mean.update(taken)
         taken += 1
 
-    if config.composite_weight:
+    if config.composites.composite_weight:
         for _ in range(LEARNED):
             step()
         taken = SETTLED
@@ -331,7 +331,7 @@ def speed(cases: dict[str, Any], name: str) -> float:
 
 def summary(cases: dict[str, Any]) -> str:
     """Say what the objective, the batch and the sizes make of the speed, one after the other."""
-    small, large = REFERENCE_BATCH, FAST.batch_size
+    small, large = REFERENCE_BATCH, FAST.optimizer.batch_size
     exact, wide, fast = (
         Case("exact", small).name, Case("exact", large).name, Case("fast", large).name
     )  # fmt: skip

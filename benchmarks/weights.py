@@ -128,7 +128,7 @@ def card(name: str) -> str:
     made_with = json.loads((WEIGHTS / name / "state.json").read_text())["versions"]
     file = f"model-{checkpoint.sha256['model'][:16]}.safetensors"
     size = (WEIGHTS / name / file).stat().st_size
-    steps = checkpoint.model_config.model_steps
+    steps = checkpoint.model_config.count.model_steps
     header = "| true \\ inferred | " + " | ".join(map(str, range(steps + 1))) + " |"
     rows = [f"| {n} | " + " | ".join(map(str, r)) + " |" for n, r in enumerate(found["confusion"])]
     edges = ", ".join(f"{edge:g}" for edge in found["ece_edges"])

@@ -26,7 +26,7 @@ from sphinx.addnodes import download_reference
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from attend_infer_repeat import ModelConfig, TrainConfig
+from attend_infer_repeat.config import PATHS
 
 PACKAGE = "attend_infer_repeat"
 COLUMNS = 88
@@ -131,7 +131,7 @@ def document_fields(
 
 def show_plain_types(app: Sphinx) -> None:
     """Show the settings' types without what they tell the command line of aliases and the like."""
-    for kind in (ModelConfig, TrainConfig):
+    for kind in PATHS:
         kind.__annotations__ = get_type_hints(kind)
 
 

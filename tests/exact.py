@@ -119,7 +119,7 @@ def enumerated_elbo(air: AIR, images: Tensor, rollout: Rollout) -> Tensor:
     Gaussians are replaced by their means, the divergences between the sites' own laws.
     """
     total = torch.zeros(len(images))
-    for presence in presence_strings(air.config.model_steps):
+    for presence in presence_strings(air.config.count.model_steps):
         values = on_path(rollout, presence)
         p = conditioned_trace(air.model, values, images)
         q = conditioned_trace(air.guide, values, images)
@@ -161,7 +161,7 @@ def linear_scene_config(steps: int = 3) -> ModelConfig:
 
 def decoder_matrix(air: AIR) -> tuple[Tensor, Tensor]:
     """Return A (pixels, what_dim) and b (pixels,): an object's canvas is A z_what + b."""
-    what_dim = air.config.encoder_latent_size
+    what_dim = air.config.appearance.encoder_latent_size
     codes = torch.cat((torch.zeros(1, what_dim), torch.eye(what_dim)))
     with torch.no_grad():
         canvases = air.model.draw(air.model.z_where_loc.expand(len(codes), 3), codes).flatten(1)
@@ -175,7 +175,7 @@ def log_evidence(air: AIR, images: Tensor) -> Tensor:
     x ~ Normal(n b, likelihood_sd^2 I + n A A^T).
     """
     a, b = decoder_matrix(air)
-    noise = air.config.likelihood_sd**2 * torch.eye(len(b))
+    noise = air.config.likelihood.likelihood_sd**2 * torch.eye(len(b))
     log_prior = air.model.count_prior.log_prob()
     terms = [
         log_prior[n] + MultivariateNormal(n * b, noise + n * a @ a.T).log_prob(images.flatten(1))
@@ -194,7 +194,7 @@ def fix_output(network: nn.Sequential, outputs: Tensor) -> None:
 def fix_attention(air: AIR, outputs: Tensor) -> None:
     """Make every step predict the same (logit, pose mean, pose sd), (7,), whatever it sees."""
     fix_output(air.guide.predict, outputs)
-    if air.config.guide == "residual":
+    if air.config.inference.guide == "residual":
         fix_output(air.guide.look.network, torch.zeros(3))
 
 
@@ -234,7 +234,7 @@ def exact_posterior_scene() -> tuple[AIR, Tensor]:
         decoder.weight.copy_(decoder.weight @ rotation.T)
     a, b = decoder_matrix(air)
     torch.testing.assert_close(a.T @ a, torch.diag((a * a).sum(0)), rtol=0, atol=1e-10)
-    variance = air.config.likelihood_sd**2
+    variance = air.config.likelihood.likelihood_sd**2
     what_variance = 1 / (1 + (a * a).sum(0) / variance)
     what_mean = what_variance * (a.T @ (image.flatten() - b)) / variance
     fix_output(
@@ -314,7 +314,7 @@ def counting_air(config: ModelConfig = SQUARES) -> AIR:
     It goes on if the glimpse of what is not yet drawn is bright, and draws a square there.
     """
     air = make_air(config)
-    glimpse = config.window_size**2
+    glimpse = config.appearance.window_size**2
     with torch.no_grad():
         decoder, predict = air.model.decoder.layers[-1], air.guide.predict[-1]
         decoder.weight.zero_()
@@ -327,7 +327,7 @@ def counting_air(config: ModelConfig = SQUARES) -> AIR:
 
 def squares(counts: Sequence[int], config: ModelConfig = SQUARES) -> dict[str, NDArray[np.generic]]:
     """Return pictures of so many squares each, with their boxes, and their brightness as labels."""
-    size, corners = config.window_size, ((0, 0), (0, 8), (8, 0), (8, 8))
+    size, corners = config.appearance.window_size, ((0, 0), (0, 8), (8, 0), (8, 8))
     images = np.zeros((len(counts), *config.canvas_size), np.uint8)
     boxes = np.full((len(counts), len(corners), 4), np.nan, np.float32)
     labels = np.full((len(counts), len(corners)), -1, np.int64)

@@ -143,7 +143,7 @@ def test_a_batch_without_images_is_refused(batch_size: int) -> None:
 def test_a_batch_has_no_more_canvases_than_half_a_gigabyte_holds(config, expected) -> None:
     num = largest_batch(config)
     assert num == expected
-    canvases = num * (config.model_steps + 1) * config.channels * np.prod(config.canvas_size)
+    canvases = num * (config.count.model_steps + 1) * config.channels * np.prod(config.canvas_size)
     assert num == 1 or 4 * canvases <= 2**29
 
 
@@ -197,7 +197,7 @@ def test_sampled_scenes_follow_the_prior() -> None:
     np.testing.assert_allclose(scenes.count_probs, probs.expand(4_000, 4), rtol=1e-6)
     mean = (probs * torch.arange(4)).sum().item()
     assert_mean(torch.as_tensor(scenes.counts).double(), mean)
-    assert_mean(torch.as_tensor(scenes.z_where[:, 0, 0]).double(), TINY.scale_prior_mean)
+    assert_mean(torch.as_tensor(scenes.z_where[:, 0, 0]).double(), TINY.pose.scale_prior_mean)
     assert scenes.reconstruction.shape == (4_000, 1, 8, 8)
     assert (scenes.reconstruction[scenes.counts == 0] == 0).all()
     assert (scenes.reconstruction[scenes.counts > 0] != 0).any()

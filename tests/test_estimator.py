@@ -86,7 +86,7 @@ def test_it_scores_in_cross_validation_and_is_searched_over() -> None:
     assert ((scores >= 0) & (scores <= 1)).all()
     grid = {"num_steps": np.arange(1, 3), "learning_rate": np.logspace(-3, -2, 2)}
     search = GridSearchCV(counter(), grid, cv=2).fit(images, counts)
-    assert type(search.best_estimator_.config_.num_steps) is int
+    assert type(search.best_estimator_.config_.optimizer.num_steps) is int
 
 
 def test_it_works_in_pipelines_as_the_last_step_and_as_a_source_of_features() -> None:
@@ -203,8 +203,8 @@ def test_every_image_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_trained_on_is_what_is_predicted_from() -> None:
     bright = 255 - scenes(12, 9, 9)[0]  # the command line would make it dark
     fitted = counter(num_steps=1).fit(bright)
-    assert fitted.config_.model.invert == "no"
-    assert fitted.model_.config.invert == "no"
+    assert fitted.config_.model.framing.invert == "no"
+    assert fitted.model_.config.framing.invert == "no"
 
 
 def test_the_preset_auto_chooses_but_not_the_canvas() -> None:
@@ -250,10 +250,15 @@ def test_config_holds_for_all_that_no_argument_sets() -> None:
     )
     images, _ = scenes(10, 9, 7)
     used = counter(config=config, random_state=None, model_steps=2).fit(images).config_
-    assert (used.seed, used.ema_decay, used.num_steps, used.batch_size) == (4, 0.5, 8, 6)
-    assert used.model.model_steps == 2
+    assert (
+        used.seed,
+        used.optimizer.ema_decay,
+        used.optimizer.num_steps,
+        used.optimizer.batch_size,
+    ) == (4, 0.5, 8, 6)
+    assert used.model.count.model_steps == 2
     assert used.model.canvas_size == (9, 7)
-    assert used.model.rnn_hidden_size == TINY.rnn_hidden_size
+    assert used.model.inference.rnn_hidden_size == TINY.inference.rnn_hidden_size
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 3), (3, 5, 4)])
@@ -262,7 +267,7 @@ def test_few_and_tiny_images_are_enough(num: int, shape: tuple[int, ...]) -> Non
     images = np.random.default_rng(0).random((num, *shape))
     fitted = AIRCounter(num_steps=4, config=TrainConfig(composite_begin=1)).fit(images)
     assert fitted.predict(images).shape == (num,)
-    assert fitted.config_.model.window_size <= min(shape[-2:])
+    assert fitted.config_.model.appearance.window_size <= min(shape[-2:])
 
 
 def test_verbose_shows_progress(capsys: pytest.CaptureFixture[str]) -> None:

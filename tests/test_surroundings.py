@@ -179,7 +179,7 @@ DRAWS: dict[str, Callable[[Path], Any]] = {
 def take_steps(folder: Path, **changes: Any) -> None:
     config = settings(folder, **changes)
     air, images = AIR(TINY), (random_images(12) * 255).to(torch.uint8)
-    objective = OBJECTIVES[config.objective](air, images, config)
+    objective = OBJECTIVES[config.estimator.objective](air, images, config)
     for step in range(4):
         objective.step(step, 1.0)
     objective.restore(objective.state())

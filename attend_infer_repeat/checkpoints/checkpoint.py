@@ -32,6 +32,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from ..config import ModelConfig, TrainConfig, from_dict, to_dict
+from ..config.migrate import VERSION, migrate
 from ..errors import CheckpointError
 from ..storage import discard_leftovers, owned, write_atomically
 from .find import STATE_FILE, find_checkpoint
@@ -153,6 +154,7 @@ def save_checkpoint(
     }
     sha256 = {part: hashlib.sha256(content).hexdigest() for part, content in contents.items()}
     state = {
+        "version": VERSION,
         "model": to_dict(air.config),
         "train": to_dict(train_config) if train_config is not None else None,
         "step": step,
@@ -226,7 +228,7 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     try:
         with state_file.open("rb") as file:
             status = os.fstat(file.fileno())
-            state = json.loads(file.read())
+            state = migrate(json.loads(file.read()), str(state_file))
         model, train = from_dict(ModelConfig, state["model"]), state["train"]
         config = None if train is None else from_dict(TrainConfig, train)
         if config is not None and config.model != model:
@@ -240,6 +242,8 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
             sha256=_checked_digests(state["sha256"]),
             stamp=(status.st_ino, status.st_mtime_ns),
         )
+    except CheckpointError:  # of a newer version
+        raise
     except (
         *(OSError, ValueError, KeyError, TypeError, AttributeError),
         *(ArithmeticError, RecursionError),

@@ -17,7 +17,7 @@ import pyro
 import torch
 from torch import nn
 
-from ..config import ModelConfig
+from ..config import ModelConfig, flat
 from .find import STATE_FILE
 
 BUILT_DIRECTLY = 2**14
@@ -73,10 +73,10 @@ def check_shapes(
             f"{shapes.get(name, 'absent')}, expected {expected.get(name, 'nothing')}; "
             "if another version of the package wrote them, use that one, or train again"
         )
-    canvases = (config.max_steps + 1) * config.channels * math.prod(config.canvas_size)
+    canvases = (config.count.max_steps + 1) * config.channels * math.prod(config.canvas_size)
     if canvases + sum(buffer.numel() for buffer in model.buffers()) > MAX_CANVAS_NUMBERS:
         raise ValueError(
-            f"canvas_size {config.canvas_size} and {config.max_steps} steps in {STATE_FILE} "
+            f"canvas_size {config.canvas_size} and {config.count.max_steps} steps in {STATE_FILE} "
             "need more memory than there is"
         )
 
@@ -89,10 +89,10 @@ def _build_shapes(config: ModelConfig, build: Callable[[ModelConfig], nn.Module]
     """
     sizes = sum(
         sum(value) if isinstance(value, tuple) else value
-        for value in vars(config).values()
+        for value in flat(config).values()
         if type(value) is int or (isinstance(value, tuple) and all(type(v) is int for v in value))
     )
-    areas = math.prod(config.canvas_size) + config.window_size**2
+    areas = math.prod(config.canvas_size) + config.appearance.window_size**2
     is_small = sizes + (config.channels + 1) * areas <= BUILT_DIRECTLY
     device = nullcontext() if is_small else torch.device("meta")
     with torch.random.fork_rng(devices=()), pyro.validation_enabled(False), device:

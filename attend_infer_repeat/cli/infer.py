@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from ..config import to_dict
+from ..config import flat
 from ..config.annotations import Positional, arg
 from ..errors import ConfigError
 from ..seeds import check_seed
@@ -159,7 +159,7 @@ class Infer(Command):
             "samples": self.samples,
             "seed": self.seed,
             "codes": self.codes,
-            "code_size": air.config.encoder_latent_size,
+            "code_size": air.config.appearance.encoder_latent_size,
         }
         folder = self.out or Path(stack.enter_context(TemporaryDirectory())) / "results"
         annotate = self.annotate and self.out is not None
@@ -225,7 +225,7 @@ class Infer(Command):
 
 def _digest(air: AIR) -> str:
     """Return a digest of a model's weights and config: equal models have equal ones."""
-    digest = hashlib.sha256(json.dumps(to_dict(air.config), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(flat(air.config), sort_keys=True).encode())
     for name, value in sorted(air.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -74,7 +74,7 @@ class Train(Command):
     @classmethod
     def of(cls, given: Given, base: Command | None) -> Train:
         """Make the command, which knows the names of the settings that were given."""
-        own = {".".join(path[1:]) for path in given if path[0] == "training"} - {"preset", "data"}
+        own = {path[-1] for path in given if path[0] == "training"} - {"preset", "data"}
         return replace(build(cls, given, base), given=tuple(sorted(own)))
 
     def run(self) -> None:

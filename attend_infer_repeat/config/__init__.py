@@ -1,39 +1,78 @@
-"""Settings: one dataclass for each of model and training, their presets and their constraints."""
+"""Settings: frozen, validated and in parts; their presets; and how old ones are read.
+
+``ModelConfig`` says what the model and its guide are; ``TrainConfig`` adds how they are trained.
+``PRESETS`` names the complete settings a user starts from. No torch is imported here.
+"""
 
 from __future__ import annotations
 
-from .settings import (
-    AUTO,
-    FAST,
-    MANY,
-    NON_LINEARITIES,
-    PRESETS,
-    TUTORIAL,
-    Config,
-    ModelConfig,
-    TrainConfig,
+from typing import get_args
+
+from .base import (
+    PATHS,
+    Settings,
     differences,
     flat,
-    for_images,
     from_dict,
-    get_preset,
+    replace,
     to_dict,
 )
+from .model import (
+    AppearanceConfig,
+    BackgroundConfig,
+    CountConfig,
+    FramingConfig,
+    InferenceConfig,
+    LikelihoodConfig,
+    ModelConfig,
+    NonLinearity,
+    PoseConfig,
+)
+from .presets import AUTO, FAST, MANY, PRESETS, TUTORIAL, get_preset
+from .training import (
+    AnnealingConfig,
+    CompositesConfig,
+    DatasetConfig,
+    EstimatorConfig,
+    ExplorationConfig,
+    OptimizerConfig,
+    OutputConfig,
+    TrainConfig,
+    for_images,
+)
+
+NON_LINEARITIES: tuple[str, ...] = get_args(NonLinearity)
 
 __all__ = [
     "AUTO",
-    "Config",
     "FAST",
     "MANY",
-    "ModelConfig",
     "NON_LINEARITIES",
+    "PATHS",
     "PRESETS",
     "TUTORIAL",
+    "AnnealingConfig",
+    "AppearanceConfig",
+    "BackgroundConfig",
+    "CompositesConfig",
+    "CountConfig",
+    "DatasetConfig",
+    "EstimatorConfig",
+    "ExplorationConfig",
+    "FramingConfig",
+    "InferenceConfig",
+    "LikelihoodConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "OutputConfig",
+    "PoseConfig",
+    "Settings",
     "TrainConfig",
     "differences",
     "flat",
     "for_images",
     "from_dict",
     "get_preset",
+    "replace",
     "to_dict",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ..config import TrainConfig, get_preset
+from ..config import TrainConfig, get_preset, replace
 from ..errors import DataError, nearest
 from .dataset import Dataset
 from .pictures.folder import Options, load_path
@@ -120,7 +120,7 @@ def default_config(name_or_path: str | os.PathLike[str]) -> TrainConfig:
     data = os.fspath(name_or_path)
     if is_path(name_or_path) and not is_path(data):  # a folder that has the name of a data set
         data = os.path.join(os.curdir, data)
-    return dataclasses.replace(get_preset("auto" if is_path(data) else "fast"), data=data)
+    return replace(get_preset("auto" if is_path(data) else "fast"), data=data)
 
 
 def _check_split(split: str) -> None:

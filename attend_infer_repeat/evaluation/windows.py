@@ -32,7 +32,7 @@ def cut_windows(
     Returns: (P, channels, window_size, window_size), intensity.
     """
     pictures = as_images(images, air.config)
-    size = (air.config.window_size, air.config.window_size)
+    size = (air.config.appearance.window_size, air.config.appearance.window_size)
     windows = []
     for numbers, poses in zip(
         torch.from_numpy(rows).split(batch_size),

@@ -99,7 +99,7 @@ def infer_pictures(
         sound = [item for _, item in batch if isinstance(item, Placed)]
         results = iter(_infer_placed(air, sound, samples, seed))
         yield [
-            _row(source.name, item, *next(results), air.config.unbounded)
+            _row(source.name, item, *next(results), air.config.count.unbounded)
             if isinstance(item, Placed)
             else failed(item)
             for source, item in batch
@@ -196,7 +196,9 @@ def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> 
         {
             "importance": {
                 "count": int(row.argmax()),
-                "count_probs": rounded(np.trim_zeros(row, "b") if air.config.unbounded else row),
+                "count_probs": rounded(
+                    np.trim_zeros(row, "b") if air.config.count.unbounded else row
+                ),
                 "effective_sample_size": round(float(size), 3),
                 "samples": samples,
             }

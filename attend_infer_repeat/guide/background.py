@@ -34,7 +34,7 @@ class NetworkReader(BackgroundReader):
         super().__init__()
         pixels = config.channels * math.prod(config.canvas_size)
         self.network = GaussianNetwork(
-            pixels, config.background_net, latent_size, config.non_linearity
+            pixels, config.background.background_net, latent_size, config.non_linearity
         )
 
     def forward(self, images: Tensor) -> dist.Normal:

@@ -76,13 +76,13 @@ class SceneGuide(nn.Module):
         super().__init__()
         object.__setattr__(self, "model", model)  # no submodule
         self.config = config = model.config
-        recipe = RECIPES[config.guide]
+        recipe = RECIPES[config.inference.guide]
         # The order of the parts decides which random numbers their weights start from.
         self.memory = memory or recipe.memory(config)
         self.look = look or recipe.look(config, model.z_where_dist())
-        self.presence = presence or PRESENCES[config.foresight]()
+        self.presence = presence or PRESENCES[config.inference.foresight]()
         num_features = self.look.glimpse_size + self.memory.context_size
-        sizes = [num_features, *config.predict_net, self.presence.num_logits + 2 * 3]
+        sizes = [num_features, *config.inference.predict_net, self.presence.num_logits + 2 * 3]
         self.predict = MLP(sizes, config.non_linearity)
         self.reading = reading or recipe.reading(config, encoder)
         self.background = make_background_reader(config, model.background.latent_size)

@@ -24,12 +24,14 @@ class Baseline(nn.Module):
         num_pixels = model.channels * model.canvas_size[0] * model.canvas_size[1]
         self.masking = model.masking
         # The ELBO is in the hundreds of nats; a network starts with outputs near 0.
-        self.scalar = config.baseline_scalar or 1.0
-        self.embed = Embedding(num_pixels, model.embed_net, model.non_linearity)
+        self.scalar = config.estimator.baseline_scalar or 1.0
+        self.embed = Embedding(num_pixels, model.inference.embed_net, model.non_linearity)
         self.rnn = ImageLSTM(
-            self.embed.out_size, 3 + model.encoder_latent_size + 1, model.rnn_hidden_size
+            self.embed.out_size,
+            3 + model.appearance.encoder_latent_size + 1,
+            model.inference.rnn_hidden_size,
         )
-        sizes = [model.rnn_hidden_size, *config.bl_predict_net, 1]
+        sizes = [model.inference.rnn_hidden_size, *config.estimator.bl_predict_net, 1]
         self.predict = MLP(sizes, model.non_linearity)
 
     def begin(self, images: Tensor) -> Callable[[GuideState], Tensor]:

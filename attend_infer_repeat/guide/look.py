@@ -48,8 +48,8 @@ class Look(nn.Module, ABC):
 
     def __init__(self, config: ModelConfig, z_where_dist: dist.Normal) -> None:
         super().__init__()
-        self.window_size = config.window_size
-        self.glimpse_size = config.channels * config.window_size**2
+        self.window_size = config.appearance.window_size
+        self.glimpse_size = config.channels * config.appearance.window_size**2
         self.register_buffer("prior_loc", z_where_dist.loc.clone())
         self.register_buffer("prior_scale", z_where_dist.scale.clone())
 
@@ -104,8 +104,14 @@ class Proposed(Look):
 
     def __init__(self, config: ModelConfig, z_where_dist: dist.Normal) -> None:
         super().__init__(config, z_where_dist)
-        self.thumbnail = Thumbnail(config.canvas_size, (config.window_size, config.window_size))
-        sizes = [self.glimpse_size + config.rnn_hidden_size, *config.propose_net, 3]
+        self.thumbnail = Thumbnail(
+            config.canvas_size, (config.appearance.window_size, config.appearance.window_size)
+        )
+        sizes = [
+            self.glimpse_size + config.inference.rnn_hidden_size,
+            *config.inference.propose_net,
+            3,
+        ]
         self.network = MLP(sizes, config.non_linearity)
 
     def propose(self, residual: Tensor, context: Tensor) -> Tensor:
@@ -128,7 +134,9 @@ class Sought(Look):
 
     def __init__(self, config: ModelConfig, z_where_dist: dist.Normal) -> None:
         super().__init__(config, z_where_dist)
-        self.search = EnergySearch(config.canvas_size, config.scale_prior_mean, config.focus)
+        self.search = EnergySearch(
+            config.canvas_size, config.pose.scale_prior_mean, config.inference.focus
+        )
 
     def propose(self, residual: Tensor, context: Tensor) -> Tensor:
         """See ``Look.propose``."""

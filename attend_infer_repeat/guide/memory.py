@@ -52,10 +52,10 @@ class LSTMMemory(Memory):
 
     def __init__(self, config: ModelConfig, view: nn.Module, num_pixels: int) -> None:
         super().__init__()
-        what_dim, size = config.encoder_latent_size, config.rnn_hidden_size
+        what_dim, size = config.appearance.encoder_latent_size, config.inference.rnn_hidden_size
         self.context_size = size
         self.view = view
-        self.embed = Embedding(num_pixels, config.embed_net, config.non_linearity)
+        self.embed = Embedding(num_pixels, config.inference.embed_net, config.non_linearity)
         self.lstm = ImageLSTM(self.embed.out_size, 3 + what_dim + 1, size)
         self.z_where_init = nn.Parameter(torch.zeros(3))
         self.z_what_init = nn.Parameter(torch.zeros(what_dim))
@@ -82,9 +82,9 @@ class NoMemory(Memory):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.window_size = config.window_size
-        self.what_dim = config.encoder_latent_size
-        self.context_size = config.channels * config.window_size**2
+        self.window_size = config.appearance.window_size
+        self.what_dim = config.appearance.encoder_latent_size
+        self.context_size = config.channels * config.appearance.window_size**2
 
     def begin(self, images: Tensor) -> tuple[Tensor, MemoryState]:
         """See ``Memory.begin``."""
@@ -111,6 +111,6 @@ def lstm_of_image(config: ModelConfig) -> LSTMMemory:
 
 def lstm_of_thumbnail(config: ModelConfig) -> LSTMMemory:
     """Return an LSTM that sees the image shrunk to a window's size."""
-    window = (config.window_size, config.window_size)
+    window = (config.appearance.window_size, config.appearance.window_size)
     view = Thumbnail(config.canvas_size, window)
     return LSTMMemory(config, view, config.channels * math.prod(window))

@@ -70,7 +70,7 @@ class Foresight(Presence):
 
 
 PRESENCES: dict[bool, type[Presence]] = {False: LearnedPresence, True: Foresight}
-"""By ``ModelConfig.foresight``."""
+"""By ``ModelConfig.inference.foresight``."""
 
 
 @torch.no_grad()

@@ -44,10 +44,13 @@ class FromWindow(Reading):
 
     def __init__(self, config: ModelConfig, encoder: nn.Module | None = None) -> None:
         super().__init__()
-        self.size = (config.window_size, config.window_size)
-        pixels = config.channels * config.window_size**2
+        self.size = (config.appearance.window_size, config.appearance.window_size)
+        pixels = config.channels * config.appearance.window_size**2
         self.encoder = encoder or Encoder(
-            pixels, config.encoder_net, config.encoder_latent_size, config.non_linearity
+            pixels,
+            config.inference.encoder_net,
+            config.appearance.encoder_latent_size,
+            config.non_linearity,
         )
 
     def forward(self, image: Tensor, z_where: Tensor, memory: MemoryState) -> dist.Normal:
@@ -67,7 +70,11 @@ class FromState(Reading):
 
     def __init__(self, config: ModelConfig, encoder: nn.Module | None = None) -> None:
         super().__init__()
-        sizes = config.rnn_hidden_size, config.encoder_net, config.encoder_latent_size
+        sizes = (
+            config.inference.rnn_hidden_size,
+            config.inference.encoder_net,
+            config.appearance.encoder_latent_size,
+        )
         self.encoder = encoder or GaussianNetwork(*sizes, config.non_linearity)
 
     def forward(self, image: Tensor, z_where: Tensor, memory: MemoryState) -> dist.Normal:

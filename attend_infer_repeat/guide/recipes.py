@@ -29,4 +29,4 @@ RECIPES = {
     "pursuit": Recipe(lstm_of_thumbnail, Sought, FromWindow),
     "memoryless": Recipe(NoMemory, Sought, FromWindow),
 }
-"""By ``ModelConfig.guide``."""
+"""By ``ModelConfig.inference.guide``."""

@@ -86,8 +86,8 @@ class LearnedBackground(Background):
     """A background that a small decoder draws."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config, config.background_latent_size)
-        sizes = [self.latent_size, *config.background_net, math.prod(self.shape)]
+        super().__init__(config, config.background.background_latent_size)
+        sizes = [self.latent_size, *config.background.background_net, math.prod(self.shape)]
         self.decode = MLP(sizes, config.non_linearity)
 
     def forward(self, z_background: Tensor) -> Tensor:
@@ -97,11 +97,11 @@ class LearnedBackground(Background):
 
 def make_background(config: ModelConfig) -> Background:
     """Return the background that ``background_model`` names."""
-    if config.background_model == "learned":
+    if config.background.background_model == "learned":
         return LearnedBackground(config)
-    if config.background_model == "smooth":
+    if config.background.background_model == "smooth":
         return CosineBackground(config, SMOOTH_FREQUENCIES)
-    if config.background_model == "constant":
+    if config.background.background_model == "constant":
         return CosineBackground(config, 1)
     return Background(config)
 

@@ -65,9 +65,9 @@ class LearnedCountPrior(CountPrior):
 def make_count_prior(config: ModelConfig) -> CountPrior:
     """Return the count prior of a config."""
     law: type[CountLaw] = TruncatedGeometricCount
-    if config.unbounded:
+    if config.count.unbounded:
         law = GeometricCount
-    elif config.z_pres_prior_raw:
+    elif config.count.z_pres_prior_raw:
         law = BernoulliCount
-    kind = LearnedCountPrior if config.learn_z_pres_prior else CountPrior
-    return kind(law, config.z_pres_prior, config.max_steps)
+    kind = LearnedCountPrior if config.count.learn_z_pres_prior else CountPrior
+    return kind(law, config.count.z_pres_prior, config.count.max_steps)

@@ -53,4 +53,6 @@ class LearnedNoise(PixelLikelihood):
 
 def make_likelihood(config: ModelConfig) -> PixelLikelihood:
     """Return the pixel noise of a config."""
-    return (LearnedNoise if config.learn_likelihood_sd else PixelLikelihood)(config.likelihood_sd)
+    return (LearnedNoise if config.likelihood.learn_likelihood_sd else PixelLikelihood)(
+        config.likelihood.likelihood_sd
+    )

@@ -84,9 +84,12 @@ class SceneModel(nn.Module):
         # The order of these two decides which random numbers their weights start from.
         self.decoder = decoder or make_decoder(config, self.composition.has_opacity)
         self.background = background or make_background(config)
-        position = config.pos_prior_mean, config.pos_prior_sd
+        position = config.pose.pos_prior_mean, config.pose.pos_prior_sd
         mean, sd = zip(
-            (config.scale_prior_mean, config.scale_prior_sd), position, position, strict=True
+            (config.pose.scale_prior_mean, config.pose.scale_prior_sd),
+            position,
+            position,
+            strict=True,
         )
         self.register_buffer("z_where_loc", torch.tensor(mean))
         self.register_buffer("z_where_scale", torch.tensor(sd))
@@ -150,7 +153,7 @@ class SceneModel(nn.Module):
 
     def z_what_dist(self) -> dist.Normal:
         """p(z_what_t), batch shape (what_dim,)."""
-        return standard_gaussian(self.config.encoder_latent_size, self.z_where_loc)
+        return standard_gaussian(self.config.appearance.encoder_latent_size, self.z_where_loc)
 
     def x_dist(self, canvas: Tensor) -> PixelNoise:
         """p(x | canvas), batch shape (...) for a canvas of (..., channels, height, width)."""
@@ -209,11 +212,11 @@ class SceneModel(nn.Module):
 def make_decoder(config: ModelConfig, opacity: bool) -> Decoder:
     """Return the decoder of a config, with an opacity beside the channels if need be."""
     return Decoder(
-        config.encoder_latent_size,
-        config.decoder_net,
-        (config.channels + opacity, config.window_size, config.window_size),
+        config.appearance.encoder_latent_size,
+        config.appearance.decoder_net,
+        (config.channels + opacity, config.appearance.window_size, config.appearance.window_size),
         config.non_linearity,
-        config.decoder_output_bias,
-        config.decoder_output_use_sigmoid,
+        config.appearance.decoder_output_bias,
+        config.appearance.decoder_output_use_sigmoid,
         opacity=opacity,
     )

@@ -1,4 +1,4 @@
-"""The objectives that an AIR can be trained on; ``TrainConfig.objective`` names one."""
+"""The objectives that an AIR can be trained on; ``TrainConfig.estimator.objective`` names one."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Objective(ABC):
         self.air = air
         self.images = images
         self.config = config
-        self.batch_size = min(config.batch_size, len(images))
+        self.batch_size = min(config.optimizer.batch_size, len(images))
         if self.batch_size % self.processes.size:
             raise ConfigError(
                 f"batch_size: {self.batch_size} images cannot be shared equally among "

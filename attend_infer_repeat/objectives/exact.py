@@ -80,24 +80,30 @@ class Exact(Objective):
             raise ConfigError("compile: for one process; leave --compile or torchrun out.")
         self.rollout = self.processes.wrap(TrainingRollout(air))
         self.compiled = Compiled(self._losses, air.device) if compiled else None
-        self.explore = Anneal("lin", config.explore, 0.0, 0, config.explore_steps)
+        self.explore = Anneal(
+            "lin", config.exploration.explore, 0.0, 0, config.exploration.explore_steps
+        )
         # Composites teach the guide to count; a guide with foresight has nothing to learn there.
-        counts_by_network = config.model.max_steps > 1 and not config.model.foresight
-        self.makes_composites = counts_by_network and config.composite_weight > 0
+        counts_by_network = (
+            config.model.count.max_steps > 1 and not config.model.inference.foresight
+        )
+        self.makes_composites = counts_by_network and config.composites.composite_weight > 0
         self.composites: Composites | None = None
-        self.optimizer = torch.optim.Adam(air.parameters(), lr=config.learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(
+            air.parameters(), lr=config.optimizer.learning_rate, fused=True
+        )
 
     def step(self, step: int, lr_factor: float) -> Tensor:
         """See ``Objective.step``."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * lr_factor
+            group["lr"] = self.config.optimizer.learning_rate * lr_factor
         explore = self.explore(step)
         share, composites = self.processes.share, self.composites
         indices = mini_batch(step, len(self.images), self.batch_size, self.config.seed)
         images = self.images[share(indices).to(self.images.device, non_blocking=True)]
         batch = intensity(images)
         if composites is not None:
-            every = self.config.composite_every
+            every = self.config.composites.composite_every
             composites = composites.portion(step % every, every)
         noise = self._noise(len(indices), 0 if composites is None else len(composites.images))
         if composites is not None:
@@ -109,7 +115,7 @@ class Exact(Objective):
             settled = explore == 0 and (composites is not None or not self.makes_composites)
             losses = self.compiled if self.compiled and settled else self._losses
             makes = self._makes_composites_after(step)
-            cuts = makes and self.config.composite_of == "objects"
+            cuts = makes and self.config.composites.composite_of == "objects"
             elbo, loss, found = losses(batch, noise, explore, composites, cuts)
             if makes:
                 self.composites = self._compose(batch, found)
@@ -135,7 +141,7 @@ class Exact(Objective):
 
         They have up to T objects, or without a bound one more than any image of the batch seems
         to, so that the guide also learns counts that the images may not have; but no more than
-        ``TrainConfig.composite_most``.
+        ``TrainConfig.composites.composite_most``.
         """
         gather, probs = self.processes.gather, found.count_probs
         if found.residual is None:
@@ -147,22 +153,21 @@ class Exact(Objective):
         # As many columns in every process.
         probs = gather(F.pad(probs, (0, self.stopping.max_steps + 1 - probs.shape[1])))
         most = self.stopping.most_found(probs)
-        if self.config.composite_most is not None:
-            most = min(most, self.config.composite_most)
+        if self.config.composites.composite_most is not None:
+            most = min(most, self.config.composites.composite_most)
         probs = probs[:, : most + 1]
         return compose(
             gather(objects),
             gather(usable),
             probs,
-            self.config.composite_every,
-            self.config.composite_scattered,
-            self.config.composite_rare,
-            self.config.composite_share,
+            self.config.composites.composite_every,
+            self.config.composites.composite_scattered,
+            self.config.composites.composite_rare,
         )
 
     def _makes_composites_after(self, step: int) -> bool:
-        begun = self.makes_composites and step >= self.config.composite_begin
-        return begun and (step + 1) % self.config.composite_every == 0
+        begun = self.makes_composites and step >= self.config.composites.composite_begin
+        return begun and (step + 1) % self.config.composites.composite_every == 0
 
     def _losses(
         self,
@@ -184,7 +189,7 @@ class Exact(Objective):
         loss = proposal_loss(self.air.guide, rollout)[own].mean() - elbo
         if composites is not None:
             # The weights of all composites sum to 1, and the processes' losses are averaged.
-            weight = self.config.composite_weight * self.processes.size
+            weight = self.config.composites.composite_weight * self.processes.size
             loss = loss + weight * composites.loss(rollout.log_q()[len(batch) :])
         probs, residual = rollout.count_probs(), None
         if cuts:

@@ -42,19 +42,23 @@ def cosine_decay(step: int, num_steps: int) -> float:
 
 def count_prior_schedule(config: TrainConfig) -> Anneal:
     """Return the success probability of the count prior as a function of the step."""
-    final = config.model.z_pres_prior
-    start, to = config.anneal_prior_from, config.anneal_prior_to
-    if config.anneal_prior == "none":
+    final = config.model.count.z_pres_prior
+    start, to = config.annealing.anneal_prior_from, config.annealing.anneal_prior_to
+    if config.annealing.anneal_prior == "none":
         start = to = None
     return Anneal(
-        config.anneal_prior,
+        config.annealing.anneal_prior,
         final if start is None else start,
         final if to is None else to,
-        config.anneal_prior_begin,
-        config.anneal_prior_duration,
+        config.annealing.anneal_prior_begin,
+        config.annealing.anneal_prior_duration,
     )
 
 
 def learning_rate_factor(config: TrainConfig, step: int) -> float:
     """Return what the learning rates are multiplied by at an optimisation step."""
-    return cosine_decay(step, config.num_steps) if config.lr_schedule == "cosine" else 1.0
+    return (
+        cosine_decay(step, config.optimizer.num_steps)
+        if config.optimizer.lr_schedule == "cosine"
+        else 1.0
+    )

@@ -41,15 +41,15 @@ class TraceGraph(Objective):
             )
         if compiled:
             raise ConfigError("compile: Pyro's estimator is not compiled; leave --compile out.")
-        self.baseline = Baseline(config).to(air.device) if config.baselines else None
+        self.baseline = Baseline(config).to(air.device) if config.estimator.baselines else None
         self.elbo = TraceGraph_ELBO()
         # The learning rate goes by module, so that no new layer can end up with the wrong one.
         modules: dict[str, tuple[nn.Module, float]] = {
-            "model": (air.model, config.learning_rate),
-            "guide": (air.guide, config.learning_rate),
+            "model": (air.model, config.optimizer.learning_rate),
+            "guide": (air.guide, config.optimizer.learning_rate),
         }
         if self.baseline is not None:
-            modules["baseline"] = (self.baseline, config.baseline_learning_rate)
+            modules["baseline"] = (self.baseline, config.estimator.baseline_learning_rate)
         self.learning_rates = [learning_rate for _, learning_rate in modules.values()]
         self.parameters = {
             f"{prefix}.{name}": parameter

@@ -78,7 +78,7 @@ def noise_shape(guide: SceneGuide, stopping: Stopping) -> tuple[int, int]:
     A row for each step, with the numbers of z_where and z_what and those by which it is decided who
     goes on; then the rows of z_bg.
     """
-    numbers = 3 + guide.config.encoder_latent_size + stopping.draws_per_step
+    numbers = 3 + guide.config.appearance.encoder_latent_size + stopping.draws_per_step
     return stopping.max_steps + math.ceil(guide.model.background.latent_size / numbers), numbers
 
 

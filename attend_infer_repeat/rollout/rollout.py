@@ -131,7 +131,9 @@ def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progres
             draws = None if draws is None else draws[going]
         z_where = _draw(attention.z_where_dist, draws, slice(3))
         z_what_dist = guide.reading(state.image, z_where, attention.memory)
-        z_what = _draw(z_what_dist, draws, slice(3, 3 + guide.config.encoder_latent_size))
+        z_what = _draw(
+            z_what_dist, draws, slice(3, 3 + guide.config.appearance.encoder_latent_size)
+        )
         state = guide.take_away(state, attention.memory, z_where, z_what)
         record.add(state, attention, z_what_dist)
     return record.rollout(z_background_dist, z_background)

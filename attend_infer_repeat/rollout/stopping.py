@@ -252,4 +252,4 @@ class UnboundedProgress(Progress):
 
 def make_stopping(config: ModelConfig) -> Stopping:
     """Return the rule of a config."""
-    return (Unbounded if config.unbounded else Bounded)(config.max_steps)
+    return (Unbounded if config.count.unbounded else Bounded)(config.count.max_steps)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..config import FAST, TrainConfig
+from ..config import FAST, TrainConfig, replace
 from ..data import is_path, load_dataset, require_known
 from ..data.pictures.array_files import as_picture
 from ..data.pictures.folder import LARGEST_CANVAS, survey_path
@@ -64,16 +64,12 @@ class _Choices:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def decide(self, name: str, value: Any, why: str) -> None:
-        """Set ``name``, such as ``canvas`` or ``model.window_size``, unless it was given."""
+        """Set ``name``, such as ``window_size``, unless it was given."""
         if name in self.given:
             return
-        owner, _, leaf = name.rpartition(".")
-        change = {leaf: value}
-        if owner:
-            change = {owner: replace(self.config.model, **change)}
-        self.config = replace(self.config, **change)
+        self.config = replace(self.config, **{name: value})
         shown = f"{value:.3g}" if isinstance(value, float) else value
-        self.reasons[name] = f"{leaf} {shown}: {why}"
+        self.reasons[name] = f"{name} {shown}: {why}"
 
 
 def choose_settings(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
@@ -81,7 +77,7 @@ def choose_settings(config: TrainConfig, given: Collection[str] = ()) -> TrainCo
 
     Args:
         config: the settings to start from.
-        given: names of settings to keep, such as ``canvas`` or ``model.window_size``.
+        given: names of settings to keep, such as ``canvas`` or ``window_size``.
     Returns: the settings; their ``chosen`` says what was chosen, and why.
     Raises: DataError if there is nothing to look at.
     """
@@ -97,10 +93,10 @@ def choose_settings(config: TrainConfig, given: Collection[str] = ()) -> TrainCo
 
 
 def _survey(config: TrainConfig) -> Survey:
-    require_known(config.data)
-    if is_path(config.data):
-        return survey_path(config.data, config.strict)
-    data = load_dataset(config.data, "train", **config.data_options())
+    require_known(config.dataset.data)
+    if is_path(config.dataset.data):
+        return survey_path(config.dataset.data, config.dataset.strict)
+    data = load_dataset(config.dataset.data, "train", **config.dataset.options())
     return survey([as_picture(image) for image in data.images[spread(len(data))]])
 
 
@@ -111,15 +107,15 @@ def _choose_canvas(choices: _Choices, look: Survey) -> tuple[float, float]:
     """
     (commonest, _), *others = look.sizes.most_common()
     config = choices.config
-    if not is_path(config.data):
+    if not is_path(config.dataset.data):
         return commonest[0], float(np.median(look.sides))
     if others and _relative_spread(look.sides) < _relative_spread(look.shares):
         choices.decide(
-            "model.resize",
+            "resize",
             "pad",
             "the pictures differ in size, and what they show is equally large in pixels",
         )
-    if choices.config.model.resize == "fit":
+    if choices.config.model.framing.resize == "fit":
         return _choose_fitted_canvas(choices, look)
     return _choose_padded_canvas(choices, look)
 
@@ -132,7 +128,7 @@ def _choose_fitted_canvas(choices: _Choices, look: Survey) -> tuple[float, float
     wanted = side * _zoom(share * side)
     stays = not others and wanted == side and side <= MAX_SIDE_RATIO * min(commonest)
     if stays and side <= LARGEST_CANVAS:
-        if choices.config.canvas is None:
+        if choices.config.dataset.canvas is None:
             return commonest[0], share * side
     else:
         choices.decide(
@@ -141,7 +137,7 @@ def _choose_fitted_canvas(choices: _Choices, look: Survey) -> tuple[float, float
             f"what the pictures show is {100 * share:.0f}% of a picture, so about "
             f"{share * np.clip(wanted, MIN_CANVAS, LARGEST_CANVAS):.0f} pixels then",
         )
-    canvas = choices.config.canvas or side
+    canvas = choices.config.dataset.canvas or side
     return canvas, share * canvas
 
 
@@ -150,17 +146,17 @@ def _choose_padded_canvas(choices: _Choices, look: Survey) -> tuple[float, float
     size = float(np.median(look.sides))
     largest = max(max(picture) for picture in look.sizes)
     choices.decide(
-        "model.zoom",
+        "zoom",
         min(_zoom(size), LARGEST_CANVAS / largest),
         f"what the pictures show is {size:.0f} pixels large, so about {OBJECT_SIZE} or less then",
     )
-    zoom = choices.config.model.zoom
+    zoom = choices.config.model.framing.zoom
     choices.decide(
         "canvas",
         int(np.clip(np.ceil(zoom * largest), MIN_CANVAS, LARGEST_CANVAS)),
         f"the largest picture has a side of {largest} pixels",
     )
-    return choices.config.canvas or zoom * largest, zoom * size
+    return choices.config.dataset.canvas or zoom * largest, zoom * size
 
 
 def _choose_model(choices: _Choices, look: Survey, canvas: float, size: float) -> None:
@@ -172,25 +168,25 @@ def _choose_model(choices: _Choices, look: Survey, canvas: float, size: float) -
     """
     window = min(WINDOW_MARGIN * size, canvas)
     choices.decide(
-        "model.scale_prior_mean",
+        "scale_prior_mean",
         round(canvas / window, 2),
         f"a window of {window:.0f} of the canvas's {canvas:.0f} pixels, {WINDOW_MARGIN} times the "
         "size of what the pictures show",
     )
-    mean = choices.config.model.scale_prior_mean
+    mean = choices.config.model.pose.scale_prior_mean
     choices.decide(
-        "model.scale_prior_sd",
+        "scale_prior_sd",
         round(RELATIVE_SCALE_SD * mean, 3),
         f"{100 * RELATIVE_SCALE_SD:.0f}% of the mean, so that no window covers two objects",
     )
     choices.decide(
-        "model.window_size",
+        "window_size",
         int(np.clip(round(WINDOW_RESOLUTION * window), MIN_WINDOW, MAX_WINDOW)),
         f"{WINDOW_RESOLUTION} window pixels for each of those {window:.0f}",
     )
     num_most = int(np.ceil(np.percentile(look.numbers, 99)))
     choices.decide(
-        "model.model_steps",
+        "model_steps",
         int(np.clip(num_most + 1, 2, MAX_STEPS)),
         f"99% of the pictures show at most {num_most} connected components, and one more object "
         "may touch another",
@@ -209,14 +205,14 @@ def _choose_noise(choices: _Choices, look: Survey, zoom: float) -> None:
         zoom: canvas pixels per picture pixel.
     """
     energy = float(np.median(look.energies)) * zoom**2
-    sd = FAST.model.likelihood_sd
+    sd = FAST.model.likelihood.likelihood_sd
     choices.decide(
-        "model.likelihood_sd",
+        "likelihood_sd",
         round(max(sd, (energy / (2 * MAX_GAIN)) ** 0.5), 2),
         f"what the pictures show has an energy of {energy:.0f}, which explains at most {MAX_GAIN} "
         "nats then",
     )
-    gain = energy / (2 * choices.config.model.likelihood_sd**2)
+    gain = energy / (2 * choices.config.model.likelihood.likelihood_sd**2)
     cost = float(np.clip(INITIAL_COST_SHARE * gain, MIN_INITIAL_COST, MAX_INITIAL_COST))
     choices.decide(
         "anneal_prior_from",
@@ -225,7 +221,7 @@ def _choose_noise(choices: _Choices, look: Survey, zoom: float) -> None:
     )
     last = float(np.clip(FINAL_COST_SHARE * gain, MIN_FINAL_COST, MAX_INITIAL_COST))
     choices.decide(
-        "model.z_pres_prior",
+        "z_pres_prior",
         float(f"{np.exp(-last):.0e}"),
         f"and {last:.0f} nats at last",
     )

@@ -125,10 +125,11 @@ def _mean_recall(confusion: Sequence[Sequence[int]]) -> str | None:
 def collapse_advice(config: TrainConfig) -> str:
     """Return what to try after a collapse."""
     preset = PRESETS.get(config.preset)
-    if preset is not None and config.learning_rate > 2 * preset.learning_rate:
-        lower = f"{config.learning_rate:g}, and the preset's is {preset.learning_rate:g}"
+    rate = config.optimizer.learning_rate
+    if preset is not None and rate > 2 * preset.optimizer.learning_rate:
+        lower = f"{rate:g}, and the preset's is {preset.optimizer.learning_rate:g}"
     else:
-        lower = f"{config.learning_rate:g}"
+        lower = f"{rate:g}"
     tries = [f"a lower --learning-rate (it was {lower})"]
     model = config.model
     bare = for_images(PRESETS["tutorial"], model.canvas_size, model.channels).model

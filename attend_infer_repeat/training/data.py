@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..config import ModelConfig, TrainConfig, for_images
+from ..config import ModelConfig, TrainConfig, for_images, replace
 from ..data import (
     Dataset,
     find_change,
@@ -41,8 +41,8 @@ class RunData:
 
     @property
     def held_out(self) -> Dataset | None:
-        """What ``TrainConfig.eval_split`` says to evaluate on; None if nothing is held out."""
-        if self.validation is None or self.config.eval_split == "validation":
+        """What ``output.eval_split`` says to evaluate on; None if nothing is held out."""
+        if self.validation is None or self.config.output.eval_split == "validation":
             return self.validation
         return self.test
 
@@ -83,11 +83,11 @@ def load_training_data(
     if split == "validation":
         whole = _load(config, "train", fitted, options)
         _warn_of_change(config, whole)
-        if is_path(config.data) and config.fingerprints is None:
+        if is_path(config.dataset.data) and config.fingerprints is None:
             logger.warning(
                 "%s: the run does not tell which of these images it was trained on; the validation "
                 "split may hold some of them.",
-                config.data,
+                config.dataset.data,
             )
         return hold_out(whole)[1]
     data = _load(config, split, fitted, options)
@@ -108,7 +108,7 @@ def has_test_split(config: TrainConfig) -> bool:
 
     A warning tells of a folder ``test`` that holds no images.
     """
-    return not is_path(config.data) or has_test_part(config.data)
+    return not is_path(config.dataset.data) or has_test_part(config.dataset.data)
 
 
 def path_options(model: ModelConfig, strict: bool = False) -> dict[str, Any]:
@@ -116,9 +116,9 @@ def path_options(model: ModelConfig, strict: bool = False) -> dict[str, Any]:
     return {
         "canvas_size": model.canvas_size,
         "channels": model.channels,
-        "resize": model.resize,
-        "zoom": model.zoom,
-        "invert": model.invert,
+        "resize": model.framing.resize,
+        "zoom": model.framing.zoom,
+        "invert": model.framing.invert,
         "strict": strict,
     }
 
@@ -127,17 +127,19 @@ def _load(
     config: TrainConfig, split: str, fitted: bool = True, options: Mapping[str, Any] | None = None
 ) -> Dataset:
     given = dict(options or {})
-    if not is_path(config.data):
-        return load_dataset(config.data, split, **(config.data_options() | given))
-    canvas = config.model.canvas_size if fitted else config.canvas
-    channels = config.model.channels if fitted else config.channels
-    own = path_options(config.model, config.strict) | {"canvas_size": canvas, "channels": channels}
-    return load_dataset(config.data, split, **(own | given))
+    if not is_path(config.dataset.data):
+        return load_dataset(config.dataset.data, split, **(config.dataset.options() | given))
+    canvas = config.model.canvas_size if fitted else config.dataset.canvas
+    channels = config.model.channels if fitted else config.dataset.channels
+    own = path_options(config.model, config.dataset.strict)
+    own |= {"canvas_size": canvas, "channels": channels}
+    return load_dataset(config.dataset.data, split, **(own | given))
 
 
 def _with_absolute_path(config: TrainConfig) -> TrainConfig:
     """Make the path of the user's own images absolute, to be found from other folders."""
-    return replace(config, data=os.path.abspath(config.data)) if is_path(config.data) else config
+    data = config.dataset.data
+    return replace(config, data=os.path.abspath(data)) if is_path(data) else config
 
 
 def _with_fingerprints(
@@ -147,7 +149,7 @@ def _with_fingerprints(
 
     Raises: DataError if they are no longer the same.
     """
-    if not is_path(config.data):
+    if not is_path(config.dataset.data):
         return config
     if not resumed:
         parts = [data, _load(config, "test")] if has_test else [data]
@@ -156,13 +158,13 @@ def _with_fingerprints(
         logger.warning(
             "%s: the run does not tell what these images were when it began; it goes on with what "
             "they are now, and may hold out others.",
-            config.data,
+            config.dataset.data,
         )
     change = find_change(data, config.fingerprints or ())
     if change is not None:
         raise DataError(
-            f"resume: the images in {config.data} have changed since the run began ({change}); "
-            "bring those back, or start a new run with --out."
+            f"resume: the images in {config.dataset.data} have changed since the run began "
+            f"({change}); bring those back, or start a new run with --out."
         )
     return config
 
@@ -172,5 +174,5 @@ def _warn_of_change(config: TrainConfig, data: Dataset) -> None:
     if change is not None:
         logger.warning(
             "%s: the %s images have changed since the run was trained (%s).",
-            *(config.data, data.split, change),
+            *(config.dataset.data, data.split, change),
         )

@@ -41,11 +41,11 @@ def take_steps(
     with log as metrics, stop_on_signal(patient=processes.size > 1) as stop:
         if metrics is not None:
             _recall_evaluations(state, metrics)
-        while state.step < config.num_steps:
+        while state.step < config.optimizer.num_steps:
             began = time.perf_counter()
             elbos.append(state.take_step())
-            last = state.step == config.num_steps
-            report = last or state.step % config.progress_every == 0
+            last = state.step == config.optimizer.num_steps
+            report = last or state.step % config.output.progress_every == 0
             if report:
                 elbo = processes.mean(torch.stack(elbos).mean()).item()  # waits for the device
             state.seconds += time.perf_counter() - began
@@ -63,11 +63,11 @@ def take_steps(
                     metrics.write(_record(state, images_per_second=rate, elbo=elbo))
                 progress.update(state.step, rate, elbo)
             if metrics is not None:
-                if held_out is not None and (last or _is_due(state.step, config.eval_every)):
+                if held_out is not None and (last or _is_due(state.step, config.output.eval_every)):
                     evaluation = evaluate_run(state, held_out)
                     _look_for_collapse(state, evaluation)
                     report_evaluation(state, evaluation, metrics, progress)
-                if last or stopping or _is_due(state.step, config.save_every):
+                if last or stopping or _is_due(state.step, config.output.save_every):
                     metrics.sync()
                     state.save()
             if stopping:
@@ -105,15 +105,15 @@ def explain_collapse(state: TrainingState) -> str:
 
 def _recall_evaluations(state: TrainingState, metrics: Metrics) -> None:
     """Take in the evaluations that a resumed run has already had."""
-    split = state.config.eval_split
+    split = state.config.output.eval_split
     state.evaluations = [record for record in metrics.kept if record.get("split") == split]
-    state.collapsed = find_collapse(state.evaluations, state.config.num_steps)
+    state.collapsed = find_collapse(state.evaluations, state.config.optimizer.num_steps)
 
 
 def _look_for_collapse(state: TrainingState, evaluation: Evaluation) -> None:
     """Warn, once, if the evaluations show that the training has collapsed."""
     state.evaluations.append({"step": state.step, **evaluation.to_dict()})
-    before, num_steps = state.collapsed, state.config.num_steps
+    before, num_steps = state.collapsed, state.config.optimizer.num_steps
     state.collapsed = find_collapse(state.evaluations, num_steps)
     if state.collapsed is not None and before is None and state.step < num_steps:
         logger.warning("Step %d: training has collapsed: %s.", state.step, explain_collapse(state))

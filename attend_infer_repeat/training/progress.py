@@ -40,14 +40,20 @@ class Progress:
             disable=quiet or not self._console.is_terminal,
         )
         self._task = self._bar.add_task(
-            "training", total=config.num_steps, completed=step, rate="-", elbo="-", accuracy="-"
+            "training",
+            total=config.optimizer.num_steps,
+            completed=step,
+            rate="-",
+            elbo="-",
+            accuracy="-",
         )
         for line in config.chosen if not step else ():
             self._console.print(f"Chosen {line}", soft_wrap=True)
         verb = f"Resuming at step {step}" if step else "Training"
         self._console.print(
-            f"{verb}: preset {config.preset}, data {config.data}, {config.num_steps} steps of "
-            f"{config.batch_size} images, seed {config.seed}; writing to {run}",
+            f"{verb}: preset {config.preset}, data {config.dataset.data}, "
+            f"{config.optimizer.num_steps} steps of {config.optimizer.batch_size} images, "
+            f"seed {config.seed}; writing to {run}",
             soft_wrap=True,
         )
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
-from ..config import TrainConfig, differences
+from ..config import TrainConfig, differences, replace
 from ..data import is_path
 from ..errors import ConfigError
 from .run import is_finished
@@ -31,10 +30,12 @@ def check_resumable(
     Raises: ConfigError if a setting contradicts the run's, or if nothing is left to do.
     """
     config = replace(config, fingerprints=settings.fingerprints)
-    if is_path(settings.data) and is_path(config.data):
-        same_place = os.path.realpath(settings.data) == os.path.realpath(config.data)
+    if is_path(settings.dataset.data) and is_path(config.dataset.data):
+        same_place = os.path.realpath(settings.dataset.data) == os.path.realpath(
+            config.dataset.data
+        )
         if same_place or settings.fingerprints:
-            settings = replace(settings, data=config.data)
+            settings = replace(settings, data=config.dataset.data)
     changes = differences(settings, config)
     changed = [change for change in changes if change.split(":")[0] not in CHANGEABLE]
     if changed:
@@ -42,7 +43,8 @@ def check_resumable(
             f"resume: the run was made with other settings ({'; '.join(changed)}); "
             "leave those options out, or start a new run with --out."
         )
-    if step > config.num_steps or (step == config.num_steps and is_finished(run, step)):
+    last = config.optimizer.num_steps
+    if step > last or (step == last and is_finished(run, step)):
         raise ConfigError(
             f"resume: the run has taken all of its {step} steps; ask for more with -n {2 * step}."
         )

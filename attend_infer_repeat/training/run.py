@@ -20,6 +20,7 @@ from ..checkpoints.checkpoint import Checkpoint, load_checkpoint, read_checkpoin
 from ..checkpoints.find import CONFIG_FILE, has_checkpoint
 from ..checkpoints.versions import versions
 from ..config import TrainConfig, from_dict, to_dict
+from ..config.migrate import VERSION, migrate
 from ..errors import CheckpointError, ConfigError, TrainingError
 from ..storage import LOCK_FILE, discard_leftovers, is_empty, owned, write_atomically
 
@@ -39,7 +40,9 @@ def new_run(config: TrainConfig, out: Path | None) -> Iterator[Path]:
         if another process writes to it.
     """
     if out is None:
-        out = _make_unused(Path("runs") / f"{Path(config.data).stem}-{config.preset}-{config.seed}")
+        out = _make_unused(
+            Path("runs") / f"{Path(config.dataset.data).stem}-{config.preset}-{config.seed}"
+        )
     check_new(out)
     with ExitStack() as stack:
         try:
@@ -76,7 +79,10 @@ def resumable(run: Path) -> tuple[TrainConfig, Checkpoint | None]:
     if not has_checkpoint(run) and (run / CONFIG_FILE).is_file():
         record = _read_config_file(run)
         try:
-            return from_dict(TrainConfig, record["config"]), None
+            settings = migrate(record, str(run / CONFIG_FILE))["config"]
+            return from_dict(TrainConfig, settings), None
+        except CheckpointError:  # of a newer version
+            raise
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise _damaged(run, error) from error
     checkpoint = read_checkpoint(run)
@@ -167,6 +173,7 @@ def write_config(run: Path, config: TrainConfig) -> None:
     _write_config_file(
         run,
         {
+            "version": VERSION,
             "config": to_dict(config),
             "commands": commands,
             "versions": versions(),

@@ -56,7 +56,7 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     evaluations: list[dict[str, Any]] = field(default_factory=list)
-    """Records of the evaluations so far, of the split ``TrainConfig.eval_split``."""
+    """Records of the evaluations so far, of the split ``TrainConfig.output.eval_split``."""
     collapsed: str | None = None
     """Why the run has collapsed; None if it has not."""
 
@@ -70,8 +70,8 @@ class TrainingState:
         """Make a model and its objective; torch's generator draws the first weights."""
         images = as_images(data.images, config.model).to(processes.device)
         air = AIR(config.model).to(processes.device)
-        average = ExponentialMovingAverage(air, config.ema_decay)
-        objective = OBJECTIVES[config.objective](air, images, config, processes, compiled)
+        average = ExponentialMovingAverage(air, config.optimizer.ema_decay)
+        objective = OBJECTIVES[config.estimator.objective](air, images, config, processes, compiled)
         return cls(run, config, objective, average)
 
     @property

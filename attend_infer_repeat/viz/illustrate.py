@@ -52,7 +52,7 @@ def generation_figure(air: AIR, count: int | None = None, seed: int = 0) -> Figu
         seed: of the draws.
     Raises: ShapeError if ``count`` does not fit.
     """
-    count = air.config.shown_steps if count is None else count
+    count = air.config.count.shown_steps if count is None else count
     scene = air.sample(1, counts=[count], seed=seed)
     figure, axes = _grid(count + 1, 4, heights=(0.55, 1, 1, 1))
     if count:
@@ -122,7 +122,7 @@ def _show_image_drawn(
     _title(column[-1], "image $x$", noise, GREY)
     for ax in column[:-1]:
         _hide(ax)
-    if count < air.config.max_steps:
+    if count < air.config.count.max_steps:
         _title(column[0], "stop", f"${symbol('pres', count)} = 0$", GREY)
 
 

@@ -41,7 +41,7 @@ def plot_run(run: Path, data: Dataset | None = None) -> list[Path]:
     records = read_metrics(run)
     figures = {
         "reconstructions": reconstructions_figure(air, data[first_not_blank(data, 10)]),
-        "samples": samples_figure(air, 8 * air.config.shown_steps),
+        "samples": samples_figure(air, 8 * air.config.count.shown_steps),
         "elbo": curve_figure(records, "elbo", "ELBO (nats per image)"),
         "count_accuracy": curve_figure(records, "count_accuracy", "count accuracy"),
         "confusion": confusion_figure(records),
@@ -95,7 +95,7 @@ def samples_figure(air: AIR, num_scenes: int, seed: int = 0, from_prior: bool = 
         from_prior: draw the numbers of objects from p(n), too. Otherwise they are 1..T in equal
             shares, since a prior that makes objects costly draws hardly any.
     """
-    steps = air.config.shown_steps
+    steps = air.config.count.shown_steps
     counts = None if from_prior else [1 + i * steps // num_scenes for i in range(num_scenes)]
     scenes = air.sample(num_scenes, counts=counts, seed=seed)
     figure = images_figure(scenes.reconstruction)

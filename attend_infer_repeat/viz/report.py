@@ -8,9 +8,9 @@ to validation images, and judged on others.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.versions import versions
-from ..config import TrainConfig, flat, get_preset
+from ..config import TrainConfig, flat, get_preset, replace
 from ..data import Dataset
 from ..errors import ConfigError, DataError
 from ..storage import write_atomically
@@ -64,8 +64,8 @@ def write_report(
     checkpoint, config, air = load_run(folder)
     air = air.to(find_device(device))
     if data is not None:  # whose options may differ
-        config = replace(config, canvas=None, channels=None, max_count=None, fingerprints=())
-        config = replace(config, data=data)
+        own = {"canvas": None, "channels": None, "max_count": None, "fingerprints": ()}
+        config = replace(config, data=data, **own)
     held_out, notice = _load(config, split, must_exist=data is not None or split is not None)
     records = read_metrics(folder)
     page = _run_sections(folder, checkpoint, records) | {"notice": notice}
@@ -105,7 +105,9 @@ def _load(
         return data, None
     # Where some counts are known, those images tell the most.
     counted = data.counted()
-    return (counted if len(counted) else replace(data, counts=None, boxes=None, labels=None)), None
+    return (
+        counted if len(counted) else dataclasses.replace(data, counts=None, boxes=None, labels=None)
+    ), None
 
 
 def _run_sections(
@@ -117,9 +119,9 @@ def _run_sections(
     provenance = read_provenance(folder)
     return {
         "name": folder.resolve().name,
-        "data": config.data,
+        "data": config.dataset.data,
         "step": checkpoint.step,
-        "num_steps": config.num_steps,
+        "num_steps": config.optimizer.num_steps,
         "curves": _curves(records),
         "training": _training_rows(records, checkpoint),
         "config": _config_rows(config),
@@ -145,8 +147,8 @@ def _collapsed(checkpoint: Checkpoint, records: Sequence[dict[str, Any]]) -> str
     """Return how the training has collapsed, and what to try; None if it has not."""
     config = checkpoint.train_config
     assert config is not None
-    evaluations = [r for r in records if r.get("split") == config.eval_split]
-    reason = find_collapse(evaluations, config.num_steps)
+    evaluations = [r for r in records if r.get("split") == config.output.eval_split]
+    reason = find_collapse(evaluations, config.optimizer.num_steps)
     if reason is None:
         return None
     return f"Training has collapsed: {reason}; {collapse_advice(config)}."
@@ -175,7 +177,8 @@ def _training_rows(
 def _training_time(checkpoint: Checkpoint) -> Number:
     config = checkpoint.train_config
     assert config is not None
-    steps = f"{checkpoint.step:,} of {config.num_steps:,} steps of {config.batch_size} images"
+    optimizer = config.optimizer
+    steps = f"{checkpoint.step:,} of {optimizer.num_steps:,} steps of {optimizer.batch_size} images"
     return Number("training time", _duration(checkpoint.seconds), steps)
 
 

@@ -77,7 +77,11 @@ def steps_of(air: AIR, images: Tensor, rollout: Rollout, scenes: Scenes, row: in
         row: the image's place in the batch.
     Returns: as of ``read_steps``.
     """
-    guide, canvas_size, size = air.guide, air.config.canvas_size, (air.config.window_size,) * 2
+    guide, canvas_size, size = (
+        air.guide,
+        air.config.canvas_size,
+        (air.config.appearance.window_size,) * 2,
+    )
     num = min(int(scenes.counts[row]) + 1, rollout.steps_of(row))
     image, z_where, z_what = images[row], rollout.z_where[row, :num], rollout.z_what[row, :num]
     boxes = _array(window_boxes(z_where, canvas_size))

@@ -98,10 +98,10 @@ def _generated(air: AIR, model: str) -> Images | None:
     height, width = air.config.canvas_size
     try:
         config = read_checkpoint(model).train_config
-        name = None if config is None else ALIKE.get(config.data)
+        name = None if config is None else ALIKE.get(config.dataset.data)
         if config is None or name is None:
             return None
-        options = config.data_options() | {"canvas_size": height}
+        options = config.dataset.options() | {"canvas_size": height}
         data = load_dataset(name, "test", **options)[:NUM_SCENES]
     except (AirError, OSError):  # the prior has scenes, too
         return None
@@ -113,7 +113,7 @@ def _generated(air: AIR, model: str) -> Images | None:
 
 def _from_prior(air: AIR, compute: Compute) -> Images:
     """Return scenes that the model draws, of 1 to T objects in equal shares."""
-    steps, size = air.config.shown_steps, largest_batch(air.config)
+    steps, size = air.config.count.shown_steps, largest_batch(air.config)
     counts = np.arange(NUM_SCENES) % steps + 1
 
     def draw(start: int) -> NDArray[np.floating]:

@@ -73,7 +73,7 @@ def scene_of(air: AIR, reading: Reading, row: int, name: str, picture: Picture) 
     """Return the record of `air infer`."""
     scene = reading.scenes[row]
     return SceneAnswer.model_validate(
-        scene_record(name, picture.frame, scene, air.config.unbounded)
+        scene_record(name, picture.frame, scene, air.config.count.unbounded)
     )
 
 
@@ -141,7 +141,7 @@ def render(air: AIR, ask: RenderRequest) -> RenderAnswer:
 
 def _latents(air: AIR, objects: Sequence[ObjectToDraw]) -> tuple[Tensor, Tensor]:
     """Return (n, 3) and (n, what_dim)."""
-    like, what_dim = air.model.z_where_loc, air.config.encoder_latent_size
+    like, what_dim = air.model.z_where_loc, air.config.appearance.encoder_latent_size
     for i, thing in enumerate(objects):
         if len(thing.z_what) != what_dim:
             raise ShapeError(
@@ -190,7 +190,7 @@ def sample_posterior(air: AIR, canvas: NDArray[np.uint8], ask: SampleRequest) ->
     noise = picture_noise(air, canvas, ask.num, ask.seed)
     images = intensity(torch.tensor(canvas, device=air.device)).expand(ask.num, -1, -1, -1)
     given = None
-    if ask.count and air.config.unbounded:  # as many steps, however improbable
+    if ask.count and air.config.count.unbounded:  # as many steps, however improbable
         given = torch.full((ask.num,), ask.count, device=air.device)
     with reproducible(ask.seed, air.device):
         rollout = air.rollout(images, noise=noise, counts=given)
@@ -240,6 +240,6 @@ def _sampled_scene(
 
 def check_count(air: AIR, ask: SampleRequest) -> None:
     """Refuse more objects than the model draws: ShapeError."""
-    steps = air.config.max_steps
+    steps = air.config.count.max_steps
     if ask.count is not None and ask.count > steps:
         raise ShapeError(f"count: expected at most {steps}, the model's T, got {ask.count}.")

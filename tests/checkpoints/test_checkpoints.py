@@ -27,7 +27,8 @@ from attend_infer_repeat.checkpoints.checkpoint import (
 )
 from attend_infer_repeat.checkpoints.versions import commit_of
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.config import to_dict
+from attend_infer_repeat.config import flat, to_dict
+from attend_infer_repeat.config.base import in_parts
 from attend_infer_repeat.storage import owned
 
 BASIC = replace(TINY, guide="basic", z_pres_prior_raw=True, embed_net=(5,), channels=3)
@@ -246,8 +247,7 @@ def test_sizes_that_no_memory_holds_are_refused_before_it_is_taken(
     make_air(config).save(tmp_path)
     state = tmp_path / "state.json"
     values = json.loads(state.read_text())
-    assert sizes.keys() <= values["model"].keys()
-    values["model"] |= sizes
+    values["model"] = in_parts(ModelConfig, flat(config) | sizes)
     state.write_text(json.dumps(values))
     with pytest.raises(CheckpointError, match=r"state\.json"):
         AIR.load(tmp_path)
@@ -341,7 +341,7 @@ def test_weights_of_another_config_are_refused(tmp_path: Path) -> None:
     make_air().save(tmp_path)
     state = tmp_path / "state.json"
     values = json.loads(state.read_text())
-    values["model"]["rnn_hidden_size"] = 9
+    values["model"]["inference"]["rnn_hidden_size"] = 9
     state.write_text(json.dumps(values))
     with pytest.raises(CheckpointError, match="do not fit"):
         AIR.load(tmp_path)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from attend_infer_repeat.cli.main import COMMANDS, main
-from attend_infer_repeat.config import TUTORIAL, to_dict
+from attend_infer_repeat.config import TUTORIAL, TrainConfig, flat, from_dict, to_dict
 
 SMALL = (
     "-n 6 -b 8 --window-size 6 --rnn-hidden-size 8 --encoder-latent-size 4 --encoder-net 8 "
@@ -53,7 +53,7 @@ def only_line(text: str) -> str:
 def test_train_writes_a_run_folder_with_the_contracts_files_and_keys(folder: Path) -> None:
     run = folder / "run"
     config = json.loads((run / "config.json").read_text())["config"]
-    assert config["num_steps"] == 6
+    assert config["optimizer"]["num_steps"] == 6
     assert config["model"]["canvas_size"] == [12, 14]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     training = [line for line in lines if "split" not in line]
@@ -158,16 +158,16 @@ def test_the_published_tutorial_command_runs_as_it_stands_after_the_preset(
         f"{tmp_path}/run",
     ]
     assert main(arguments) == 0
-    config = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
-    model = config["model"]
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    config = flat(from_dict(TrainConfig, record["config"]))
     assert config["objective"] == "tracegraph"
     assert config["learning_rate"] == 1e-4
     assert config["baseline_learning_rate"] == 0.1
-    assert config["bl_predict_net"] == model["predict_net"] == [200]
-    assert model["z_pres_prior"] == 0.01
-    assert model["scale_prior_sd"] == 0.2
-    assert model["decoder_output_bias"] == -2
-    assert model["decoder_output_use_sigmoid"] is True
+    assert config["bl_predict_net"] == config["predict_net"] == (200,)
+    assert config["z_pres_prior"] == 0.01
+    assert config["scale_prior_sd"] == 0.2
+    assert config["decoder_output_bias"] == -2
+    assert config["decoder_output_use_sigmoid"] is True
     assert config["seed"] == 287710
 
 
@@ -192,7 +192,7 @@ def test_the_presets_defaults_show_in_help(capsys) -> None:
     with pytest.raises(SystemExit) as end:
         main(["train", "--preset", "tutorial", "--help"])
     assert end.value.code == 0
-    assert f"(default: {TUTORIAL.num_steps})" in capsys.readouterr().out
+    assert f"(default: {TUTORIAL.optimizer.num_steps})" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -99,7 +99,7 @@ def test_options_may_have_underscores_and_values_keep_theirs() -> None:
     line = ["m", "--out=a_b"]
     assert build(Example, parse(options_of(Example), line, lambda f: None)).out == Path("a_b")
     config = read_command("train --num_steps 3 --learning_rate=1e-2".split()).training
-    assert (config.num_steps, config.learning_rate) == (3, 1e-2)
+    assert (config.optimizer.num_steps, config.optimizer.learning_rate) == (3, 1e-2)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ MISTAKES = {
     "train --batch 3": "air: unknown option --batch. Did you mean --batch-size?",
     "train -l 5": "air: unknown option -l. Did you mean -lr?",
     "train --xyzzy": "air: unknown option --xyzzy; see air train --help.",
-    "train --composite-s 3": "Did you mean --composite-scattered or --composite-share?",
+    "train --baseline- 3": "Did you mean --baseline-learning-rate or --baseline-scalar?",
     "train -n": "air: -n/--num-steps: needs a value; see air train --help.",
     "train --out --quiet": "air: --out: needs a value; see air train --help.",
     "train -n ten": "air: -n/--num-steps: expected a whole number, got 'ten'; see air train",
@@ -236,14 +236,14 @@ PYRO = (
 
 def test_the_options_of_pyros_example_are_taken_where_there_is_the_same() -> None:
     config = read_command(["train", "--preset", "tutorial", *PYRO.split()]).training
-    assert config.model.encoder_net == (9, 8)
-    assert config.model.decoder_output_bias == -2
-    assert config.baseline_scalar == 2
+    assert config.model.inference.encoder_net == (9, 8)
+    assert config.model.appearance.decoder_output_bias == -2
+    assert config.estimator.baseline_scalar == 2
 
 
 @pytest.mark.parametrize("flag", ["--no-baselines", "--no-baseline"])
 def test_baselines_are_left_out_by_the_abbreviation_of_pyros_tests_too(flag: str) -> None:
-    assert not read_command(["train", "--preset", "tutorial", flag]).training.baselines
+    assert not read_command(["train", "--preset", "tutorial", flag]).training.estimator.baselines
 
 
 @pytest.mark.parametrize("flag", OF_PYRO)
@@ -334,13 +334,13 @@ def test_every_option_has_a_text() -> None:
 def test_a_presets_defaults_are_shown_also_when_another_option_is_wrong(capsys) -> None:
     for more in ([], ["--device"], ["--resume", "nowhere"]):
         text = printed(["train", "--preset", "tutorial", *more, "--help"], capsys)
-        shown = f"(default: {TUTORIAL.num_steps})" in text
+        shown = f"(default: {TUTORIAL.optimizer.num_steps})" in text
         assert shown is not bool(more)
 
 
 def test_a_presets_defaults_are_its_own_whatever_is_given(capsys) -> None:
     text = printed("train --preset tutorial -n 5 --help".split(), capsys)
-    assert f"(default: {TUTORIAL.num_steps})" in text
+    assert f"(default: {TUTORIAL.optimizer.num_steps})" in text
 
 
 @pytest.mark.parametrize(

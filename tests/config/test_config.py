@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import pickle
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from attend_infer_repeat import PRESETS, ConfigError, ModelConfig, TrainConfig
-from attend_infer_repeat.config import differences, for_images, from_dict, get_preset, to_dict
+from attend_infer_repeat.config import (
+    PATHS,
+    EstimatorConfig,
+    PoseConfig,
+    differences,
+    flat,
+    for_images,
+    from_dict,
+    get_preset,
+    to_dict,
+)
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -101,7 +113,7 @@ def test_a_bad_value_of_the_training_is_refused_by_name(name: str, value: Any) -
 
 
 def test_a_certain_next_object_is_a_ratio_but_no_probability() -> None:
-    assert ModelConfig(z_pres_prior=1.0).z_pres_prior == 1
+    assert ModelConfig(z_pres_prior=1.0).count.z_pres_prior == 1
     with pytest.raises(ConfigError, match="z_pres_prior"):
         ModelConfig(z_pres_prior=1.0, z_pres_prior_raw=True)
     with pytest.raises(ConfigError, match="anneal_prior_to"):
@@ -153,7 +165,8 @@ def test_settings_far_from_the_defaults_survive_json() -> None:
         guide="pursuit",
         foresight=True,
     )
-    config = TrainConfig(model=model, canvas=30, baseline_scalar=2.5, bl_predict_net=(7,))
+    estimator = EstimatorConfig(baseline_scalar=2.5, bl_predict_net=(7,))
+    config = TrainConfig(model=model, canvas=30, estimator=estimator)
     assert from_dict(TrainConfig, json.loads(json.dumps(to_dict(config)))) == config
 
 
@@ -219,7 +232,7 @@ OTHER_TRAIN: dict[str, Any] = {
     "anneal_prior_from": 0.5, "explore": 0.25, "explore_steps": 7,
     "composite_weight": 2.0, "composite_begin": 9, "composite_every": 2,
     "composite_of": "objects", "composite_scattered": 0.5, "composite_rare": 0.2,
-    "composite_share": 1.0, "composite_most": 3,
+    "composite_most": 3,
     "eval_split": "test", "ema_decay": 0.5,
     "counts": (6, 7), "background": "grid",
     "anneal_prior_begin": 7, "anneal_prior_duration": 7, "seed": 7, "eval_every": 7,
@@ -228,12 +241,13 @@ OTHER_TRAIN: dict[str, Any] = {
 
 
 def test_the_table_of_other_values_covers_every_field() -> None:
-    assert set(OTHER_TRAIN) | {"model"} == {field.name for field in dataclasses.fields(TrainConfig)}
+    own = {name for name, path in PATHS[TrainConfig].items() if path[0] != "model"}
+    assert set(OTHER_TRAIN) == own
 
 
 @pytest.mark.parametrize(("name", "value"), OTHER_TRAIN.items())
 def test_differences_name_what_changed_and_nothing_else(name: str, value: Any) -> None:
-    (difference,) = differences(BASE, replace(BASE, **{name: value}))
+    (difference,) = differences(BASE, from_dict(TrainConfig, flat(BASE) | {name: value}))
     assert difference.startswith(f"{name}: ")
     assert difference.endswith(str(value))
 
@@ -242,7 +256,7 @@ def test_differences_reach_into_the_model() -> None:
     changed = TrainConfig(seed=3, model=ModelConfig(window_size=28))
     old_new = differences(TrainConfig(), changed)
     assert len(old_new) == 2
-    assert "model.window_size: 16 -> 28" in old_new
+    assert "window_size: 16 -> 28" in old_new
     assert "seed: 0 -> 3" in old_new
 
 
@@ -256,3 +270,72 @@ def test_fitting_the_images_changes_canvas_and_channels_only() -> None:
     assert fitted.model.channels == 3
     back = for_images(fitted, ModelConfig().canvas_size, ModelConfig().channels)
     assert back == TrainConfig(seed=3)
+
+
+def test_every_setting_has_a_name_of_its_own() -> None:
+    """But for the model's channels, which is no flag: that of the data is."""
+    names = [path[-1] for path in PATHS[TrainConfig].values()]
+    assert sorted(names) == sorted([*set(names), "channels"])
+    assert PATHS[TrainConfig]["channels"] == ("dataset", "channels")
+    assert PATHS[TrainConfig]["model.channels"] == ("model", "channels")
+    parts = {place for path in PATHS[TrainConfig].values() for place in path[:-1]}
+    assert parts & {path[-1] for path in PATHS[ModelConfig].values()} == set()
+
+
+@pytest.mark.parametrize("kind", [ModelConfig, TrainConfig])
+def test_a_setting_is_set_by_its_name_wherever_it_lies(kind: Any) -> None:
+    values = flat(kind(**({"model": ModelConfig(guide="pursuit")} if kind is TrainConfig else {})))
+    for name, path in PATHS[kind].items():
+        *parts, leaf = path
+        owner = from_dict(kind, {name: values[name]})
+        for part in parts:
+            owner = getattr(owner, part)
+        assert getattr(owner, leaf) == values[name]
+
+
+def test_parts_and_single_settings_of_them_may_be_given_together() -> None:
+    pose = PoseConfig(scale_prior_mean=4.0, scale_prior_sd=0.5)
+    for config in (ModelConfig(pose=pose, scale_prior_sd=0.2), ModelConfig(**to_dict(pose))):
+        assert config.pose.scale_prior_mean == 4
+    assert ModelConfig(pose=pose, scale_prior_sd=0.2).pose.scale_prior_sd == 0.2
+    changed = replace(TrainConfig(seed=3), scale_prior_mean=4.0, num_steps=7)
+    assert (changed.seed, changed.optimizer.num_steps) == (3, 7)
+    assert changed.model.pose.scale_prior_mean == 4
+    assert changed == TrainConfig(seed=3, num_steps=7, model=ModelConfig(scale_prior_mean=4.0))
+
+
+def test_what_lies_in_a_part_is_not_read_from_the_whole() -> None:
+    with pytest.raises(AttributeError, match=r"'window_size': it is appearance\.window_size"):
+        getattr(ModelConfig(), "window_size")  # noqa: B009
+    with pytest.raises(AttributeError, match=r"'guide': it is model\.inference\.guide"):
+        getattr(TrainConfig(), "guide")  # noqa: B009
+    assert not hasattr(ModelConfig(), "nothing")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "batch_size: expected a number above 0, got 0."),
+        ({"num_steps": 2.5}, "num_steps: expected a whole number, got 2.5."),
+        ({"learning_rate": "fast"}, "learning_rate: expected a number, got 'fast'."),
+        ({"explore": 1.0}, "explore: expected a number below 1, got 1.0."),
+        ({"canvas_size": (3, 4, 5)}, "canvas_size: expected 2 values, got (3, 4, 5)."),
+        ({"unbounded": "yes"}, "unbounded: expected true or false, got 'yes'."),
+        ({"guide": "pursit"}, "guide: unknown 'pursit', known are memoryless, pursuit, residual,"),
+        ({"widow_size": 3}, "widow_size: no such setting. Did you mean 'window_size'?"),
+        ({"model": 3}, "model: expected a ModelConfig, got 3."),
+    ],
+)
+def test_a_wrong_setting_is_one_line_with_its_name_and_what_came(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        TrainConfig(**settings)
+    assert str(refusal.value).startswith(message)
+    assert "\n" not in str(refusal.value)
+
+
+def test_configs_can_be_hashed_copied_and_pickled() -> None:
+    for config in PRESETS.values():
+        copies = {config, copy.deepcopy(config), pickle.loads(pickle.dumps(config))}
+        assert copies == {config}

@@ -126,7 +126,7 @@ def test_data_given_by_a_relative_path_is_found_from_everywhere(
     monkeypatch.chdir(data.parent)
     run = a_run(Path(data.name), tmp_path)
     config = json.loads((run / "config.json").read_text())["config"]
-    assert config["data"] == str(data)
+    assert config["dataset"]["data"] == str(data)
     monkeypatch.chdir("/")
     assert main(["evaluate", str(run), "--json"]) == 0
     assert main(["train", "--resume", str(run), "-n", "3", "--quiet"]) == 0
@@ -166,7 +166,7 @@ def test_data_that_was_moved_is_missed_and_taken_from_where_it_is(
     assert main(["evaluate", str(run), *moved, "--json"]) == 0
     assert main(["train", "--resume", str(run), *moved, "-n", "3", "--quiet"]) == 0
     checkpoint = read_checkpoint(run)
-    assert (checkpoint.step, checkpoint.train_config.data) == (3, str(there / data.name))
+    assert (checkpoint.step, checkpoint.train_config.dataset.data) == (3, str(there / data.name))
     assert main(["evaluate", str(run), "--json"]) == 0
 
 

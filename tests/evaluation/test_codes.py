@@ -163,8 +163,8 @@ def test_pixels_are_those_that_the_codes_are_read_from() -> None:
     truth = replace(data, boxes=scenes.boxes, labels=np.ones((60, 3), dtype=np.int64))
     objects = _read_objects(air, truth, min_iou=0.99, batch_size=16)
     assert len(objects.labels) == scenes.counts.sum() == 180
-    assert objects.pixels.shape[1] == TINY.window_size**2
-    side = TINY.window_size
+    assert objects.pixels.shape[1] == TINY.appearance.window_size**2
+    side = TINY.appearance.window_size
     windows = torch.from_numpy(objects.pixels).unflatten(1, (TINY.channels, side, side))
     with torch.no_grad():
         codes = air.guide.reading.encoder(windows).mean

@@ -12,10 +12,11 @@ import torch
 
 import attend_infer_repeat as air
 from attend_infer_repeat import AIR, ModelConfig
+from attend_infer_repeat.config import InferenceConfig
 from attend_infer_repeat.files.export import FIELDS, Reader, export_program
 from attend_infer_repeat.guide.presence import FORESIGHT_TEMPERATURE
 
-GUIDES = get_args(get_type_hints(ModelConfig)["guide"])
+GUIDES = get_args(get_type_hints(InferenceConfig)["guide"])
 SIZES = {
     "canvas_size": (12, 10),
     "model_steps": 2,
@@ -35,10 +36,10 @@ def make(**changes: object) -> AIR:
     model = AIR(ModelConfig(**(SIZES | changes)))  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in model.guide.predict.parameters():
-            parameter.mul_(1 if model.config.foresight else 20)
+            parameter.mul_(1 if model.config.inference.foresight else 20)
         logits = model.rollout(draw(64, model), sample=False).z_pres_logits
         middle = logits[:, 0].quantile(0.5)  # between the two middle ones
-        if model.config.foresight:
+        if model.config.inference.foresight:
             model.model.count_prior.success *= (-FORESIGHT_TEMPERATURE * middle).exp()
         else:
             model.guide.predict[-1].bias[0] -= middle
@@ -62,7 +63,7 @@ def loaded(model: AIR) -> torch.nn.Module:
 def assert_reads_as(model: AIR, read: torch.nn.Module, num: int) -> None:
     images = draw(num, model)
     found, scenes = read(images), model.infer(images, batch_size=num)
-    behind = model.config.background_model != "none"
+    behind = model.config.background.background_model != "none"
     assert tuple(found) == (FIELDS if behind else FIELDS[:-1])
     for name in found:
         expected = getattr(scenes, name)

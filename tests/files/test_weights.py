@@ -54,8 +54,12 @@ def test_weights_were_trained_by_the_command_on_their_card(name: str) -> None:
     config = read_checkpoint(name).train_config
     assert config is not None
     assert command is not None
-    assert (config.data, str(config.num_steps), config.lr_schedule) == command.groups()[:3]
-    assert (config.model.boxes == "ink") == ("--boxes ink" in command[4])
+    assert (
+        config.dataset.data,
+        str(config.optimizer.num_steps),
+        config.optimizer.lr_schedule,
+    ) == command.groups()[:3]
+    assert (config.model.framing.boxes == "ink") == ("--boxes ink" in command[4])
     for heading in ("Data", "Command", "Measured", "Limits"):
         assert f"**{heading}" in card(name)
 

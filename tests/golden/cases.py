@@ -18,7 +18,13 @@ from torch import Tensor
 
 from attend_infer_repeat.air import AIR
 from attend_infer_repeat.checkpoints.names import current_name, current_names
-from attend_infer_repeat.config import PRESETS, ModelConfig, TrainConfig
+from attend_infer_repeat.config import (
+    PRESETS,
+    BackgroundConfig,
+    CountConfig,
+    ModelConfig,
+    TrainConfig,
+)
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.rollout.terms import count_terms
 
@@ -33,9 +39,7 @@ NUM_IMAGES = 8
 
 SMALL = ModelConfig(
     canvas_size=(12, 10),
-    model_steps=3,
-    step_limit=5,
-    z_pres_prior=0.3,
+    count=CountConfig(model_steps=3, step_limit=5, z_pres_prior=0.3),
     scale_prior_mean=2.0,
     scale_prior_sd=0.3,
     pos_prior_sd=0.5,
@@ -46,8 +50,7 @@ SMALL = ModelConfig(
     propose_net=(5,),
     encoder_net=(7,),
     rnn_hidden_size=6,
-    background_latent_size=2,
-    background_net=(5,),
+    background=BackgroundConfig(background_latent_size=2, background_net=(5,)),
 )
 TRAINING = TrainConfig(batch_size=6, composite_begin=0, composite_every=2, explore_steps=4)
 
@@ -68,8 +71,9 @@ def cases() -> Iterator[tuple[str, TrainConfig]]:
             channels=2 if composition == "over" else 1,
         )
         weight = 20.0 if background == "none" else 0.0
+        composites = replace(TRAINING.composites, composite_weight=weight)
         name = " ".join(filter(None, words))
-        yield name, replace(TRAINING, model=model, composite_weight=weight)
+        yield name, replace(TRAINING, model=model, composites=composites)
     model = replace(SMALL, learn_likelihood_sd=True, learn_z_pres_prior=True, boxes="ink")
     yield "learned laws", replace(TRAINING, model=model, composite_of="objects")
     model = replace(SMALL, z_pres_prior_raw=True, embed_net=(9, 8), decoder_output_bias=None)
@@ -111,7 +115,7 @@ def record_of(config: TrainConfig) -> Record:
         "sites": _fingerprints(site_values(air, images)),
     }
     torch.manual_seed(1)
-    objective = OBJECTIVES[config.objective](air, images, config)
+    objective = OBJECTIVES[config.estimator.objective](air, images, config)
     for step in range(5):
         objective.step(step, 1.0)
     record["trained"] = _fingerprints(dict(air.named_parameters()))

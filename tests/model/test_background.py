@@ -12,7 +12,7 @@ from exact import TINY, latent_sites, make_air, on_path, random_images
 from torch import Tensor
 
 from attend_infer_repeat.air import AIR
-from attend_infer_repeat.config import ModelConfig, TrainConfig
+from attend_infer_repeat.config import BackgroundConfig, ModelConfig, TrainConfig
 from attend_infer_repeat.errors import ConfigError
 from attend_infer_repeat.model.background import make_background
 from attend_infer_repeat.objectives import OBJECTIVES
@@ -20,7 +20,8 @@ from attend_infer_repeat.rollout.importance import rollout_log_weights
 from attend_infer_repeat.rollout.terms import count_terms
 
 KINDS = ("constant", "smooth", "learned")
-COLOUR = replace(TINY, canvas_size=(9, 7), channels=3, background_latent_size=4)
+CODES = BackgroundConfig(background_latent_size=4)
+COLOUR = replace(TINY, canvas_size=(9, 7), channels=3, background=CODES)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,8 +140,7 @@ def test_training_explains_what_is_behind(composition: str, kind: str, unbounded
     model = replace(
         TINY,
         composition=composition,
-        background_model=kind,
-        background_latent_size=2,
+        background=BackgroundConfig(background_model=kind, background_latent_size=2),
         learn_likelihood_sd=True,
         unbounded=unbounded,
     )
@@ -161,7 +161,8 @@ def test_training_explains_what_is_behind(composition: str, kind: str, unbounded
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_rollouts_weights_charge_the_background(kind: str) -> None:
     """Their mean is the evidence: with the count held at 0, that of the background alone."""
-    config = replace(TINY, background_model=kind, background_latent_size=2, likelihood_sd=1.0)
+    background = BackgroundConfig(background_model=kind, background_latent_size=2)
+    config = replace(TINY, background=background, likelihood_sd=1.0)
     air, image = make_air(config), 0.2 * random_images(1)  # where the guide proposes to look
     images = image.expand(10_000, -1, -1, -1)
     weights = rollout_log_weights(air.model, air.rollout(images))[:, 0]

@@ -71,9 +71,9 @@ def test_prior_draws_poses_and_codes_from_their_laws() -> None:
     with pyro.validation_enabled(False):
         states = air.model.prior(4_000)
     for z, mean, sd in (
-        (states[1].z_where[:, 0], TINY.scale_prior_mean, TINY.scale_prior_sd),
-        (states[2].z_where[:, 1], 0.4, TINY.pos_prior_sd),
-        (states[3].z_where[:, 2], 0.4, TINY.pos_prior_sd),
+        (states[1].z_where[:, 0], TINY.pose.scale_prior_mean, TINY.pose.scale_prior_sd),
+        (states[2].z_where[:, 1], 0.4, TINY.pose.pos_prior_sd),
+        (states[3].z_where[:, 2], 0.4, TINY.pose.pos_prior_sd),
         (states[1].z_what[:, 0], 0.0, 1.0),
         (states[3].z_what[:, 2], 0.0, 1.0),
     ):

@@ -117,7 +117,7 @@ def test_the_losses_are_one_graph(foresight: bool) -> None:
     torch.manual_seed(0)
     air = AIR(replace(SMALL, foresight=foresight))
     images = torch.randint(0, 256, (48, 1, *SMALL.canvas_size), dtype=torch.uint8)
-    objective = OBJECTIVES["exact"](air, images, train_config(composite_weight=0.0))
+    objective = OBJECTIVES["exact"](air, images, replace(train_config(), composite_weight=0.0))
     graphs = []
 
     def backend(graph: Any, inputs: Any) -> Any:

@@ -539,7 +539,7 @@ def test_sizes_are_set_by_configuration_alone(name: str, sizes: dict[str, Any], 
     air, images = AIR(model), uint8_images(10, model)
     objective = OBJECTIVES[name](air, images, train_config(name, model))
     assert all(math.isfinite(objective.step(step, 1.0)) for step in range(3))
-    assert air.infer(images).count_probs.shape == (10, model.model_steps + 1)
+    assert air.infer(images).count_probs.shape == (10, model.count.model_steps + 1)
 
 
 # Mini-batches

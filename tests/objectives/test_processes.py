@@ -137,7 +137,7 @@ def test_what_processes_cannot_share_is_refused(changes: dict[str, Any], message
     config = TrainConfig(model=MODEL, **changes)
     images = torch.zeros(100, 1, 50, 50, dtype=torch.uint8)
     with pytest.raises(ConfigError, match=message):
-        OBJECTIVES[config.objective](AIR(MODEL), images, config, ThreeProcesses())
+        OBJECTIVES[config.estimator.objective](AIR(MODEL), images, config, ThreeProcesses())
 
 
 def test_processes_are_not_given_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

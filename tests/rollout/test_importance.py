@@ -38,7 +38,7 @@ def test_with_the_exact_posterior_every_walk_weighs_the_exact_evidence() -> None
 @torch.no_grad()
 def test_the_mean_weight_of_walks_from_the_prior_is_the_evidence() -> None:
     air = linear_scene(steps=2)
-    what_dim = air.config.encoder_latent_size
+    what_dim = air.config.appearance.encoder_latent_size
     standard = torch.cat((torch.zeros(what_dim), scale_output(torch.ones(what_dim))))
     fix_output(air.guide.reading.encoder.layers, standard)
     for image in scenes_from(air, 2).split(1):

@@ -42,7 +42,7 @@ def with_chances(air: AIR, *log_odds: float) -> AIR:
     """Let the guide's log-odds of one more object be these, step by step, and then the last."""
     last = air.guide.predict[-1]
     with torch.no_grad():
-        if not air.config.foresight:
+        if not air.config.inference.foresight:
             last.weight[0], last.bias[0] = 0.0, 0.0
     attend = air.guide.attend
     steps = []
@@ -55,7 +55,11 @@ def with_chances(air: AIR, *log_odds: float) -> AIR:
         steps.append(None)
         attention = attend(previous)
         log_odd = log_odds[min(len(steps), len(log_odds)) - 1]
-        own = 0 * attention.z_pres_logits if air.config.foresight else attention.z_pres_logits
+        own = (
+            0 * attention.z_pres_logits
+            if air.config.inference.foresight
+            else attention.z_pres_logits
+        )
         return attention._replace(z_pres_logits=own + log_odd)
 
     air.guide.begin, air.guide.attend = begin, attend_with_chance  # type: ignore[method-assign]

@@ -85,30 +85,34 @@ def test_a_sample_is_spread_from_the_first_to_the_last(num: int, sample: int) ->
 def test_small_pictures_stay_as_they_are_and_the_window_fits(size, canvas, tmp_path) -> None:
     config = chosen(save(tmp_path / "x.npz", discs(60, size, (canvas, canvas), 3)))
     model = config.model
-    assert config.canvas is None
-    window = canvas / model.scale_prior_mean
+    assert config.dataset.canvas is None
+    window = canvas / model.pose.scale_prior_mean
     assert window == pytest.approx(1.25 * size, rel=0.01)
-    assert model.window_size == pytest.approx(0.8 * window, abs=0.6)
-    assert model.scale_prior_sd == pytest.approx(0.04 * model.scale_prior_mean, abs=1e-3)
-    assert model.model_steps == 4
+    assert model.appearance.window_size == pytest.approx(0.8 * window, abs=0.6)
+    assert model.pose.scale_prior_sd == pytest.approx(0.04 * model.pose.scale_prior_mean, abs=1e-3)
+    assert model.count.model_steps == 4
 
 
 def test_digits_get_what_was_tuned_for_digits() -> None:
     config = chosen("digits")
-    assert config.model.scale_prior_mean == pytest.approx(FAST.model.scale_prior_mean, rel=0.05)
-    assert config.model.window_size == pytest.approx(FAST.model.window_size, abs=1)
-    assert config.model.likelihood_sd == FAST.model.likelihood_sd
-    assert config.model.model_steps == 3
+    assert config.model.pose.scale_prior_mean == pytest.approx(
+        FAST.model.pose.scale_prior_mean, rel=0.05
+    )
+    assert config.model.appearance.window_size == pytest.approx(
+        FAST.model.appearance.window_size, abs=1
+    )
+    assert config.model.likelihood.likelihood_sd == FAST.model.likelihood.likelihood_sd
+    assert config.model.count.model_steps == 3
 
 
 def test_large_pictures_shrink_until_what_they_show_is_of_usual_size(tmp_path) -> None:
     config = chosen(save(tmp_path / "x.npz", discs(20, 80, (400, 400), 2)))
-    assert config.canvas == 80
-    assert 400 / config.model.scale_prior_mean * 0.2 == pytest.approx(1.25 * 16, rel=0.01)
+    assert config.dataset.canvas == 80
+    assert 400 / config.model.pose.scale_prior_mean * 0.2 == pytest.approx(1.25 * 16, rel=0.01)
 
 
 def test_long_pictures_get_a_square_canvas(tmp_path) -> None:
-    assert chosen(save(tmp_path / "x.npz", discs(20, 12, (40, 80), 2))).canvas == 80
+    assert chosen(save(tmp_path / "x.npz", discs(20, 12, (40, 80), 2))).dataset.canvas == 80
 
 
 def test_pictures_of_several_sizes_are_padded_where_things_keep_their_size(tmp_path) -> None:
@@ -117,9 +121,9 @@ def test_pictures_of_several_sizes_are_padded_where_things_keep_their_size(tmp_p
         scene = discs(2, 30, (side, side + 10), 1, seed=i)[1]
         Image.fromarray(scene).save(tmp_path / f"{i:02d}.png")
     config = chosen(str(tmp_path))
-    assert config.model.resize == "pad"
-    assert config.model.zoom == pytest.approx(16 / 30)
-    assert config.canvas == round(np.ceil(157 * 16 / 30))
+    assert config.model.framing.resize == "pad"
+    assert config.model.framing.zoom == pytest.approx(16 / 30)
+    assert config.dataset.canvas == round(np.ceil(157 * 16 / 30))
 
 
 def test_pictures_of_several_sizes_are_fitted_where_things_grow_with_them(tmp_path) -> None:
@@ -128,34 +132,37 @@ def test_pictures_of_several_sizes_are_fitted_where_things_grow_with_them(tmp_pa
         scene = discs(2, side // 4, (side, side), 1, seed=i)[1]
         Image.fromarray(scene).save(tmp_path / f"{i:02d}.png")
     config = chosen(str(tmp_path))
-    assert config.model.resize == "fit"
-    assert config.canvas == pytest.approx(16 / 0.25, abs=2)
+    assert config.model.framing.resize == "fit"
+    assert config.dataset.canvas == pytest.approx(16 / 0.25, abs=2)
 
 
 def test_an_object_of_much_ink_is_worth_no_more_than_the_most(tmp_path) -> None:
     small = chosen(save(tmp_path / "a.npz", discs(40, 12, (96, 96), 2)))
-    assert small.model.likelihood_sd == FAST.model.likelihood_sd or small.model.likelihood_sd > 0.3
+    assert (
+        small.model.likelihood.likelihood_sd == FAST.model.likelihood.likelihood_sd
+        or small.model.likelihood.likelihood_sd > 0.3
+    )
     grey = discs(40, 16, (96, 96), 2)
     colour = np.stack([grey, grey, grey // 2], axis=1)
     config = chosen(save(tmp_path / "b.npz", colour))
     energy = ((disc(16) / 255.0) ** 2).sum() * (2 + 0.25)
-    assert energy / (2 * config.model.likelihood_sd**2) == pytest.approx(500, rel=0.05)
-    assert np.log(config.anneal_prior_from) == pytest.approx(-0.28 * 500, rel=0.05)
+    assert energy / (2 * config.model.likelihood.likelihood_sd**2) == pytest.approx(500, rel=0.05)
+    assert np.log(config.annealing.anneal_prior_from) == pytest.approx(-0.28 * 500, rel=0.05)
 
 
 def test_what_was_given_is_kept_and_the_rest_follows_it(tmp_path) -> None:
     data = save(tmp_path / "x.npz", discs(60, 12, (50, 50), 3))
-    given = ("canvas", "model.model_steps")
+    given = ("canvas", "model_steps")
     start = replace(AUTO, data=data, canvas=100, model=replace(AUTO.model, model_steps=9))
     config = choose_settings(start, given)
-    assert (config.canvas, config.model.model_steps) == (100, 9)
-    assert 100 / config.model.scale_prior_mean == pytest.approx(1.25 * 24, rel=0.01)
+    assert (config.dataset.canvas, config.model.count.model_steps) == (100, 9)
+    assert 100 / config.model.pose.scale_prior_mean == pytest.approx(1.25 * 24, rel=0.01)
     assert not any("model_steps" in line for line in config.chosen)
 
 
 def test_pictures_that_show_nothing_leave_the_preset(tmp_path) -> None:
     config = chosen(save(tmp_path / "x.npz", np.zeros((10, 20, 20), np.uint8)))
-    assert replace(config, chosen=()) == replace(AUTO, data=config.data)
+    assert replace(config, chosen=()) == replace(AUTO, data=config.dataset.data)
     assert "shows anything" in config.chosen[-1]
 
 
@@ -170,10 +177,10 @@ def test_no_data_are_refused(tmp_path) -> None:
     ("command", "given"),
     [
         ("", ()),
-        ("-t 4", ("model.model_steps",)),
-        ("-t 3", ("model.model_steps",)),  # the preset's own value is given all the same
-        ("--canvas 64 --window-size 16", ("canvas", "model.window_size")),
-        ("--zoom 1 --resize fit", ("model.resize", "model.zoom")),
+        ("-t 4", ("model_steps",)),
+        ("-t 3", ("model_steps",)),  # the preset's own value is given all the same
+        ("--canvas 64 --window-size 16", ("canvas", "window_size")),
+        ("--zoom 1 --resize pad", ("resize", "zoom")),
         ("--anneal-prior-from 1e-15", ("anneal_prior_from",)),
     ],
 )
@@ -189,7 +196,7 @@ def test_the_command_line_tells_what_was_given(command, given, tmp_path) -> None
     [("", "auto"), ("--invert", "yes"), ("--no-invert", "no"), ("--invert no -t 3", "no")],
 )
 def test_invert_may_stand_alone(flags, expected) -> None:
-    assert read_command(["train", *flags.split()]).training.model.invert == expected
+    assert read_command(["train", *flags.split()]).training.model.framing.invert == expected
     command = read_command(["infer", "m", "a.png", *flags.replace(" -t 3", "").split()])
     assert command.invert == (None if not flags else expected)
 
@@ -213,5 +220,5 @@ def test_a_run_prints_what_was_chosen_and_keeps_it(tmp_path, capsys) -> None:
     assert len(config["chosen"]) > 4
     for line in config["chosen"]:
         assert line in printed
-    assert config["model"]["model_steps"] == 3
+    assert config["model"]["count"]["model_steps"] == 3
     assert main(["train", "--resume", str(run), "-n", "3", "--quiet"]) == 0

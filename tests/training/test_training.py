@@ -108,10 +108,6 @@ def tiny(data: Path, objective: str = "exact", **changes: Any) -> TrainConfig:
         "batch_size": 6,
         "learning_rate": 1e-2,
         "lr_schedule": "cosine",
-        "explore": 0.5 if objective == "exact" else 0.0,
-        "explore_steps": 8,
-        "composite_weight": 1.0 if objective == "exact" else 0.0,
-        "composite_begin": 4,
         "anneal_prior": "exp",
         "anneal_prior_from": 1e-3,
         "anneal_prior_duration": 8,
@@ -120,6 +116,8 @@ def tiny(data: Path, objective: str = "exact", **changes: Any) -> TrainConfig:
         "progress_every": 1,
         "model": TINY,
     }
+    of_exact = {"explore": 0.5, "explore_steps": 8, "composite_weight": 1.0, "composite_begin": 4}
+    settings |= of_exact if objective == "exact" else {"explore": 0.0, "composite_weight": 0.0}
     return TrainConfig(objective=objective, **(settings | changes))
 
 
@@ -314,17 +312,19 @@ def test_annealing_moves_the_models_count_prior(
     success = AIR.load(run).model.count_prior.success
     assert success.item() == count_prior_schedule(config)(4)  # that of the last step taken
     assert success.dtype == torch.float64
-    assert config.anneal_prior_from < success < config.model.z_pres_prior
+    assert config.annealing.anneal_prior_from < success < config.model.count.z_pres_prior
 
 
 def test_the_count_prior_ends_where_it_is_annealed_to(data_file: Path) -> None:
     config = tiny(data_file)
     assert count_prior_schedule(config)(0) == 1e-3
-    assert count_prior_schedule(config)(10_000) == TINY.z_pres_prior
+    assert count_prior_schedule(config)(10_000) == TINY.count.z_pres_prior
     assert count_prior_schedule(replace(config, anneal_prior_to=0.2))(10_000) == 0.2
-    assert count_prior_schedule(replace(config, anneal_prior_from=None))(0) == TINY.z_pres_prior
-    constant = count_prior_schedule(replace(config, anneal_prior="none", anneal_prior_to=0.2))
-    assert {constant(step) for step in (0, 4, 100)} == {TINY.z_pres_prior}
+    assert (
+        count_prior_schedule(replace(config, anneal_prior_from=None))(0) == TINY.count.z_pres_prior
+    )
+    constant = count_prior_schedule(replace(config, anneal_prior="none"))
+    assert {constant(step) for step in (0, 4, 100)} == {TINY.count.z_pres_prior}
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
@@ -437,7 +437,7 @@ def test_a_resumed_run_can_take_more_steps(data_file: Path, tmp_path: Path) -> N
     run = train(config, tmp_path / "run", quiet=True)
     train(replace(config, num_steps=20), resume=run, quiet=True)
     assert_same_end(run, straight)
-    assert read_checkpoint(run).train_config.num_steps == 20
+    assert read_checkpoint(run).train_config.optimizer.num_steps == 20
     assert [line["step"] for line in training_lines(run)] == list(range(1, 21))
 
 
@@ -501,7 +501,7 @@ def test_a_run_that_is_killed_in_any_phase_goes_on_to_the_same_end(
 def interrupted(config: TrainConfig, run: Path, step: int = 8) -> Path:
     """Kill a run in a step (from 0)."""
     with pytest.MonkeyPatch.context() as patch:
-        at_step(patch, config.objective, step, kill)
+        at_step(patch, config.estimator.objective, step, kill)
         with pytest.raises(Killed):
             train(config, run, quiet=True)
     return run

@@ -127,7 +127,7 @@ def test_the_basic_guide_reads_no_window() -> None:
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_scene_is_drawn_object_by_object(config: ModelConfig) -> None:
     air = air_that_sees(config)
-    for count in {0, config.model_steps}:
+    for count in {0, config.count.model_steps}:
         figure = generation_figure(air, count, seed=1)
         rows = np.array(figure.axes).reshape(4, count + 1)
         if count:
@@ -152,7 +152,7 @@ def test_animations_move_and_start_again(name: str, tmp_path) -> None:
     air = air_that_sees(config)
     save_inference_animation(air, an_image(config), path, width=180, frame_ms=900)
     with Image.open(path) as gif:
-        assert gif.n_frames > config.model_steps
+        assert gif.n_frames > config.count.model_steps
         assert gif.info["loop"] == 0  # without end
         assert gif.size == (180, 106)
         gif.seek(gif.n_frames - 1)

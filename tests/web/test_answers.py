@@ -158,7 +158,7 @@ def test_equal_questions_have_equal_answers_whatever_is_asked_beside_them(
 def objects_of(page: Page, num: int, seed: int = 0) -> list[dict[str, list[float]]]:
     rng = np.random.default_rng(seed)
     where = rng.normal((2.6, 0, 0), (0.2, 1, 1), (num, 3)).round(4).tolist()
-    what = rng.normal(size=(num, page.air.config.encoder_latent_size)).round(4).tolist()
+    what = rng.normal(size=(num, page.air.config.appearance.encoder_latent_size)).round(4).tolist()
     return [{"z_where": a, "z_what": b} for a, b in zip(where, what, strict=True)]
 
 
@@ -271,9 +271,9 @@ def test_the_model_is_described(page: Page) -> None:
     told, config = page.get("/api/model").json(), page.air.config
     assert told["name"] == MODEL
     assert (told["canvas"]["height"], told["canvas"]["width"]) == config.canvas_size
-    assert len(told["prior"]) == told["max_objects"] + 1 == config.model_steps + 1
+    assert len(told["prior"]) == told["max_objects"] + 1 == config.count.model_steps + 1
     assert sum(told["prior"]) == pytest.approx(1)
-    assert told["z_where"]["mean"][0] == pytest.approx(config.scale_prior_mean)
+    assert told["z_where"]["mean"][0] == pytest.approx(config.pose.scale_prior_mean)
     assert told == page.get("/api/model").json()
 
 

@@ -67,10 +67,12 @@ def test_every_model_is_served(config: ModelConfig, tmp_path: Path) -> None:
     with serving(make_app(air, tmp_path), air) as page:
         told = page.get("/api/model").json()
         assert finite(told)
-        assert told["unbounded"] == config.unbounded
+        assert told["unbounded"] == config.count.unbounded
         assert len(told["prior"]) == told["max_objects"] + 1
         assert told["code"]["source"] == "scenes drawn from the prior"
-        assert len(told["code"]["components"]) == min(config.encoder_latent_size, NUM_COMPONENTS)
+        assert len(told["code"]["components"]) == min(
+            config.appearance.encoder_latent_size, NUM_COMPONENTS
+        )
         assert len(told["examples"]) == 8
         pixels = np.random.default_rng(0).random(shape).round(3)
         asked = {"pixels": (pixels if config.channels == 3 else pixels[0]).tolist()}
@@ -84,7 +86,7 @@ def test_every_model_is_served(config: ModelConfig, tmp_path: Path) -> None:
         assert (by_file["scene"]["height"], by_file["scene"]["width"]) == config.canvas_size
         explained = page.ask("/api/sample", asked | {"num": 4})
         assert finite(explained)
-        drawn = page.ask("/api/sample", {"num": 2, "count": config.model_steps})
+        drawn = page.ask("/api/sample", {"num": 2, "count": config.count.model_steps})
         assert finite(drawn)
         things = drawn["scenes"][0]["objects"]
         objects = [{name: thing[name] for name in ("z_where", "z_what")} for thing in things]
@@ -99,7 +101,10 @@ def test_every_model_is_served(config: ModelConfig, tmp_path: Path) -> None:
         np.testing.assert_allclose(rendered["boxes"], [thing["box"] for thing in things], atol=1e-2)
         shown = pixels_of(rendered["image"]).astype(int) - pixels_of(drawn["scenes"][0]["image"])
         assert np.abs(shown).max() <= 1
-        extreme = {"z_where": [-1e4, 1e4, -1e4], "z_what": [1e4] * config.encoder_latent_size}
+        extreme = {
+            "z_where": [-1e4, 1e4, -1e4],
+            "z_what": [1e4] * config.appearance.encoder_latent_size,
+        }
         assert finite(page.ask("/api/render", {"objects": [extreme] * 50, "noise": True}))
 
 
@@ -146,7 +151,7 @@ def served_squares(folder: Path) -> Iterator[Page]:
 
 
 BRIGHT = {"pixels": (squares([4])["images"][0] / 255).tolist(), "invert": "no"}
-EXTREME = {"z_where": [3, 0, 0], "z_what": [1e4] * SQUARES.encoder_latent_size}
+EXTREME = {"z_where": [3, 0, 0], "z_what": [1e4] * SQUARES.appearance.encoder_latent_size}
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e38])
@@ -185,7 +190,7 @@ def test_batches_of_different_numbers_of_steps_are_served(tmp_path: Path) -> Non
             asked = {"pixels": pixels, "invert": "no"}
             found = page.ask("/api/infer", asked | {"samples": 500})
             assert found["scene"]["count"] == count
-            assert len(found["scene"]["count_probs"]) <= SQUARES.step_limit + 1
+            assert len(found["scene"]["count_probs"]) <= SQUARES.count.step_limit + 1
             assert sum(found["posterior"]["count_probs"]) == pytest.approx(1, abs=1e-4)
             for num in (1, 16):
                 drawn = page.ask("/api/sample", asked | {"num": num})["scenes"]

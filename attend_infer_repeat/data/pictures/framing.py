@@ -44,7 +44,13 @@ class Framing:
     @classmethod
     def of_model(cls, config: ModelConfig) -> Framing:
         """Return how a model's pictures come onto its canvas."""
-        return cls(config.canvas_size, config.channels, config.resize, config.zoom, config.invert)
+        return cls(
+            config.canvas_size,
+            config.channels,
+            config.framing.resize,
+            config.framing.zoom,
+            config.framing.invert,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""Read the settings that earlier versions wrote, in ``config.json`` and ``state.json``.
+
+Both files bear the version of their form. A new form is a new version: it raises ``VERSION`` and
+adds the step that leads to it to ``STEPS``. Names of weights: ``checkpoints.names``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import CheckpointError, ConfigError
+from .base import in_parts
+from .model import ModelConfig
+from .training import TrainConfig
+
+VERSION = 2
+"""1: settings side by side, without a version. 2: settings in parts."""
+
+REMOVED: dict[str, Any] = {"composite_share": 0.5}
+"""Settings of version 1 that are gone, and the only value that they may have had."""
+
+Record = dict[str, Any]
+
+
+def migrate(record: Record, file: str) -> Record:
+    """Bring the content of ``config.json`` or ``state.json`` to the form of this version.
+
+    Args:
+        record: what the file holds.
+        file: its name, for the error.
+    Raises: CheckpointError if a newer version wrote it; ConfigError if it has settings that are
+        gone, with a value without which this version cannot do; TypeError or AttributeError if it
+        is damaged.
+    """
+    version = version_of(record)
+    if version > VERSION:
+        raise CheckpointError(
+            f"{file}: of version {version}, and this package reads versions up to {VERSION}; "
+            "update it: pip install --upgrade attend-infer-repeat."
+        )
+    for step in STEPS[version - 1 :]:
+        record = step(record)
+    return record | {"version": VERSION}
+
+
+def version_of(record: Mapping[str, Any]) -> int:
+    """Return the version of a file's form. Raises: ConfigError if that is no version."""
+    version = record.get("version", 1)
+    if type(version) is not int or version < 1:
+        raise ConfigError(f"version is {version!r}")
+    return version
+
+
+def _into_parts(record: Record) -> Record:
+    """Lead from version 1 to 2."""
+    kinds = {"config": TrainConfig, "train": TrainConfig, "model": ModelConfig}
+    return record | {
+        key: in_parts(kind, _without_removed(record[key]))
+        for key, kind in kinds.items()
+        if record.get(key) is not None
+    }
+
+
+def _without_removed(settings: Mapping[str, Any]) -> Record:
+    for name in settings.keys() & REMOVED.keys():
+        if settings[name] != REMOVED[name]:
+            raise ConfigError(
+                f"{name} {settings[name]!r}: this version knows {REMOVED[name]!r} only; use the "
+                "version that wrote the file"
+            )
+    return {name: value for name, value in settings.items() if name not in REMOVED}
+
+
+STEPS: tuple[Callable[[Record], Record], ...] = (_into_parts,)
+"""Each leads from one version to the next, from 1 on."""

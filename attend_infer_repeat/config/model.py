@@ -1,0 +1,192 @@
+"""What the model and its guide are: ``ModelConfig`` and its parts. A field's text is its help."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from ..errors import ConfigError
+from .annotations import Suppress, arg
+from .base import Settings
+from .constraints import CanvasSize, Layers, Positive, Ratio, Size
+
+NonLinearity = Literal["ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Softplus", "Tanh"]
+
+
+class FramingConfig(Settings):
+    """How pictures come onto the canvas, and what is told of objects on them."""
+
+    resize: Literal["fit", "pad", "crop"] = "fit"
+    """Bring pictures of other sizes onto the canvas: scale each one to fit; or zoom all of them
+    alike and pad small ones, and shrink (pad) or cut (crop) those that are still too large."""
+    zoom: Positive = 1.0
+    """Canvas pixels per picture pixel, where pictures are padded or cropped."""
+    invert: Literal["auto", "yes", "no"] = "auto"
+    """Turn dark objects on a bright background into bright ones on black; auto looks at each
+    picture's border. --invert alone means yes."""
+    boxes: Literal["window", "ink"] = "window"
+    """What an object's box is: the window that was looked at, or the bounds of what it drew."""
+
+
+class CountConfig(Settings):
+    """How many objects there can be, and p(n)."""
+
+    model_steps: Annotated[Size, arg(aliases=("-t",))] = 3
+    """Number of steps T: the most objects that the model can draw. If it is unbounded, no more than
+    the most that figures show."""
+    unbounded: bool = False
+    """Any number of objects: p(n) = (1 - p) p^n on all n. A walk ends where hardly any probability
+    is left for one more."""
+    step_limit: Size = 50
+    """Steps after which an unbounded walk is ended in any case, with a message."""
+    z_pres_prior: Ratio = 0.3
+    """Success probability of the count prior: k in p(n) ~ k^n, or p with --z-pres-prior-raw."""
+    z_pres_prior_raw: bool = False
+    """Use --z-pres-prior as the probability of each further object, not as the ratio k."""
+    learn_z_pres_prior: bool = False
+    """Learn the count prior's success probability, from --z-pres-prior on."""
+
+    @property
+    def max_steps(self) -> int:
+        """The most steps that a walk can take."""
+        return self.step_limit if self.unbounded else self.model_steps
+
+    @property
+    def shown_steps(self) -> int:
+        """The most objects in scenes drawn to be looked at: T, also for want of a bound."""
+        return min(self.model_steps, self.max_steps)
+
+    @property
+    def has_probability(self) -> bool:
+        """Whether the count prior's parameter is the probability of each further object."""
+        return self.z_pres_prior_raw or self.unbounded or self.learn_z_pres_prior
+
+    def check_success(self, name: str, success: float) -> None:
+        """Check that a number can be the count prior's parameter.
+
+        Raises: ConfigError if it is 1 where it must be a probability.
+        """
+        if self.has_probability and success >= 1:
+            raise ConfigError(f"{name}: expected a probability in (0, 1), got {success}.")
+
+    def __post_init__(self) -> None:
+        """Check the prior's parameter."""
+        self.check_success("z_pres_prior", self.z_pres_prior)
+
+
+class PoseConfig(Settings):
+    """The prior of z_where."""
+
+    scale_prior_mean: Positive = 2.6
+    """Mean of an object's scale s = canvas width / object width."""
+    scale_prior_sd: Positive = 0.1
+    """Standard deviation of an object's scale."""
+    pos_prior_mean: float = 0.0
+    """Mean of an object's x and y shift."""
+    pos_prior_sd: Positive = 1.0
+    """Standard deviation of an object's x and y shift."""
+
+
+class LikelihoodConfig(Settings):
+    """The law of the pixels."""
+
+    likelihood_sd: Positive = 0.3
+    """Standard deviation of the pixel noise."""
+    learn_likelihood_sd: bool = False
+    """Learn the pixel noise's standard deviation, from --likelihood-sd on."""
+
+
+class BackgroundConfig(Settings):
+    """What is behind the objects."""
+
+    background_model: Literal["none", "constant", "smooth", "learned"] = "none"
+    """What is behind the objects of an image: nothing, one intensity, a smooth image of low rank,
+    or what a small decoder learns to draw."""
+    background_latent_size: Size = 8
+    """Size of the code of a learned background."""
+    background_net: Layers = (200,)
+    """Hidden layers between an image and its background's code, and of a learned background."""
+
+
+class AppearanceConfig(Settings):
+    """What an object looks like: its code and the decoder."""
+
+    encoder_latent_size: Size = 50
+    """Size of z_what, the code of an object's appearance."""
+    window_size: Size = 16
+    """Side of the square attention window in pixels."""
+    decoder_net: Layers = (200,)
+    """Hidden layers of the decoder (z_what to window)."""
+    decoder_output_bias: float | None = -2.0
+    """Added to the decoder's output before the sigmoid, so that objects start out dark."""
+    decoder_output_use_sigmoid: bool = True
+    """Squash the decoder's output into [0, 1]."""
+
+
+class InferenceConfig(Settings):
+    """The guide, which infers an image's objects one by one."""
+
+    guide: Literal["memoryless", "pursuit", "residual", "improved", "basic"] = "residual"
+    """Read z_what from the LSTM's state (basic) or from the attention window (improved); residual
+    also looks at what is not yet drawn before it decides on z_pres and z_where, at a place that it
+    learns to propose, and pursuit where most of it is. Memoryless looks there, too, beside what
+    the image shows there, and has no LSTM: every step is the same."""
+    focus: Positive = 1.0
+    """How much narrower than a window the tent is by which pursuit and memoryless seek: it finds
+    one of two close objects where a wider one finds their middle."""
+    foresight: bool = False
+    """Decide on z_pres by what one more object would be worth, log p(x) gained less the KL, and not
+    by a network: it takes objects that touch for one. The guide must look at what is left, and
+    objects should be dear: --z-pres-prior 1e-8. No gradient passes through that worth: the ELBO's
+    is biased."""
+    rnn_hidden_size: Size = 64
+    """Size of the guide's LSTM state (and of the baseline's)."""
+    embed_net: Layers | None = None
+    """Layers between the image and the LSTM; none feeds it the raw pixels."""
+    predict_net: Layers = (100,)
+    """Hidden layers between the LSTM's state (and the glimpse) and z_pres, z_where."""
+    propose_net: Layers = (100,)
+    """Hidden layers that propose where the residual guide takes its glimpse."""
+    encoder_net: Layers = (200,)
+    """Hidden layers of the encoder (window to z_what)."""
+
+    @property
+    def looks_at_rest(self) -> bool:
+        """Whether the guide looks at what is not yet drawn before it decides."""
+        return self.guide in ("residual", "pursuit", "memoryless")
+
+    def __post_init__(self) -> None:
+        """Check that foresight has something to look at."""
+        if self.foresight and not self.looks_at_rest:
+            raise ConfigError(
+                f"foresight: the guide '{self.guide}' does not look at what is left; leave "
+                "--foresight out, or use --guide residual, pursuit or memoryless."
+            )
+
+
+class ModelConfig(Settings):
+    """The generative model and its inference network."""
+
+    canvas_size: Suppress[CanvasSize] = (50, 50)
+    """Height and width of the images in pixels; training takes it from the data."""
+    channels: Suppress[Size] = 1
+    """Colour channels of the images; training takes it from the data."""
+    framing: FramingConfig = FramingConfig()
+    """How pictures come onto the canvas, and what is told of objects on them."""
+    count: CountConfig = CountConfig()
+    """How many objects there can be, and p(n)."""
+    pose: PoseConfig = PoseConfig()
+    """The prior of z_where."""
+    likelihood: LikelihoodConfig = LikelihoodConfig()
+    """The law of the pixels."""
+    composition: Literal["sum", "over"] = "sum"
+    """Objects add up; or each has an opacity and hides what was drawn after it, front to back."""
+    background: BackgroundConfig = BackgroundConfig()
+    """What is behind the objects."""
+    appearance: AppearanceConfig = AppearanceConfig()
+    """What an object looks like: its code and the decoder."""
+    inference: InferenceConfig = InferenceConfig()
+    """The guide, which infers an image's objects one by one."""
+    non_linearity: Annotated[NonLinearity, arg(metavar="NAME")] = "SiLU"
+    """Activation of every hidden layer, by its name in torch.nn."""
+    masking: bool = True
+    """Leave the costs of unused steps out of the objective."""

@@ -1,0 +1,228 @@
+"""How a model is trained: ``TrainConfig`` and its parts. A field's text is its help."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from ..errors import ConfigError
+from .annotations import Suppress, arg
+from .base import Settings, replace
+from .constraints import (
+    BelowOne,
+    Layers,
+    Numbers,
+    Positive,
+    Probability,
+    Ratio,
+    Seed,
+    Size,
+    Steps,
+    Texts,
+    Weight,
+)
+from .model import ModelConfig
+
+
+class DatasetConfig(Settings):
+    """The images to train on."""
+
+    data: str = "digits"
+    """Data set to train on: digits, multi-mnist, sprites, or the path of a folder, .npz or .npy."""
+    canvas: Size | None = None
+    """Side of the canvas in pixels; the data set's or the pictures' own if not given."""
+    channels: Size | None = None
+    """Colour channels (1 or 3); the data set's or the pictures' own if not given."""
+    strict: bool = False
+    """Stop at a picture that cannot be read, instead of skipping it."""
+    max_count: Annotated[Size | None, arg(aliases=("--max-digits",))] = None
+    """Most objects in a generated scene; the data set's own if not given."""
+    counts: Numbers | None = None
+    """Numbers of objects in generated scenes, such as 3, or 6 7 8, in place of 0 to the most."""
+    background: Literal["black", "noisy", "grid"] = "black"
+    """What generated scenes stand in front of."""
+
+    def __post_init__(self) -> None:
+        """Check that some scene has an object."""
+        if self.counts is not None and not any(self.counts):
+            raise ConfigError(
+                f"counts: expected numbers of objects, one at least above 0, got {self.counts}."
+            )
+
+    def options(self) -> dict[str, Any]:
+        """The options that were given for a generated data set."""
+        own = {
+            "canvas_size": self.canvas,
+            "channels": self.channels,
+            "max_count": self.max_count,
+            "counts": self.counts,
+            "background": None if self.background == "black" else self.background,
+        }
+        return {name: value for name, value in own.items() if value is not None}
+
+
+class OptimizerConfig(Settings):
+    """Mini-batches, learning rate and averaging."""
+
+    num_steps: Annotated[Size, arg(aliases=("-n",))] = 1_250
+    """Number of optimisation steps."""
+    batch_size: Annotated[Size, arg(aliases=("-b",))] = 256
+    """Images in a mini-batch."""
+    learning_rate: Annotated[Positive, arg(aliases=("-lr",))] = 3e-3
+    """Adam's learning rate."""
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    """Keep the learning rate, or let it fall to zero along a cosine over all steps."""
+    ema_decay: BelowOne = 0.99
+    """Decay of the exponential moving average of the weights, which is evaluated and saved; 0 takes
+    the last ones."""
+
+
+class EstimatorConfig(Settings):
+    """The estimator of the ELBO's gradient, and its baselines."""
+
+    objective: Literal["exact", "tracegraph"] = "exact"
+    """Marginalize the count exactly, or estimate its gradient with Pyro's TraceGraph_ELBO."""
+
+    baselines: Annotated[bool, arg(aliases=("--no-baseline",))] = True
+    """Data-dependent baselines for the tracegraph objective."""
+    baseline_learning_rate: Annotated[Positive, arg(aliases=("-blr",))] = 1e-3
+    """Adam's learning rate for the baselines."""
+    bl_predict_net: Layers = ()
+    """Hidden layers between the baseline LSTM's state and the baseline."""
+    baseline_scalar: float | None = None
+    """Multiply the baseline network's output by this."""
+
+    def __post_init__(self) -> None:
+        """Check that there is a baseline to scale."""
+        if self.baseline_scalar is not None and not self.baselines:
+            raise ConfigError(
+                "baseline_scalar: contradicts no-baselines; leave one of the two out."
+            )
+
+
+class ExplorationConfig(Settings):
+    """How the guide tries counts at first."""
+
+    explore: BelowOne = 0.5
+    """Probability, at first, with which the exact objective's guide draws a uniform count."""
+    explore_steps: Size = 150
+    """Steps over which that probability falls to 0."""
+
+
+class CompositesConfig(Settings):
+    """Copy-paste scenes of the images' own objects, which teach how to count."""
+
+    composite_weight: Weight = 20.0
+    """Weight of the loss on copy-paste composites (exact objective, T > 1); 0 makes none. They
+    teach how to count: with foresight that is not learned, and none are made."""
+    composite_begin: Steps = 50
+    """Steps before the first composites are made."""
+    composite_every: Size = 4
+    """Steps between two makings; each step in between counts its portion of them."""
+    composite_of: Literal["scenes", "objects"] = "scenes"
+    """Make them of scenes with one object, or of objects cut out where they stand alone."""
+    composite_scattered: Probability = 0.0
+    """Probability with which an object of theirs goes anywhere, not close to the one before."""
+    composite_most: int | None = None
+    """Most objects in a composite: T if not given, or without a bound one more than the guide
+    finds in any image of the mini-batch. Give the most in the images, to train on no more."""
+    composite_rare: Positive = 0.1
+    """Added to how often a count is found: composites of a count weigh as often as it is found."""
+
+    def __post_init__(self) -> None:
+        """Check that a composite is composed."""
+        if self.composite_most is not None and self.composite_most < 2:
+            raise ConfigError(
+                f"composite_most: expected at least 2 objects, got {self.composite_most}; "
+                "--composite-weight 0 makes no scenes."
+            )
+
+
+class AnnealingConfig(Settings):
+    """How the count prior moves during training."""
+
+    anneal_prior: Literal["none", "lin", "exp"] = "exp"
+    """Move the count prior during training: not at all, linearly, or exponentially."""
+    anneal_prior_from: Ratio | None = 1e-15
+    """Value at which the count prior begins to move; none stands for --z-pres-prior."""
+    anneal_prior_to: Ratio | None = None
+    """Value at which it ends; none stands for --z-pres-prior."""
+    anneal_prior_begin: Steps = 0
+    """Steps before it begins to move."""
+    anneal_prior_duration: Size = 250
+    """Steps over which it moves."""
+
+
+class OutputConfig(Settings):
+    """When to evaluate, save and report."""
+
+    eval_every: Steps = 125
+    """Steps between evaluations on held-out scenes; 0 evaluates only at the end."""
+    eval_split: Literal["validation", "test"] = "validation"
+    """Held-out scenes to evaluate while training; test is for reports, never for choosing."""
+    save_every: Steps = 1_000
+    """Steps between checkpoints; 0 saves only at the end."""
+    progress_every: Size = 50
+    """Steps between lines of metrics."""
+
+
+class TrainConfig(Settings):
+    """Everything that decides a training run: data, objective, optimiser, seed, model."""
+
+    preset: str = "fast"
+    """Settings to start from: fast (ours, exact objective), tutorial (Pyro's, baselines), many
+    (ours, any number of objects), or auto (ours, chosen from a look at the pictures; the default
+    for pictures of your own)."""
+    dataset: DatasetConfig = DatasetConfig()
+    """The images to train on."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """Mini-batches, learning rate and averaging."""
+    estimator: EstimatorConfig = EstimatorConfig()
+    """The estimator of the ELBO's gradient, and its baselines."""
+    exploration: ExplorationConfig = ExplorationConfig()
+    """How the guide tries counts at first."""
+    composites: CompositesConfig = CompositesConfig()
+    """Copy-paste scenes of the images' own objects, which teach how to count."""
+    annealing: AnnealingConfig = AnnealingConfig()
+    """How the count prior moves during training."""
+    seed: Seed = 0
+    """Seed of initial weights, mini-batches and noise."""
+    output: OutputConfig = OutputConfig()
+    """When to evaluate, save and report."""
+
+    chosen: Suppress[Texts] = ()
+    """What the preset auto has chosen, and why."""
+    fingerprints: Suppress[Texts | None] = None
+    """What the user's own images were when the run began: number and SHA-256 of each split."""
+
+    model: ModelConfig = ModelConfig()
+    """The model and its guide."""
+
+    def __post_init__(self) -> None:
+        """Check that the parts do not contradict each other: ConfigError if two do."""
+        for name in ("anneal_prior_from", "anneal_prior_to"):
+            if (success := getattr(self.annealing, name)) is not None:
+                self.model.count.check_success(name, success)
+        exact, weight = self.estimator.objective == "exact", self.composites.composite_weight
+        if not exact and (self.exploration.explore or weight):
+            raise ConfigError(
+                "explore, composite_weight: belong to the exact objective; add --explore 0 "
+                "--composite-weight 0, or use --preset tutorial for --objective "
+                f"{self.estimator.objective}."
+            )
+        background = self.model.background.background_model
+        if weight and background != "none":
+            raise ConfigError(
+                "composite_weight: scenes are made of objects on black; add --composite-weight 0 "
+                f"to --background-model {background}."
+            )
+        if exact and not self.model.masking:
+            raise ConfigError(
+                "no-masking: the exact objective sums over masked counts; add --objective "
+                "tracegraph."
+            )
+
+
+def for_images(config: TrainConfig, canvas_size: tuple[int, int], channels: int) -> TrainConfig:
+    """Fit the model to the images: the same config for another canvas and other channels."""
+    model = replace(config.model, canvas_size=canvas_size, channels=channels)
+    return replace(config, model=model)

@@ -1,0 +1,136 @@
+"""Runs and weights of earlier versions: they are read, measured and gone on with as before.
+
+``tests/fixtures/run-6b500e8`` was written by the code of commit 6b500e8: ``run`` by the command in
+its ``config.json``; ``evaluations.json`` by ``air evaluate run --json``; and the model in
+``resumed.safetensors`` by ``air train --resume run -n 12`` on a copy. Only the images' path, which
+was absolute, has been replaced by ``IMAGES``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from attend_infer_repeat import AIR, evaluate, load_dataset, train
+from attend_infer_repeat.checkpoints.checkpoint import load_checkpoint
+from attend_infer_repeat.checkpoints.find import shipped
+from attend_infer_repeat.checkpoints.names import current_names
+from attend_infer_repeat.cli.main import main
+from attend_infer_repeat.config import flat, replace
+from attend_infer_repeat.config.migrate import VERSION, migrate
+from attend_infer_repeat.errors import CheckpointError
+from attend_infer_repeat.training.run import resumable
+
+OLD = Path(__file__).parents[1] / "fixtures" / "run-6b500e8"
+
+
+@pytest.fixture(autouse=True)
+def single_precision() -> Iterator[None]:
+    """Compute as the command did."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    yield
+    torch.set_default_dtype(dtype)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Return a copy of the old run, which finds its images."""
+    folder = tmp_path / "run"
+    shutil.copytree(OLD / "run", folder)
+    for file in (folder / "config.json", folder / "checkpoint" / "state.json"):
+        images = json.dumps(str(OLD / "images.npz"))
+        file.write_text(file.read_text().replace('"IMAGES"', images))
+    return folder
+
+
+def test_an_old_run_is_loaded_with_its_settings(run: Path) -> None:
+    record = json.loads((run / "config.json").read_text())["config"]
+    checkpoint, air = load_checkpoint(run, AIR)
+    config = checkpoint.train_config
+    assert config is not None
+    assert config == resumable(run)[0]
+    assert config.model == air.config
+    model = record.pop("model")
+    written = record | model | {"channels": record["channels"], "model.channels": model["channels"]}
+    assert written.pop("composite_share") == 0.5  # which is the only one now
+    assert json.loads(json.dumps(flat(config))) == written
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_an_old_run_is_measured_as_it_was(run: Path, split: str) -> None:
+    expected = json.loads((OLD / "evaluations.json").read_text())[split]
+    data = load_dataset(OLD / "images.npz", split, invert="no")
+    found = evaluate(AIR.load(run), data).to_dict()
+    assert found["confusion"] == expected["confusion"]
+    assert found["elbo"] == pytest.approx(expected["elbo"], rel=1e-5)
+    assert found["parts"] == pytest.approx(expected["parts"], rel=1e-5)
+
+
+def test_an_old_run_goes_on_to_the_same_weights(run: Path) -> None:
+    config = resumable(run)[0]
+    train(replace(config, num_steps=12), resume=run, quiet=True, figures=False)
+    written = load_file(OLD / "resumed.safetensors")
+    expected = current_names(written)
+    weights = AIR.load(run).state_dict()
+    torch.testing.assert_close(weights, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_weights_are_read_as_the_first_version_wrote_them(name: str) -> None:
+    checkpoint, air = load_checkpoint(name, AIR)
+    written = json.loads((checkpoint.folder / "state.json").read_text())
+    assert checkpoint.train_config is not None
+    found = (
+        json.loads(json.dumps(flat(air.config))),
+        json.loads(json.dumps(flat(checkpoint.train_config))),
+    )
+    for settings, key in zip(found, ("model", "train"), strict=True):
+        old = {name: value for name, value in written[key].items() if name != "model"}
+        assert {name: settings[name] for name in old} == old
+
+
+@pytest.mark.parametrize("file", ["config.json", "checkpoint/state.json"])
+def test_what_a_newer_version_wrote_is_refused_with_one_line(run: Path, file: str, capsys) -> None:
+    path = run / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": VERSION + 1}))
+    if file == "config.json":  # it is read of a run without a checkpoint
+        shutil.rmtree(run / "checkpoint")
+    assert main(["train", "--resume", str(run)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(path) in line
+    assert f"of version {VERSION + 1}, and this package reads versions up to {VERSION}" in line
+    assert "update it: pip install" in line
+
+
+def test_a_setting_that_is_gone_is_refused_with_another_value_than_it_lives_on_with(
+    run: Path,
+) -> None:
+    path = run / "checkpoint" / "state.json"
+    path.write_text(path.read_text().replace('"composite_share": 0.5', '"composite_share": 1.0'))
+    with pytest.raises(CheckpointError, match=r"composite_share 1.0: this version knows 0.5 only"):
+        load_checkpoint(run, AIR)
+
+
+@pytest.mark.parametrize("version", [0, -1, True, "2", 1.5, None])
+def test_what_is_no_version_is_damage(run: Path, version: object) -> None:
+    path = run / "checkpoint" / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": version}))
+    with pytest.raises(CheckpointError, match="damaged or of another version: version is"):
+        load_checkpoint(run, AIR)
+
+
+def test_what_is_written_is_of_this_version_and_stays_as_it_is(run: Path) -> None:
+    train(replace(resumable(run)[0], num_steps=9), resume=run, quiet=True, figures=False)
+    for file in ("config.json", "checkpoint/state.json"):
+        record = json.loads((run / file).read_text())
+        assert record["version"] == VERSION
+        assert migrate(record, file) == record
+    config = json.loads((run / "config.json").read_text())["config"]
+    assert config["model"]["appearance"]["window_size"] == 6
