@@ -116,9 +116,7 @@ def skip_inherited(
     return True if foreign else None
 
 
-def keep_help(
-    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
-) -> None:
+def keep_help(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Show the docstring of a command, which is the text of its help, as it stands."""
     if what == "class" and name.startswith(f"{PACKAGE}.cli."):
         lines[:] = [".. code-block:: none", "", *(f"    {line}" for line in lines), ""]
