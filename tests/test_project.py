@@ -39,7 +39,6 @@ def test_every_file_that_contributors_are_told_of_exists() -> None:
     assert [name for name in names if not any(path.endswith(f"/{name}") for path in paths)] == []
 
 
-@pytest.mark.xfail(reason="the folders are being made; then this mark goes", strict=True)
 def test_the_map_of_the_house_has_every_folder_and_no_other() -> None:
     drawn = re.findall(r"^    (\w+)/ ", CONTRIBUTING, re.MULTILINE)
     assert sorted(drawn) == sorted({path.parent.name for path in PACKAGE.glob("*/*.py")})
