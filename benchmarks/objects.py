@@ -4,8 +4,8 @@
     air benchmark objects --table    print the table of the last result
 
 The preset many, untrained, on canvases of 128 x 128 with room for the most objects. All images have
-the same number of objects, and a rollout takes as many steps with each: a step of training (ELBO, its
-gradient, Adam) and inference (means, boxes, the scene drawn again). Every point has a process of
+the same number of objects, and a rollout takes as many steps with each: a step of training (ELBO,
+its gradient, Adam) and inference (means, boxes, the scene drawn again). Every point has a process of
 its own, whose peak memory counts. A straight line through the points (least squares) shows what an
 object costs, and how far the points lie from it.
 
