@@ -21,10 +21,10 @@ from runs import RESULTS, Task, parse_seeds, read_results, run_all
 FOLDER = RESULTS / "ablation"
 VARIANTS = {
     "fast": ("the preset", ""),
-    "no-glimpse": ("no place, no glimpse: the tutorial's improved guide", "--guide improved"),
+    "no-glimpse": ("no proposal, no glimpse: the tutorial's improved guide", "--guide improved"),
     "no-composites": ("no copy-paste composites", "--composite-weight 0"),
     "cosine": ("the learning rate falls to 0 along a cosine", "--lr-schedule cosine"),
-    "no-mean": ("the last weights, not their running mean", "--ema-decay 0"),
+    "no-mean": ("the last weights, not their moving average", "--ema-decay 0"),
     "no-exploration": ("the guide's count never explores", "--explore 0"),
     "no-annealing": ("objects cost the same from the start", "--anneal-prior none"),
     "every-step": ("composites are made at every step, not every fourth", "--composite-every 1"),

@@ -104,7 +104,7 @@ def table(name: str, results: list[dict[str, Any]]) -> str:
     """Return a case's results, seed by seed, and their medians."""
     case = CASES[name]
     others = [f"{n} objects: {what}" for n, m in results[0]["measures"].items() for what in _of(m)]
-    columns = ["seed", "count right", "mean count error", "box AP at 0.5", *others, "ELBO", "s"]
+    columns = ["seed", "count accuracy", "mean count error", "box AP at 0.5", *others, "ELBO", "s"]
     commits = ", ".join(sorted({result["versions"]["commit"] for result in results}))
     lines = [f"`{case.options}` (commit {commits})", "", f"| {' | '.join(columns)} |"]
     lines.append(f"| {' | '.join(['---'] * len(columns))} |")
@@ -126,11 +126,11 @@ def _row(result: dict[str, Any]) -> list[tuple[float, str]]:
 def _of(measured: dict[str, Any]) -> dict[str, tuple[float, str]]:
     """Return what the table tells of scenes of other counts."""
     told = {
-        "right": (measured["count_accuracy"], ".1%"),
+        "accuracy": (measured["count_accuracy"], ".1%"),
         "error": (measured["count_error"], ".3f"),
     }
     if measured["importance_count_accuracy"] is not None:
-        told["right by importance"] = (measured["importance_count_accuracy"], ".1%")
+        told["accuracy by importance"] = (measured["importance_count_accuracy"], ".1%")
     return told
 
 

@@ -4,10 +4,10 @@
     air benchmark objects --table    print the table of the last result
 
 The preset many, untrained, on canvases of 128 x 128 with room for the most objects. All images have
-the same number of objects, and a walk takes as many steps with each: a step of training (ELBO, its
-gradient, Adam) and inference (means, boxes, the scene drawn again). Every point has a process of
-its own, whose peak memory counts. A straight line through the points (least squares) shows what an
-object costs, and how far the points lie from it.
+the same number of objects, and a rollout takes as many steps with each: a step of training (ELBO,
+its gradient, Adam) and inference (means, boxes, the scene drawn again). Every point has a process
+of its own, whose peak memory counts. A straight line through the points (least squares) shows what
+an object costs, and how far the points lie from it.
 
 And what the bound is worth: a step of the preset fast on multi-mnist, trained for a while and with
 its copy-paste composites, beside the same without a bound: both in one process, in turns.

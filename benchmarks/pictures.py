@@ -93,7 +93,7 @@ class Table:
 def table() -> str:
     """Return the results as Markdown."""
     lines = [
-        "| pictures | preset | seed | counts right | box AP at 0.5 | training | start to end |",
+        "| pictures | preset | seed | count accuracy | box AP at 0.5 | training | start to end |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     results = {(r["kind"], r["variant"], r["seed"]): r for r in read_results(FOLDER)}

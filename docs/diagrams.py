@@ -1,6 +1,7 @@
 """Draw the documentation's diagrams: ``python docs/diagrams.py`` writes docs/images/*.svg.
 
-It also makes the README's animation, inference.gif.
+It also makes the README's animation, inference.gif. ``python docs/diagrams.py house`` draws the
+house alone, from the table in architecture.md.
 
 Each diagram is a function of the small images that it embeds, and is laid out on a grid of its own.
 Everything that depends on the trained weights is inside those images.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -40,24 +42,25 @@ SUB_DROP = 4
 MARKUP = re.compile(r"(\w)_\{(.+?)\}|\{(\w)\}|([^{}]+?)(?=\w_\{|\{|$)")
 """A symbol and its subscript, or a symbol alone, or words up to the next of them."""
 
-INK, GREY, EXTRA = "#24292f", "#6b7480", "#a5651a"
+DARK, GRAY, EXTRA = "#24292f", "#6b7480", "#a5651a"
 EXTRA_LINE = "extra-line"
 STYLE = f"""
 text {{ font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
-  sans-serif; font-size: 15px; fill: {INK}; }}
+  sans-serif; font-size: 15px; fill: {DARK}; }}
 .name {{ font-size: 20px; font-weight: 600; }}
 .math {{ font-size: 17px; }}
-.note {{ font-size: 14px; fill: {GREY}; }}
+.note {{ font-size: 14px; fill: {GRAY}; }}
 .large {{ font-size: 17px; }}
+.part {{ font-size: 16px; font-weight: 600; }}
 .extra-note {{ font-size: 14px; fill: {EXTRA}; }}
 .var {{ font-style: italic; font-family: Georgia, "Times New Roman", Times, serif;
   font-size: 1.1em; }}
 .sub {{ font-size: 0.74em; }}
 .card {{ fill: #ffffff; stroke: #dfe3e8; }}
-.box {{ fill: #f3f5f7; stroke: {GREY}; stroke-width: 1.25; }}
+.box {{ fill: #f3f5f7; stroke: {GRAY}; stroke-width: 1.25; }}
 .extra {{ fill: #fcf3e4; stroke: {EXTRA}; stroke-width: 1.25; }}
 .group {{ fill: #f7f8fa; stroke: none; }}
-.line {{ fill: none; stroke: {INK}; stroke-width: 1.5; marker-end: url(#ink); }}
+.line {{ fill: none; stroke: {DARK}; stroke-width: 1.5; marker-end: url(#dark); }}
 .extra-line {{ fill: none; stroke: {EXTRA}; stroke-width: 1.5; marker-end: url(#extra); }}
 .dashed {{ stroke-dasharray: 5 4; }}
 .plain {{ marker-end: none; }}
@@ -71,18 +74,18 @@ class Pictures(NamedTuple):
     """The images that diagrams embed, as data URIs; a list has one for each step."""
 
     image: str  # x
-    left: list[str]  # r_t
+    residual: list[str]  # r_t
     attended: list[str]  # r_t with the window's box
     glimpses: list[str]  # of r_t
     windows: list[str]  # of x
     codes: list[str]  # z_what_t, as bars
     poses: list[str]  # z_where_t, as a box on an empty canvas
     objects: list[str]  # y_t
-    drawn: list[str]  # y_1 + .. + y_t
+    canvas: list[str]  # y_1 + .. + y_t
 
 
 class Point(NamedTuple):
-    """A place in the drawing, in pixels from its upper left corner."""
+    """A point of the drawing, in pixels from its upper left corner."""
 
     x: float
     y: float
@@ -101,7 +104,7 @@ def document(height: int, title: str, description: str, parts: Sequence[str]) ->
         f'<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8"'
         f' markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0.5L8 4L0 7.5z" fill="{color}"/>'
         "</marker>"
-        for name, color in (("ink", INK), ("extra", EXTRA))
+        for name, color in (("dark", DARK), ("extra", EXTRA))
     )
     lines = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"'
@@ -136,29 +139,29 @@ def typeset(text: str) -> str:
     return spans
 
 
-def box(centre: Point, width: float, height: float, text: str, kind: str, color: str = "") -> str:
+def box(center: Point, width: float, height: float, text: str, kind: str, color: str = "") -> str:
     """Return a rounded box with a symbol in its middle."""
     stroke = f' style="fill:#ffffff;stroke:{color}"' if color else ""
-    corner = centre.by(-width / 2, -height / 2)
+    corner = center.by(-width / 2, -height / 2)
     rect = (
         f'<rect class="{kind}" x="{corner.x:g}" y="{corner.y:g}" width="{width:g}"'
         f' height="{height:g}" rx="8"{stroke}/>'
     )
-    return rect + label(centre.by(y=5), text, "math")
+    return rect + label(center.by(y=5), text, "math")
 
 
-def disc(centre: Point, radius: float, text: str, kind: str) -> str:
+def disc(center: Point, radius: float, text: str, kind: str) -> str:
     """Return a circle with a symbol in its middle."""
-    circle = f'<circle class="{kind}" cx="{centre.x:g}" cy="{centre.y:g}" r="{radius:g}"/>'
-    return circle + label(centre.by(y=5), text, "math")
+    circle = f'<circle class="{kind}" cx="{center.x:g}" cy="{center.y:g}" r="{radius:g}"/>'
+    return circle + label(center.by(y=5), text, "math")
 
 
 def picture(
-    centre: Point, width: float, uri: str, color: str = GREY, height: float | None = None
+    center: Point, width: float, uri: str, color: str = GRAY, height: float | None = None
 ) -> str:
     """Return an image, square by default, with a thin frame."""
     height = width if height is None else height
-    x, y = centre.by(-width / 2, -height / 2)
+    x, y = center.by(-width / 2, -height / 2)
     place = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"'
     frame = f'fill="none" stroke="{color}" stroke-width="1.5"'
     kind = "pixels" if height == width else "bars"
@@ -188,9 +191,9 @@ def towards(start: Point, end: Point, distance: float) -> Point:
 class Rows:
     """Heights in the guide's diagram, from the top."""
 
-    x, state, place, glimpse = 40, 96, 176, 254
+    x, state, proposal, glimpse = 40, 96, 176, 254
     pres, where, what = 336, 388, 440
-    objects, left, legend = 536, 636, 722
+    objects, residual, legend = 536, 636, 722
 
 
 class Lanes:
@@ -201,8 +204,8 @@ class Lanes:
     decide, pres, where, end = 184, 198, 184, 231
 
 
-SMALL, LARGE = 56, 62
-"""Sides of images in the guide's diagram."""
+WINDOW_SIDE, CANVAS_SIDE = 56, 62
+"""Sides of windows and canvases in the guide's diagram."""
 
 
 def guide(pictures: Pictures) -> str:
@@ -215,11 +218,12 @@ def guide(pictures: Pictures) -> str:
     return document(
         812,
         "The guide, unrolled for three steps",
-        "In each step the LSTM state h reads the image x and the last step's latents; a place p is"
+        "In each step the LSTM state h reads the image x and the last step's latents; a pose p is"
         " proposed from the residual r and h; a glimpse of r around p, and h, decide z_pres and"
-        " z_where; a window of x at z_where gives z_what; the object y is painted and subtracted"
-        " from r. Arrows into the place and the glimpse, and from the place, carry no gradient."
-        " Residual, place, glimpse and painting are not in the tutorial's improved guide.",
+        " z_where; a window of x at z_where gives z_what; the object y is rendered and subtracted"
+        " from r. Arrows into the proposal and the glimpse, and from the proposal, carry no"
+        " gradient. Residual, proposal, glimpse and rendering are not in the tutorial's improved"
+        " guide.",
         [*parts, *guide_legend()],
     )
 
@@ -250,41 +254,50 @@ def recurrence(left: Point, t: int) -> list[str]:
 
 
 def belt(left: Point, t: int, pictures: Pictures) -> list[str]:
-    """Draw what is left of the image, and how the step's object is taken away from it."""
-    here, minus = left.by(Lanes.residual, Rows.left), left.by(Lanes.where, Rows.left)
+    """Draw the residual, and how the step's object is taken away from it."""
+    here, minus = left.by(Lanes.residual, Rows.residual), left.by(Lanes.where, Rows.residual)
     name = "r_{1} = {x}" if t == 0 else f"r_{{{t + 1}}}"
     parts = [
-        picture(here, LARGE, pictures.left[t], EXTRA),
-        label(here.by(y=LARGE / 2 + 20), name, "math"),
+        picture(here, CANVAS_SIDE, pictures.residual[t], EXTRA),
+        label(here.by(y=CANVAS_SIDE / 2 + 20), name, "math"),
     ]
     if t + 1 < STEPS:
         parts += [
             disc(minus, 12, "\N{MINUS SIGN}", "extra"),
-            arrow(left.by(Lanes.where, Rows.objects + LARGE / 2), minus.by(y=-12), kind=EXTRA_LINE),
-            arrow(here.by(LARGE / 2), minus.by(-12), kind=EXTRA_LINE),
-            arrow(minus.by(12), here.by(Lanes.width - LARGE / 2), kind=EXTRA_LINE),
+            arrow(
+                left.by(Lanes.where, Rows.objects + CANVAS_SIDE / 2),
+                minus.by(y=-12),
+                kind=EXTRA_LINE,
+            ),
+            arrow(here.by(CANVAS_SIDE / 2), minus.by(-12), kind=EXTRA_LINE),
+            arrow(minus.by(12), here.by(Lanes.width - CANVAS_SIDE / 2), kind=EXTRA_LINE),
         ]
     return parts
 
 
 def attention(left: Point, t: int, pictures: Pictures) -> list[str]:
-    """Draw how a step finds a place, glimpses there and decides."""
-    place = left.by(Lanes.attention, Rows.place)
+    """Draw how a step proposes a pose, takes a glimpse there and decides."""
+    proposal = left.by(Lanes.attention, Rows.proposal)
     glimpse = left.by(Lanes.attention, Rows.glimpse)
     decide = left.by(Lanes.decide, Rows.glimpse)
     track, state = left.by(Lanes.track), left.by(Lanes.decide, Rows.state + 18)
     dashed = f"{EXTRA_LINE} dashed"
-    seen = glimpse.by(SMALL / 2), decide.by(-46)
+    seen = glimpse.by(WINDOW_SIDE / 2), decide.by(-46)
     return [
-        # The residual is looked at, and so is the place; neither learns from it.
-        arrow(track.by(y=Rows.left - LARGE / 2), track.by(y=place.y), place.by(-22), kind=dashed),
-        arrow(track.by(y=glimpse.y), glimpse.by(-SMALL / 2), kind=dashed),
-        f'<circle class="dot" cx="{track.x:g}" cy="{glimpse.y:g}" r="3"/>',
-        arrow(state.by(-28), Point(state.x - 28, place.y - 8), place.by(22, -8), kind=dashed),
-        arrow(place.by(y=18), glimpse.by(y=-SMALL / 2), kind=dashed),
+        # The residual and the proposal are data to what looks at them: no gradient.
         arrow(
-            place.by(22, 8),
-            left.by(Lanes.corridor, place.y + 8),
+            track.by(y=Rows.residual - CANVAS_SIDE / 2),
+            track.by(y=proposal.y),
+            proposal.by(-22),
+            kind=dashed,
+        ),
+        arrow(track.by(y=glimpse.y), glimpse.by(-WINDOW_SIDE / 2), kind=dashed),
+        f'<circle class="dot" cx="{track.x:g}" cy="{glimpse.y:g}" r="3"/>',
+        arrow(state.by(-28), Point(state.x - 28, proposal.y - 8), proposal.by(22, -8), kind=dashed),
+        arrow(proposal.by(y=18), glimpse.by(y=-WINDOW_SIDE / 2), kind=dashed),
+        arrow(
+            proposal.by(22, 8),
+            left.by(Lanes.corridor, proposal.y + 8),
             left.by(Lanes.corridor, Rows.where - 8),
             left.by(Lanes.where - 42, Rows.where - 8),
             kind=dashed,
@@ -292,20 +305,20 @@ def attention(left: Point, t: int, pictures: Pictures) -> list[str]:
         arrow(*seen, kind="gap"),
         arrow(*seen, kind=EXTRA_LINE),
         arrow(state, decide.by(y=-18)),
-        box(place, 44, 36, f"p_{{{t + 1}}}", "extra"),
-        picture(glimpse, SMALL, pictures.glimpses[t], EXTRA),
-        label(glimpse.by(y=SMALL / 2 + 17), "glimpse", "extra-note"),
+        box(proposal, 44, 36, f"p_{{{t + 1}}}", "extra"),
+        picture(glimpse, WINDOW_SIDE, pictures.glimpses[t], EXTRA),
+        label(glimpse.by(y=WINDOW_SIDE / 2 + 17), "glimpse", "extra-note"),
         box(decide, 92, 36, f"a_{{{t + 1}}}", "box"),
     ]
 
 
 def latents(left: Point, t: int, pictures: Pictures) -> list[str]:
-    """Draw the latents of a step, the window that z_what is read from, and the object painted."""
+    """Draw the latents of a step, the window that z_what is read from, and the rendered object."""
     color = readable_color(t)
     below = Rows.glimpse + 18
     where = left.by(Lanes.where, Rows.where)
     what, window = left.by(Lanes.where, Rows.what), left.by(Lanes.attention, Rows.what)
-    painted = left.by(Lanes.where, Rows.objects)
+    rendered = left.by(Lanes.where, Rows.objects)
     x = left.by(Lanes.x, Rows.what)
     group = left.by(Lanes.where - 47, Rows.pres - 29)
     return [
@@ -313,31 +326,30 @@ def latents(left: Point, t: int, pictures: Pictures) -> list[str]:
         f' rx="10" fill="{color}" fill-opacity="0.13"/>',
         arrow(left.by(Lanes.pres, below), left.by(Lanes.pres, Rows.pres - 17)),
         arrow(left.by(155, below), left.by(155, Rows.where - 17)),
-        arrow(where.by(-42, 8), Point(window.x, where.y + 8), window.by(y=-SMALL / 2)),
-        arrow(x.by(12), window.by(-SMALL / 2)),
-        arrow(window.by(SMALL / 2), what.by(-42)),
-        arrow(what.by(y=29), painted.by(y=-LARGE / 2), kind=EXTRA_LINE),
+        arrow(where.by(-42, 8), Point(window.x, where.y + 8), window.by(y=-WINDOW_SIDE / 2)),
+        arrow(x.by(12), window.by(-WINDOW_SIDE / 2)),
+        arrow(window.by(WINDOW_SIDE / 2), what.by(-42)),
+        arrow(what.by(y=29), rendered.by(y=-CANVAS_SIDE / 2), kind=EXTRA_LINE),
         box(left.by(Lanes.pres, Rows.pres), 60, 34, f"z_{{pres,{t + 1}}}", "box", color),
         box(where, 84, 34, f"z_{{where,{t + 1}}}", "box", color),
         box(what, 84, 34, f"z_{{what,{t + 1}}}", "box", color),
         disc(x, 12, "{x}", "box"),
-        picture(window, SMALL, pictures.windows[t], INK),
-        label(window.by(y=SMALL / 2 + 17), "window", "note"),
-        picture(painted, LARGE, pictures.objects[t], EXTRA),
-        label(painted.by(-LARGE / 2 - 8, 6), f"y_{{{t + 1}}}", "math", "end"),
+        picture(window, WINDOW_SIDE, pictures.windows[t], DARK),
+        label(window.by(y=WINDOW_SIDE / 2 + 17), "window", "note"),
+        picture(rendered, CANVAS_SIDE, pictures.objects[t], EXTRA),
+        label(rendered.by(-CANVAS_SIDE / 2 - 8, 6), f"y_{{{t + 1}}}", "math", "end"),
     ]
 
 
 def guide_legend() -> list[str]:
-    """Explain the lines, the colour and the letters."""
+    """Explain the lines, the color and the letters."""
     solid, dashed, extra = (Point(x, Rows.legend) for x in (24, 240, 486))
     swatch = extra.by(20)
     letters = (
-        "h_{t} LSTM · p_{t} proposed place · a_{t} decision · y_{t} object, painted ·"
-        " r_{t} what is not yet drawn"
+        "h_{t} LSTM · p_{t} proposal · a_{t} decision · y_{t} object, rendered · r_{t} residual"
     )
-    place = (
-        "A place is learned apart: it is moved to where the object was then found, the mean of"
+    proposal = (
+        "The proposal is learned apart: it moves to where the object was then found, the mean of"
         " z_{where,t}."
     )
     return [
@@ -348,7 +360,7 @@ def guide_legend() -> list[str]:
         box(swatch, 38, 18, "", "extra"),
         label(extra.by(46, 5), "not in the improved guide", "extra-note", "start"),
         label(solid.by(0, 38), letters, "note", "start"),
-        label(solid.by(0, 64), place, "note", "start"),
+        label(solid.by(0, 64), proposal, "note", "start"),
     ]
 
 
@@ -357,9 +369,9 @@ def guide_legend() -> list[str]:
 
 def loop(pictures: Pictures) -> str:
     """Draw attend, infer, draw, repeat as a ring, with the first step's pictures."""
-    centre, radius, side = Point(380, 274), 172, 124
-    top, right = centre.by(y=-radius), centre.by(radius)
-    bottom, left = centre.by(y=radius), centre.by(-radius)
+    center, radius, side = Point(380, 274), 172, 124
+    top, right = center.by(y=-radius), center.by(radius)
+    bottom, left = center.by(y=radius), center.by(-radius)
     gap, inward, beside = side / 2 + 8, 20, side / 2 + 18
     return document(
         552,
@@ -376,12 +388,12 @@ def loop(pictures: Pictures) -> str:
             caption(top.by(beside, -42), "attend", "where is it?", "z_{where}"),
             *inferred(right, side, pictures),
             caption(right.by(beside - 14, -18), "infer", "what is it?", "z_{what}"),
-            picture(bottom, side, pictures.drawn[0]),
+            picture(bottom, side, pictures.canvas[0]),
             caption(bottom.by(beside, 22), "draw", "and take it away", "{y}"),
-            picture(left, side, pictures.left[1]),
-            caption(left.by(-beside, -18), "repeat?", "what is left?", "z_{pres}", "end"),
-            label(centre.by(-84, -76), "z_{pres} = 1: go on", "math", "start"),
-            label(centre.by(y=22), "steps {t} = 1, 2, 3, …", "math"),
+            picture(left, side, pictures.residual[1]),
+            caption(left.by(-beside, -18), "repeat?", "look at the residual", "z_{pres}", "end"),
+            label(center.by(-84, -76), "z_{pres} = 1: go on", "math", "start"),
+            label(center.by(y=22), "steps {t} = 1, 2, 3, …", "math"),
             *way_in_and_out(left, side, pictures),
         ],
     )
@@ -393,13 +405,13 @@ def caption(at: Point, name: str, text: str, symbol: str, anchor: str = "start")
     return "".join(label(at.by(y=down), words, kind, anchor) for down, words, kind in lines)
 
 
-def inferred(centre: Point, side: float, pictures: Pictures) -> list[str]:
+def inferred(center: Point, side: float, pictures: Pictures) -> list[str]:
     """Draw a window over its code, together as high as the other pictures."""
     strip = 34
     window = side - strip - 4
     return [
-        picture(centre.by(y=-(strip + 4) / 2), window, pictures.windows[0]),
-        picture(centre.by(y=(side - strip) / 2), window, pictures.codes[0], height=strip),
+        picture(center.by(y=-(strip + 4) / 2), window, pictures.windows[0]),
+        picture(center.by(y=(side - strip) / 2), window, pictures.codes[0], height=strip),
     ]
 
 
@@ -449,7 +461,7 @@ def vae(pictures: Pictures) -> str:
         label(Point(Columns.latents, 60), "z_{t}, a row for each step", "note"),
         picture(image, 104, pictures.image),
         label(image.by(y=76), "image {x}", "note"),
-        picture(mean, 96, pictures.drawn[-1]),
+        picture(mean, 96, pictures.canvas[-1]),
         label(mean.by(y=72), "mean of {x}", "note"),
     ]
     for x, name in ((-75, "z_{pres}"), (-18, "z_{where}"), (50, "z_{what}")):
@@ -457,18 +469,18 @@ def vae(pictures: Pictures) -> str:
     total = Point(Columns.total, middle)
     for t, y in enumerate(rows):
         state, latents = Point(Columns.state, y), Point(Columns.latents, y)
-        painted = Point(Columns.objects, y)
+        rendered = Point(Columns.objects, y)
         read = [Point(Columns.trunk, middle), Point(Columns.trunk, y), state.by(-30)]
-        add = [painted.by(34), Point(total.x, y), total.by(y=12 if y > middle else -12)]
+        add = [rendered.by(34), Point(total.x, y), total.by(y=12 if y > middle else -12)]
         parts += [
             arrow(image.by(52), *(read if t != 1 else read[-1:])),
             box(state, 60, 40, f"h_{{{t + 1}}}", "box"),
             arrow(state.by(30), latents.by(-half_width)),
             *latent_cells(latents, t, pictures),
-            arrow(latents.by(half_width), painted.by(-34)),
-            picture(painted, 68, pictures.objects[t], readable_color(t)),
-            arrow(*(add if t != 1 else [painted.by(34), total.by(-12)])),
-            label(painted.by(y=51), f"y_{{{t + 1}}}", "math"),
+            arrow(latents.by(half_width), rendered.by(-34)),
+            picture(rendered, 68, pictures.objects[t], readable_color(t)),
+            arrow(*(add if t != 1 else [rendered.by(34), total.by(-12)])),
+            label(rendered.by(y=51), f"y_{{{t + 1}}}", "math"),
         ]
         if t + 1 < STEPS:
             low, high = latents.by(y=half_height), latents.by(y=108 - half_height)
@@ -502,17 +514,73 @@ def side_panel(left: float, right: float, bottom: float, name: str, text: str) -
     return rect + label(Point(middle, 38), name, "name") + label(Point(middle, 60), text, "note")
 
 
-def latent_cells(centre: Point, t: int, pictures: Pictures) -> list[str]:
+def latent_cells(center: Point, t: int, pictures: Pictures) -> list[str]:
     """Draw the latents of a step: present, where and what."""
     color = readable_color(t)
-    x, y = centre.by(-LATENTS[0] / 2, -LATENTS[1] / 2)
+    x, y = center.by(-LATENTS[0] / 2, -LATENTS[1] / 2)
     return [
         f'<rect x="{x:g}" y="{y:g}" width="{LATENTS[0]}" height="{LATENTS[1]}" rx="10"'
         f' fill="{color}" fill-opacity="0.13"/>',
-        box(centre.by(-68), 32, 56, "1", "box", color),
-        picture(centre.by(-18), 56, pictures.poses[t], color),
-        picture(centre.by(50), 68, pictures.codes[t], color, height=56),
+        box(center.by(-68), 32, 56, "1", "box", color),
+        picture(center.by(-18), 56, pictures.poses[t], color),
+        picture(center.by(50), 68, pictures.codes[t], color, height=56),
     ]
+
+
+# The house
+
+
+class Part(NamedTuple):
+    """A folder of the package, or a module beside the folders."""
+
+    floor: int
+    name: str  # as it is imported
+    label: str
+    text: str
+
+
+PART = re.compile(r"^\| (\d+) \| \[?`((\w+)(?:/|\.py))`\S* \| (.+) \|$", re.MULTILINE)
+FLOOR = 62
+"""Height of a floor in the drawing of the house."""
+
+
+def read_parts() -> list[Part]:
+    """Return the parts of the house, from the top, as the table in architecture.md has them."""
+    rows = PART.findall((Path(__file__).parent / "architecture.md").read_text(encoding="utf-8"))
+    return [
+        Part(int(floor), name, label, re.sub(r"[\\`]", "", text))
+        for floor, label, name, text in rows
+    ]
+
+
+def house(parts: Sequence[Part]) -> str:
+    """Draw the folders of the package, floor by floor."""
+    floors = sorted({part.floor for part in parts}, reverse=True)
+    drawn, above = [], []
+    for row, floor in enumerate(floors):
+        here = [part for part in parts if part.floor == floor]
+        width = (WIDTH - 76 - 12 * (len(here) - 1)) / len(here)
+        middles = [
+            Point(56 + width / 2 + (width + 12) * i, 44 + FLOOR * row) for i in range(len(here))
+        ]
+        drawn.append(label(Point(34, middles[0].y + 5), str(floor), "note"))
+        for middle, part in zip(middles, here, strict=True):
+            drawn += [
+                box(middle, width, 48, "", "box"),
+                label(middle.by(y=-4), part.label, "part"),
+                label(middle.by(y=15), part.text, "note"),
+            ]
+        for x in (m.x for m in max(above, middles, key=len) if above):
+            gap = Point(x, middles[0].y - FLOOR + 24)
+            drawn.append(arrow(gap, gap.by(y=FLOOR - 48)))
+        above = middles
+    return document(
+        28 + FLOOR * len(floors),
+        "The house",
+        "The folders of the package, in floors. A module imports only from lower floors."
+        f" From the top: {', '.join(part.label for part in parts)}.",
+        drawn,
+    )
 
 
 # The pictures
@@ -525,15 +593,15 @@ def pictures_of(model: air.AIR, image: NDArray[np.uint8]) -> Pictures:
     before = [blank, *(step.canvas for step in steps)]
     limit = max(float(np.abs(step.z_what).max()) for step in steps)
     return Pictures(
-        image=embed(grey(steps[0].seen)),
-        left=[embed(grey(step.seen)) for step in steps],
+        image=embed(gray(steps[0].seen)),
+        residual=[embed(gray(step.seen)) for step in steps],
         attended=[embed(boxed(step.seen, step)) for step in steps],
-        glimpses=[embed(grey(step.seen).crop(around(step.glimpse))) for step in steps],
-        windows=[embed(grey(step.window)) for step in steps],
+        glimpses=[embed(gray(step.seen).crop(around(step.glimpse))) for step in steps],
+        windows=[embed(gray(step.window)) for step in steps],
         codes=[embed(bars(step.z_what / limit, readable_color(step.t))) for step in steps],
         poses=[embed(boxed(blank, step)) for step in steps],
-        objects=[embed(grey(step.canvas - b)) for step, b in zip(steps, before, strict=False)],
-        drawn=[embed(grey(step.canvas)) for step in steps],
+        objects=[embed(gray(step.canvas - b)) for step, b in zip(steps, before, strict=False)],
+        canvas=[embed(gray(step.canvas)) for step in steps],
     )
 
 
@@ -543,14 +611,14 @@ def around(pixels: NDArray[np.floating]) -> tuple[int, int, int, int]:
     return x0, y0, x1, y1
 
 
-def grey(picture: NDArray[np.floating]) -> Image.Image:
+def gray(picture: NDArray[np.floating]) -> Image.Image:
     """Return intensities (1, height, width) as a picture."""
     return Image.fromarray(np.round(255 * picture[0].clip(0, 1)).astype(np.uint8))
 
 
 def boxed(picture: NDArray[np.floating], step: Step) -> Image.Image:
     """Return intensities (1, height, width), enlarged, with the box of a step."""
-    small = grey(picture)
+    small = gray(picture)
     shown = small.resize((ZOOM * small.width, ZOOM * small.height), Image.Resampling.NEAREST)
     shown = shown.convert("RGB")
     window, color = around(ZOOM * step.box), readable_color(step.t)
@@ -580,7 +648,10 @@ DIAGRAMS: dict[str, Callable[[Pictures], str]] = {"guide": guide, "loop": loop, 
 
 
 def main() -> None:
-    """Write the files."""
+    """Write the files, or that of the house alone."""
+    (IMAGES / "house.svg").write_text(house(read_parts()), encoding="utf-8")
+    if sys.argv[1:] == ["house"]:
+        return
     data = air.load_dataset("digits", split="test", max_count=STEPS)
     model = air.AIR.load("digits")
     pictures = pictures_of(model, data.images[SCENE])

@@ -1,8 +1,11 @@
 """What the documentation needs beside Sphinx's own extensions.
 
 - ``{air-help} train`` shows what ``air train --help`` prints.
+- ``{modules} guide`` documents all modules of the folder ``guide``, each under a heading, and
+  ``{names}`` lists what the package itself offers.
 - ``Returns:``, ``Raises:`` and ``Source:`` at the start of a docstring's line become fields.
 - What is indented after a blank line, such as a formula, keeps its lines.
+- A command's docstring, the text of its help, is shown as it stands.
 - Arrays in signatures have the name that the code gives them.
 - Fields with a comment in place of a docstring are documented by it.
 - Links to the package's files lead to the pages that show their code.
@@ -12,12 +15,15 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -26,9 +32,11 @@ from sphinx.addnodes import download_reference
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+import attend_infer_repeat
 from attend_infer_repeat.config import PATHS
 
 PACKAGE = "attend_infer_repeat"
+ROOT = Path(attend_infer_repeat.__file__).parent
 COLUMNS = 88
 
 
@@ -50,6 +58,68 @@ class AirHelp(SphinxDirective):
         block = nodes.literal_block(text, text, classes=["air-help"])
         block["language"] = "none"
         return [block]
+
+
+MODULES = re.compile(r"^```\{modules\} (\S+)\n```$", re.MULTILINE)
+NAMES = re.compile(r"^```\{names\}\n```$", re.MULTILINE)
+
+
+def write_out(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Write out ``{modules} FOLDER`` and ``{names}`` in a page's source.
+
+    There, and not when the page is read, so that its table of contents has the headings.
+    """
+    source[0] = MODULES.sub(lambda found: "\n".join(map(section, modules(found[1]))), source[0])
+    source[0] = NAMES.sub(lambda found: names(), source[0])
+
+
+def modules(folder: str) -> list[str]:
+    """Return the names of a folder's modules, those of its folders too, but for ``__main__``.
+
+    The folder ``.`` is the package; of that, the modules beside the folders.
+    """
+    if folder == ".":
+        found = pkgutil.iter_modules([str(ROOT)], f"{PACKAGE}.")
+        named = [PACKAGE, *(module.name for module in found if not module.ispkg)]
+    else:
+        found = pkgutil.walk_packages([str(ROOT / folder)], f"{PACKAGE}.{folder}.")
+        named = [f"{PACKAGE}.{folder}", *(module.name for module in found)]
+    return [name for name in named if not name.endswith("__main__")]
+
+
+def section(module: str) -> str:
+    """Return a module's heading and documentation; of a folder, its docstring alone."""
+    path = ROOT.joinpath(*module.split(".")[1:])
+    members = ":no-members:" if path.is_dir() else ":members:"
+    text = f"\n```{{eval-rst}}\n.. automodule:: {module}\n   {members}\n```\n"
+    title = module.removeprefix(f"{PACKAGE}.")
+    is_page = path.is_dir() and "." not in title  # which has its own heading
+    return text if is_page else f"\n## {title}\n{text}"
+
+
+def names() -> str:
+    """Return a table of the names that the package itself offers, with links."""
+    rows = ["| name | what |", "| --- | --- |"]
+    for name in attend_infer_repeat.__all__:
+        thing = getattr(attend_infer_repeat, name)
+        if isinstance(thing, type) or inspect.isfunction(thing):
+            link = f"{{py:obj}}`~{thing.__module__}.{name}`"
+            rows.append(f"| {link} | {inspect.getdoc(thing).splitlines()[0]} |")
+    return "\n".join(rows)
+
+
+def skip_inherited(
+    app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any
+) -> bool | None:
+    """Leave out methods that another library has put into a class: scikit-learn does."""
+    foreign = inspect.isroutine(obj) and not str(obj.__module__).startswith(PACKAGE)
+    return True if foreign else None
+
+
+def keep_help(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Show the docstring of a command, which is the text of its help, as it stands."""
+    if what == "class" and name.startswith(f"{PACKAGE}.cli."):
+        lines[:] = [".. code-block:: none", "", *(f"    {line}" for line in lines), ""]
 
 
 FIELD = re.compile(r"(Returns|Raises|Source): (?=\S)")
@@ -135,6 +205,16 @@ def show_plain_types(app: Sphinx) -> None:
         kind.__annotations__ = get_type_hints(kind)
 
 
+def find_field_types(app: Sphinx) -> None:
+    """Find the types of named tuples' fields by the module, where several have a type's name."""
+    folders = (folder.name for folder in ROOT.iterdir() if (folder / "__init__.py").exists())
+    for name in (name for folder in folders for name in modules(folder)):
+        for kind in vars(importlib.import_module(name)).values():
+            if isinstance(kind, type) and hasattr(kind, "_fields"):
+                with suppress(NameError):  # of a type that only type checkers import
+                    kind.__new__.__annotations__ = get_type_hints(kind)
+
+
 def link_to_code(app: Sphinx, doctree: nodes.document) -> None:
     """Let links to the package's files lead to the pages on which viewcode shows them."""
     root = Path(app.srcdir).parent
@@ -176,7 +256,11 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.extensions["sphinx-mathjax-offline"].parallel_write_safe = True
     app.add_directive("air-help", AirHelp)
     app.connect("builder-inited", show_plain_types)
+    app.connect("builder-inited", find_field_types)
+    app.connect("source-read", write_out)
+    app.connect("autodoc-skip-member", skip_inherited)
     app.connect("autodoc-process-signature", name_arrays)
+    app.connect("autodoc-process-docstring", keep_help, priority=200)
     app.connect("autodoc-process-docstring", keep_blocks, priority=300)
     app.connect("autodoc-process-docstring", make_fields, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", keep_fields, priority=400)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,10 +17,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+PACKAGE = ROOT / "attend_infer_repeat"
 PAGES = [path for path in DOCS.rglob("*.md") if "_build" not in path.parts]
 NOTEBOOKS = [path for path in PAGES if "file_format: mystnb" in path.read_text()]
 
 pytest.importorskip("sphinx", reason="the docs extra is not installed")
+
+
+def modules() -> set[str]:
+    """Return the names of the package's modules, but for those that only start a command."""
+    paths = (path.relative_to(ROOT).with_suffix("") for path in PACKAGE.rglob("*.py"))
+    names = {".".join(path.parts).removesuffix(".__init__") for path in paths}
+    return {name for name in names if not name.endswith(".__main__")}
 
 
 def sources() -> set[Path]:
@@ -86,6 +96,19 @@ def test_every_notebook_has_run(site: Path) -> None:
         cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
         assert cells
         assert all(cell["execution_count"] for cell in cells)
+
+
+def test_the_reference_has_a_page_for_each_folder() -> None:
+    pages = [path.read_text() for path in (DOCS / "reference" / "api").glob("*.md")]
+    named = [folder for page in pages for folder in re.findall(r"^```{modules} (.+)$", page, re.M)]
+    assert sorted(named) == sorted([".", *{path.parent.name for path in PACKAGE.glob("*/*.py")}])
+
+
+@pytest.mark.timeout(600)
+def test_every_module_is_in_the_reference(site: Path) -> None:
+    inventory = (site / "objects.inv").read_bytes().split(b"\n", 4)[4]  # after four lines of text
+    documented = re.findall(r"^(\S+) py:module ", zlib.decompress(inventory).decode(), re.M)
+    assert set(documented) == modules()
 
 
 @pytest.mark.timeout(600)
