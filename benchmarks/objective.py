@@ -82,7 +82,7 @@ class Table:
     def run(self) -> None:
         """Run the command."""
         for sizes, options in SIZES.items():
-            print(f"`air train {options}`\n")
+            print(f"`air train {options} --objective exact`\n")
             print("| learning rate | " + " | ".join(OBJECTIVES.values()) + " |")
             print("| --- |" + " --- |" * len(OBJECTIVES))
             for rate in RATES:

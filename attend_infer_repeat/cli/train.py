@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from ..config import TrainConfig, get_preset
+from ..config import TrainConfig, get_preset, refuse_idle
 from ..config.annotations import Suppress, arg
 from .command import Command
 from .options import Given, build
@@ -74,8 +74,10 @@ class Train(Command):
     @classmethod
     def of(cls, given: Given, base: Command | None) -> Train:
         """Make the command, which knows the names of the settings that were given."""
-        own = {path[-1] for path in given if path[0] == "training"} - {"preset", "data"}
-        return replace(build(cls, given, base), given=tuple(sorted(own)))
+        own = {path[-1] for path in given if path[0] == "training"}
+        command = replace(build(cls, given, base), given=tuple(sorted(own - {"preset", "data"})))
+        refuse_idle(command.training, own)
+        return command
 
     def run(self) -> None:
         """Run the command."""

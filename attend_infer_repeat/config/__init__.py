@@ -10,10 +10,13 @@ from typing import get_args
 
 from .base import (
     PATHS,
+    Idle,
     Settings,
     differences,
     flat,
     from_dict,
+    idle,
+    refuse_idle,
     replace,
     to_dict,
 )
@@ -60,6 +63,7 @@ __all__ = [
     "EstimatorConfig",
     "ExplorationConfig",
     "FramingConfig",
+    "Idle",
     "InferenceConfig",
     "LikelihoodConfig",
     "ModelConfig",
@@ -73,6 +77,8 @@ __all__ = [
     "for_images",
     "from_dict",
     "get_preset",
+    "idle",
+    "refuse_idle",
     "replace",
     "to_dict",
 ]

@@ -20,8 +20,8 @@ import dataclasses
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
@@ -37,15 +37,30 @@ Where two have one name, the later one's name is its path, with dots.
 """
 
 
+class Idle(NamedTuple):
+    """A setting that has no effect beside the others."""
+
+    name: str
+    why: str
+    """What makes it so, and what to do."""
+    switch: str = ""
+    """A setting that may be switched on a command that also gives this one, so as to compare."""
+
+
 class Settings:
     """Base of all settings: a subclass becomes a frozen dataclass, checked by pydantic."""
 
     def __init__(self, **given: Any) -> None:
         """Take fields, and settings of the parts by their flat names.
 
-        Raises: ConfigError of one line if a name is unknown, or a value is out of range.
+        Raises: ConfigError of one line if a name is unknown, a value is out of range, or a setting
+            that is given by its flat name has no effect beside the others.
         """
         raise NotImplementedError  # replaced in every subclass
+
+    def idle(self) -> Iterator[Idle]:
+        """Yield the settings that have no effect beside others of this class."""
+        return iter(())
 
     def __init_subclass__(cls) -> None:
         """Make the subclass a dataclass."""
@@ -58,6 +73,9 @@ class Settings:
                 checked(self, **_routed(cls, given))
             except ValidationError as error:
                 raise ConfigError(_one_line(error)) from None
+            refuse_idle(
+                self, given.keys() - {field.name for field in dataclasses.fields(cast(Any, cls))}
+            )
 
         cls.__init__ = __init__  # type: ignore[method-assign]
         paths = PATHS[cls] = {}
@@ -110,6 +128,28 @@ def _paths(kind: Any) -> Iterator[tuple[str, ...]]:
             yield from ((field.name, *path) for path in _paths(type(field.default)))
         else:
             yield (field.name,)
+
+
+def idle(config: Settings) -> Iterator[Idle]:
+    """Yield the settings that have no effect beside others."""
+    yield from config.idle()
+    for field in dataclasses.fields(cast(Any, config)):
+        if isinstance(part := getattr(config, field.name), Settings):
+            yield from idle(part)
+
+
+def refuse_idle(config: Settings, given: Collection[str]) -> None:
+    """Refuse settings that somebody gave and that have no effect; a preset may hold such ones.
+
+    Args:
+        config: all settings.
+        given: flat names of those that were given.
+    Raises: ConfigError.
+    """
+    if given:
+        for setting in idle(config):
+            if setting.name in given and setting.switch not in given:
+                raise ConfigError(f"{setting.name}: has no effect {setting.why}.")
 
 
 # One line for each error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from ..errors import ConfigError
 from .annotations import Suppress, arg
-from .base import Settings
+from .base import Idle, Settings
 from .constraints import CanvasSize, Layers, Positive, Ratio, Size
 
 NonLinearity = Literal["ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Softplus", "Tanh"]
@@ -25,6 +26,11 @@ class FramingConfig(Settings):
     picture's border. --invert alone means yes."""
     boxes: Literal["window", "ink"] = "window"
     """What an object's box is: the window that was looked at, or the bounds of what it drew."""
+
+    def idle(self) -> Iterator[Idle]:
+        """Yield what has no effect where pictures are scaled to fit."""
+        if self.resize == "fit":
+            yield Idle("zoom", "with --resize fit; leave it out, or use --resize pad or crop")
 
 
 class CountConfig(Settings):
@@ -72,6 +78,13 @@ class CountConfig(Settings):
         """Check the prior's parameter."""
         self.check_success("z_pres_prior", self.z_pres_prior)
 
+    def idle(self) -> Iterator[Idle]:
+        """Yield what has no effect with a bound, or without one."""
+        if not self.unbounded:
+            yield Idle("step_limit", "without --unbounded; leave it out, or add that")
+        elif self.z_pres_prior_raw:
+            yield Idle("z_pres_prior_raw", "with --unbounded, where it holds anyway; leave it out")
+
 
 class PoseConfig(Settings):
     """The prior of z_where."""
@@ -105,6 +118,15 @@ class BackgroundConfig(Settings):
     """Size of the code of a learned background."""
     background_net: Layers = (200,)
     """Hidden layers between an image and its background's code, and of a learned background."""
+
+    def idle(self) -> Iterator[Idle]:
+        """Yield what has no effect on such a background."""
+        which = f"with --background-model {self.background_model}"
+        if self.background_model != "learned":
+            instead = "leave it out, or use --background-model learned"
+            yield Idle("background_latent_size", f"{which}; {instead}")
+        if self.background_model == "none":
+            yield Idle("background_net", f"{which}; leave it out, or use another one")
 
 
 class AppearanceConfig(Settings):
@@ -161,6 +183,14 @@ class InferenceConfig(Settings):
                 f"foresight: the guide '{self.guide}' does not look at what is left; leave "
                 "--foresight out, or use --guide residual, pursuit or memoryless."
             )
+
+    def idle(self) -> Iterator[Idle]:
+        """Yield what such a guide does not have."""
+        which = f"with --guide {self.guide}; leave it out, or use --guide"
+        if self.guide not in ("pursuit", "memoryless"):
+            yield Idle("focus", f"{which} pursuit or memoryless")
+        if self.guide != "residual":
+            yield Idle("propose_net", f"{which} residual")
 
 
 class ModelConfig(Settings):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from ..errors import ConfigError
 from .annotations import Suppress, arg
-from .base import Settings, replace
+from .base import PATHS, Idle, Settings, replace
 from .constraints import (
     BelowOne,
     Layers,
@@ -48,6 +49,11 @@ class DatasetConfig(Settings):
                 f"counts: expected numbers of objects, one at least above 0, got {self.counts}."
             )
 
+    def idle(self) -> Iterator[Idle]:
+        """Yield what has no effect beside given numbers of objects."""
+        if self.counts is not None and self.max_count is not None:
+            yield Idle("max_count", "beside --counts; leave one of the two out")
+
     def options(self) -> dict[str, Any]:
         """The options that were given for a generated data set."""
         own = {
@@ -76,6 +82,9 @@ class OptimizerConfig(Settings):
     the last ones."""
 
 
+OF_BASELINES = ("baseline_learning_rate", "bl_predict_net", "baseline_scalar")
+
+
 class EstimatorConfig(Settings):
     """The estimator of the ELBO's gradient, and its baselines."""
 
@@ -98,6 +107,16 @@ class EstimatorConfig(Settings):
                 "baseline_scalar: contradicts no-baselines; leave one of the two out."
             )
 
+    def idle(self) -> Iterator[Idle]:
+        """Yield what has no effect without baselines, but may be given so as to compare."""
+        if self.objective == "exact":
+            why = "with the objective exact; leave it out, or add --objective tracegraph"
+            for name in ("baselines", *OF_BASELINES):
+                yield Idle(name, why, switch="objective")
+        elif not self.baselines:
+            for name in OF_BASELINES:
+                yield Idle(name, "with --no-baselines; leave it out", switch="baselines")
+
 
 class ExplorationConfig(Settings):
     """How the guide tries counts at first."""
@@ -106,6 +125,11 @@ class ExplorationConfig(Settings):
     """Probability, at first, with which the exact objective's guide draws a uniform count."""
     explore_steps: Size = 150
     """Steps over which that probability falls to 0."""
+
+    def idle(self) -> Iterator[Idle]:
+        """Yield what has no effect without exploration."""
+        if self.explore == 0:
+            yield Idle("explore_steps", "with --explore 0; leave it out, or raise that")
 
 
 class CompositesConfig(Settings):
@@ -136,6 +160,13 @@ class CompositesConfig(Settings):
                 "--composite-weight 0 makes no scenes."
             )
 
+    def idle(self) -> Iterator[Idle]:
+        """Yield what has no effect where no composites are made."""
+        if self.composite_weight == 0:
+            for name in PATHS[CompositesConfig]:
+                if name != "composite_weight":
+                    yield Idle(name, "with --composite-weight 0; leave it out, or raise that")
+
 
 class AnnealingConfig(Settings):
     """How the count prior moves during training."""
@@ -150,6 +181,13 @@ class AnnealingConfig(Settings):
     """Steps before it begins to move."""
     anneal_prior_duration: Size = 250
     """Steps over which it moves."""
+
+    def idle(self) -> Iterator[Idle]:
+        """Yield what has no effect on a prior that does not move."""
+        if self.anneal_prior == "none":
+            for name in PATHS[AnnealingConfig]:
+                if name != "anneal_prior":
+                    yield Idle(name, "with --anneal-prior none; leave it out, or use lin or exp")
 
 
 class OutputConfig(Settings):
@@ -220,6 +258,18 @@ class TrainConfig(Settings):
                 "no-masking: the exact objective sums over masked counts; add --objective "
                 "tracegraph."
             )
+
+    def idle(self) -> Iterator[Idle]:
+        """Yield what one part makes useless in another."""
+        has_baselines = self.estimator.objective == "tracegraph" and self.estimator.baselines
+        if self.model.inference.guide == "memoryless" and not has_baselines:
+            for name in ("rnn_hidden_size", "embed_net"):
+                yield Idle(name, "with --guide memoryless; leave it out, or use another guide")
+        why = "with --foresight" if self.model.inference.foresight else "with one step at most"
+        if self.model.inference.foresight or self.model.count.max_steps == 1:
+            for name in PATHS[CompositesConfig]:
+                if name != "composite_weight" or self.composites.composite_weight:
+                    yield Idle(name, f"{why}, where no composites are made; leave it out")
 
 
 def for_images(config: TrainConfig, canvas_size: tuple[int, int], channels: int) -> TrainConfig:

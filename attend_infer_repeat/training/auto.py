@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import FAST, TrainConfig, replace
+from ..config import FAST, TrainConfig, idle, replace
 from ..data import is_path, load_dataset, require_known
 from ..data.pictures.array_files import as_picture
 from ..data.pictures.folder import LARGEST_CANVAS, survey_path
@@ -64,8 +64,8 @@ class _Choices:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def decide(self, name: str, value: Any, why: str) -> None:
-        """Set ``name``, such as ``window_size``, unless it was given."""
-        if name in self.given:
+        """Set ``name``, such as ``window_size``, unless it was given or has no effect."""
+        if name in self.given or name in {setting.name for setting in idle(self.config)}:
             return
         self.config = replace(self.config, **{name: value})
         shown = f"{value:.3g}" if isinstance(value, float) else value
