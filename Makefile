@@ -10,7 +10,7 @@ QUICK ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-CANDIDATES = $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.10 python)
+CANDIDATES = $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python3.10 python)
 
 # .ready is written last, so it stands for a complete set-up, and holds the folder that the set-up
 # was made for: environments contain absolute paths, so a moved or copied one is made afresh.
