@@ -31,8 +31,10 @@ demo: $(READY)  ## train on scenes of handwritten digits, offline; writes runs/d
 	rm -rf runs/demo
 	$(BIN)/air train --data digits -n 500 --out runs/demo
 
-# Whole files go to the processes, in the order that tests/conftest.py gives: longest first.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# Whole files go to the processes, in the order that tests/conftest.py gives: longest first. In a test
+# with two threads, the one that waits leaves its core to the others.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
+    $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: $(READY)  ## run the tests of the code, in 3 minutes; TESTS="..." passes arguments to pytest
 	$(PYTEST) $(TESTS)
