@@ -20,10 +20,10 @@ MARK := $(VENV)/.made-by-make
 is_ready = [ -x $(BIN)/python ] && [ "$$(cat $(READY) 2>/dev/null)" = "$$(pwd -P)" ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs clean always
+.PHONY: help setup demo test test-docs test-browser test-all lint docs clean always
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY)  ## make .venv and install the package and its tools at the tested versions
 
@@ -31,8 +31,22 @@ demo: $(READY)  ## train on scenes of handwritten digits, offline; writes runs/d
 	rm -rf runs/demo
 	$(BIN)/air train --data digits -n 500 --out runs/demo
 
-test: $(READY)  ## run the tests, a process on each core; TESTS="..." passes arguments to pytest
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
+# Whole files go to the processes, in the order that tests/conftest.py gives: longest first. In a test
+# with two threads, the one that waits leaves its core to the others.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
+    $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+test: $(READY)  ## run the tests of the code, in 3 minutes; TESTS="..." passes arguments to pytest
+	$(PYTEST) $(TESTS)
+
+test-docs: $(READY)  ## build the documentation, run its notebooks, follow its links
+	$(PYTEST) -m docs $(TESTS)
+
+test-browser: $(READY)  ## test the page of `air serve` in a Chromium, where there is one
+	$(PYTEST) -m browser $(TESTS)
+
+test-all: $(READY)  ## run all tests: the code, the long ones, documentation and browser
+	$(PYTEST) -m "not slow and not gpu" $(TESTS)
 
 lint: $(READY)  ## check style, format and types
 	$(BIN)/python -m ruff check .

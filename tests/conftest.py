@@ -43,3 +43,9 @@ def clean_slate() -> Iterator[None]:
         yield
     pyro.clear_param_store()
     torch.set_default_dtype(dtype)
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no figures at the end of `air train`: they take longer than a tiny run itself."""
+    monkeypatch.setattr("attend_infer_repeat.trainer._plot_run", lambda run, data: [])

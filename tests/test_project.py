@@ -23,6 +23,7 @@ MAKE = re.compile(r"(?:`|^ {4}|run: )make ((?:[a-z-]+ )*[a-z-]+)", re.MULTILINE)
 def test_every_make_target_that_contributors_are_told_of_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {page: set(" ".join(MAKE.findall(text)).split()) for page, text in PAGES.items()}
+    assert named["CONTRIBUTING.md"] >= {name for name in targets if name.startswith("test")}
     assert named["CONTRIBUTING.md"] >= {"setup", "test", "lint"}
     assert named[".github/PULL_REQUEST_TEMPLATE.md"] >= {"test", "lint"}
     assert named[".github/workflows/docs.yml"] == {"docs"}

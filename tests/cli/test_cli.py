@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,8 @@ from attend_infer_repeat.config import TUTORIAL, TrainConfig, flat, from_dict, t
 
 SMALL = (
     "-n 6 -b 8 --window-size 6 --rnn-hidden-size 8 --encoder-latent-size 4 --encoder-net 8 "
-    "--decoder-net 8 --predict-net 8 --eval-every 3 --progress-every 2 --quiet"
+    "--decoder-net 8 --predict-net 8 --lr-schedule constant --eval-every 3 --progress-every 2 "
+    "--quiet"
 ).split()
 
 
@@ -126,11 +129,10 @@ def test_report_writes_one_html_file(folder: Path, tmp_path: Path, capsys) -> No
     assert re.search("data, validation split, [0-9]+ images?", out.read_text())
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_resume_takes_the_runs_settings_and_more_steps(folder: Path, tmp_path: Path) -> None:
-    run, data = tmp_path / "run", f"{folder / 'data.npz'}"
-    assert (
-        main(["train", *SMALL, "--data", data, "--out", f"{run}", "--lr-schedule", "constant"]) == 0
-    )
+    run = tmp_path / "run"
+    shutil.copytree(folder / "run", run)
     assert main(["train", "--resume", f"{run}", "-n", "9", "--quiet"]) == 0
     steps = [
         record["step"]
@@ -140,6 +142,7 @@ def test_resume_takes_the_runs_settings_and_more_steps(folder: Path, tmp_path: P
     assert steps == [2, 4, 6, 8, 9]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_published_tutorial_command_runs_as_it_stands_after_the_preset(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -171,6 +174,7 @@ def test_the_published_tutorial_command_runs_as_it_stands_after_the_preset(
     assert config["seed"] == 287710
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_every_flag_of_the_tutorial_is_known(folder: Path, tmp_path: Path) -> None:
     flags = (
         "-n 1 -b 4 -lr 1e-4 -blr 1e-3 --progress-every 1 --eval-every 0 --baseline-scalar 1.5 "
@@ -265,6 +269,7 @@ def test_a_mistake_is_one_line_and_exit_2_and_changes_no_file(
     assert contents(folder) == before
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_folder_with_damaged_pictures_trains_on_the_others_and_tells_of_them(
     folder: Path, tmp_path: Path, capsys
 ) -> None:
@@ -298,8 +303,8 @@ def test_infer_refuses_to_overwrite_its_results(folder: Path, tmp_path: Path, ca
 
 @pytest.mark.parametrize("part", ["state.json", "model", "training"])
 def test_a_damaged_checkpoint_is_named(part: str, folder: Path, tmp_path: Path, capsys) -> None:
-    run, data = tmp_path / "run", f"{folder / 'data.npz'}"
-    assert main(["train", *SMALL, "--data", data, "--out", f"{run}"]) == 0
+    run = tmp_path / "run"
+    shutil.copytree(folder / "run", run)
     (damaged,) = (run / "checkpoint").glob(f"{part}*")
     damaged.write_bytes(damaged.read_bytes()[:-20])
     assert main(["train", "--resume", f"{run}", "-n", "9", "--quiet"]) == 2
@@ -321,6 +326,7 @@ def test_help_and_usage_errors_do_not_import_torch(arguments: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_ctrl_c_exits_130_and_leaves_a_run_that_goes_on(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     small = [*SMALL[2:], "-n", "1000000", "--data", f"{folder / 'data.npz'}", "--out", f"{run}"]
@@ -329,6 +335,7 @@ def test_ctrl_c_exits_130_and_leaves_a_run_that_goes_on(folder: Path, tmp_path: 
         metrics = run / "metrics.jsonl"
         while not (metrics.exists() and metrics.read_text().count("\n") > 3):
             assert process.poll() is None
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
     step = json.loads((run / "checkpoint" / "state.json").read_text())["step"]

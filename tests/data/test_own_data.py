@@ -22,6 +22,7 @@ from attend_infer_repeat.training.data import load_held_out, load_training_data
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
 NOISE[:, 0] = 0
+pytestmark = pytest.mark.usefixtures("no_figures")
 CONFIG = TrainConfig(num_steps=2, batch_size=4, eval_every=0, composite_begin=1, model=TINY)
 
 

@@ -22,6 +22,7 @@ PAGES = [path for path in DOCS.rglob("*.md") if "_build" not in path.parts]
 NOTEBOOKS = [path for path in PAGES if "file_format: mystnb" in path.read_text()]
 
 pytest.importorskip("sphinx", reason="the docs extra is not installed")
+pytestmark = [pytest.mark.docs, pytest.mark.timeout(600)]
 
 
 def modules() -> set[str]:
@@ -88,7 +89,6 @@ def pages(site: Path) -> Iterator[tuple[Path, Page]]:
             yield path, Page(path)
 
 
-@pytest.mark.timeout(600)
 def test_every_notebook_has_run(site: Path) -> None:
     assert len(NOTEBOOKS) >= 2
     for source in NOTEBOOKS:
@@ -104,21 +104,18 @@ def test_the_reference_has_a_page_for_each_folder() -> None:
     assert sorted(named) == sorted([".", *{path.parent.name for path in PACKAGE.glob("*/*.py")}])
 
 
-@pytest.mark.timeout(600)
 def test_every_module_is_in_the_reference(site: Path) -> None:
     inventory = (site / "objects.inv").read_bytes().split(b"\n", 4)[4]  # after four lines of text
     documented = re.findall(r"^(\S+) py:module ", zlib.decompress(inventory).decode(), re.M)
     assert set(documented) == modules()
 
 
-@pytest.mark.timeout(600)
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     loaded = {url for _, page in pages(site) for url in page.loaded}
     assert any(url.endswith("style.css") or "style.css?" in url for url in loaded)
     assert [url for url in loaded if is_elsewhere(url) and not url.startswith("data:")] == []
 
 
-@pytest.mark.timeout(600)
 def test_every_link_within_the_site_leads_to_something(site: Path) -> None:
     known = dict(pages(site))
     assert len(known) > 10
@@ -136,7 +133,6 @@ def test_every_link_within_the_site_leads_to_something(site: Path) -> None:
     assert broken == []
 
 
-@pytest.mark.timeout(600)
 def test_the_search_knows_every_page(site: Path) -> None:
     index = (site / "searchindex.js").read_text()
     pages = [path for path in sources() if path.suffix == ".md"]
@@ -144,7 +140,6 @@ def test_the_search_knows_every_page(site: Path) -> None:
     assert [name for name in names if f'"{name}"' not in index] == []
 
 
-@pytest.mark.timeout(600)
 def test_every_picture_has_a_text(site: Path) -> None:
     texts = [text for _, page in pages(site) for text in page.pictures]
     assert len(texts) > 20

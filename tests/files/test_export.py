@@ -70,7 +70,10 @@ def assert_reads_as(model: AIR, read: torch.nn.Module, num: int) -> None:
         assert torch.equal(found[name].nan_to_num(-1), expected.nan_to_num(-1)), name
 
 
-@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.parametrize(
+    "guide",
+    [g if g == "residual" else pytest.param(g, marks=pytest.mark.long) for g in GUIDES],
+)
 def test_an_exported_program_equals_infer_to_the_last_bit_for_every_batch_size(guide: str) -> None:
     model = make(guide=guide)
     assert len(model.infer(draw(64, model)).counts.unique()) > 1  # boxes that are and are not there
@@ -88,7 +91,7 @@ def test_colour_ink_boxes_backgrounds_and_single_precision_are_exported() -> Non
 
 
 def test_training_further_changes_nothing_in_a_program_and_other_sizes_are_refused() -> None:
-    model = make()
+    model = make(guide="memoryless", model_steps=1)
     read = export_program(model).module()
     before = read(draw(3, model))
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -112,6 +115,7 @@ def test_it_is_public() -> None:
     assert air.export_program is export_program
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("default")  # of the exporter and its libraries
 def test_an_exported_program_with_foresight_equals_infer() -> None:
     model = make(guide="pursuit", foresight=True)

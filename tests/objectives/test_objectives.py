@@ -159,39 +159,33 @@ def sampled_gradients(backward: Callable[[], object], air: AIR, replicates: int)
     return torch.stack(samples)
 
 
-@pytest.mark.parametrize("with_baseline", [False, True])
 @pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
-def test_exact_objective_has_the_mean_gradient_of_tracegraph_elbo(
-    config: ModelConfig, with_baseline: bool
-) -> None:
-    """With baselines this also shows that they leave the mean gradient where it was."""
+def test_exact_objective_has_the_mean_gradient_of_tracegraph_elbo(config: ModelConfig) -> None:
+    """With and without baselines, which leave the mean gradient where it was."""
     # Pixel noise of 1 and few pixels keep the score-function estimator's variance low enough to
     # see its mean; the count is undecided, so that the discrete choices matter.
     config = replace(config, likelihood_sd=1.0, model_steps=2)
     air = make_air(config, gain=2)
     draws, replicates = 500, 60
     images = random_images(1, config).expand(draws, -1, -1, -1)
-    baseline = None
-    if with_baseline:
-        # A poor baseline: untrained, and with outputs of many nats.
-        baseline = Baseline(train_config("tracegraph", config, baseline_scalar=20.0))
-
-    def guide(images: Tensor) -> object:
-        return air.guide(images, baseline=baseline)
+    # A poor baseline: untrained, and with outputs of many nats.
+    poor = Baseline(train_config("tracegraph", config, baseline_scalar=20.0))
 
     def ours() -> None:
         rollout = air.rollout(images)
         elbo = count_terms(air.model, rollout).elbo.mean()
         (proposal_loss(air.guide, rollout).mean() - elbo).backward()
 
-    def pyros() -> None:
+    def pyros(baseline: Baseline | None) -> None:
+        guide = partial(air.guide, baseline=baseline)
         with poutine.scale(scale=1 / draws):
             TraceGraph_ELBO().loss_and_grads(air.model, guide, images)
 
     with pyro.validation_enabled(False):
         first = sampled_gradients(ours, air, replicates)
-        second = sampled_gradients(pyros, air, replicates)
-    assert_equal_means(first, second)
+        for baseline in (None, poor):
+            second = sampled_gradients(partial(pyros, baseline), air, replicates)
+            assert_equal_means(first, second)
 
 
 def test_elbo_is_the_combination_of_its_parts() -> None:
@@ -392,7 +386,7 @@ def test_training_raises_the_elbo(name: str, guide: str) -> None:
             return drawn_terms(air, (images.double() / 255).repeat(8, 1, 1, 1)).elbo
 
     before = elbo()
-    reported = [objective.step(step, 1.0) for step in range(80)]
+    reported = [objective.step(step, 1.0) for step in range(20)]
     after = elbo()
     error = (before.var() / len(before) + after.var() / len(after)).sqrt()
     assert after.mean() > before.mean() + 5 * error
@@ -425,8 +419,10 @@ def test_a_learning_rate_factor_of_zero_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("guide", ["memoryless", "pursuit", "residual", "improved", "basic"])
-@pytest.mark.parametrize("changes", [{}, {"baselines": False}])
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("exact", {}), ("tracegraph", {}), ("tracegraph", {"baselines": False})],
+)
 def test_a_restored_objective_goes_on_as_if_never_stopped(
     name: str, changes: dict[str, Any], guide: str
 ) -> None:
@@ -533,21 +529,21 @@ def test_tracegraph_trains_without_masking() -> None:
 
 @pytest.mark.parametrize("guide", ["memoryless", "pursuit", "residual", "improved", "basic"])
 @pytest.mark.parametrize(
-    "sizes",
+    ("name", "sizes"),
     [
-        {"canvas_size": (64, 64), "model_steps": 5, "window_size": 28},
-        {"canvas_size": (50, 50), "channels": 3, "window_size": 20},
-        {"canvas_size": (24, 40), "channels": 2, "window_size": 9, "model_steps": 1},
+        ("exact", {"canvas_size": (64, 64), "model_steps": 5, "window_size": 28}),
+        ("tracegraph", {"canvas_size": (50, 50), "channels": 3, "window_size": 20}),
+        ("exact", {"canvas_size": (24, 40), "channels": 2, "window_size": 9, "model_steps": 1}),
+        ("tracegraph", {"canvas_size": (24, 40), "channels": 2, "window_size": 9}),
     ],
-    ids=["64x64, 5 steps", "colour", "not square"],
+    ids=["64x64, 5 steps", "colour", "not square, 1 step", "not square"],
 )
-@pytest.mark.parametrize("name", OBJECTIVES)
 def test_sizes_are_set_by_configuration_alone(name: str, sizes: dict[str, Any], guide: str) -> None:
     model = replace(TINY, guide=guide, **sizes)
-    air, images = AIR(model), uint8_images(10, model)
-    objective = OBJECTIVES[name](air, images, train_config(name, model))
-    assert all(math.isfinite(objective.step(step, 1.0)) for step in range(3))
-    assert air.infer(images).count_probs.shape == (10, model.count.model_steps + 1)
+    air, images = AIR(model), uint8_images(4, model)
+    objective = OBJECTIVES[name](air, images, train_config(name, model, batch_size=4))
+    assert math.isfinite(objective.step(0, 1.0))
+    assert air.infer(images).count_probs.shape == (4, model.count.model_steps + 1)
 
 
 # Mini-batches
