@@ -37,13 +37,13 @@ class CountConfig(Settings):
     """How many objects there can be, and p(n)."""
 
     model_steps: Annotated[Size, arg(aliases=("-t",))] = 3
-    """Number of steps T: the most objects that the model can draw. If it is unbounded, no more than
-    the most that figures show."""
+    """Number of steps T: the most objects that the model can draw. If it is unbounded, the most
+    that figures show."""
     unbounded: bool = False
-    """Any number of objects: p(n) = (1 - p) p^n on all n. A walk ends where hardly any probability
-    is left for one more."""
+    """Any number of objects: p(n) = (1 - p) p^n on all n. A rollout ends when one more object is
+    improbable in every image."""
     step_limit: Size = 50
-    """Steps after which an unbounded walk is ended in any case, with a message."""
+    """Most steps of an unbounded rollout; a message tells if it ends there."""
     z_pres_prior: Ratio = 0.3
     """Success probability of the count prior: k in p(n) ~ k^n, or p with --z-pres-prior-raw."""
     z_pres_prior_raw: bool = False
@@ -53,12 +53,12 @@ class CountConfig(Settings):
 
     @property
     def max_steps(self) -> int:
-        """The most steps that a walk can take."""
+        """The most steps that a rollout can take."""
         return self.step_limit if self.unbounded else self.model_steps
 
     @property
     def shown_steps(self) -> int:
-        """The most objects in scenes drawn to be looked at: T, also for want of a bound."""
+        """Upper limit on objects in sampled scenes for figures: T, also for unbounded models."""
         return min(self.model_steps, self.max_steps)
 
     @property
@@ -148,18 +148,18 @@ class InferenceConfig(Settings):
     """The guide, which infers an image's objects one by one."""
 
     guide: Literal["memoryless", "pursuit", "residual", "improved", "basic"] = "residual"
-    """Read z_what from the LSTM's state (basic) or from the attention window (improved); residual
-    also looks at what is not yet drawn before it decides on z_pres and z_where, at a place that it
-    learns to propose, and pursuit where most of it is. Memoryless looks there, too, beside what
-    the image shows there, and has no LSTM: every step is the same."""
+    """Read z_what from the LSTM's state (basic) or from the attention window (improved). Before they
+    decide on z_pres and z_where, the others take a glimpse of the residual: residual at a pose that
+    it learns to propose, pursuit where the residual has most energy, and memoryless likewise, with
+    a glimpse of the image there in place of an LSTM."""
     focus: Positive = 1.0
-    """How much narrower than a window the tent is by which pursuit and memoryless seek: it finds
-    one of two close objects where a wider one finds their middle."""
+    """Window width / width of the triangular kernel with which pursuit and memoryless search: a
+    narrow kernel finds one of two close objects where a wide one finds their middle."""
     foresight: bool = False
-    """Decide on z_pres by what one more object would be worth, log p(x) gained less the KL, and not
-    by a network: it takes objects that touch for one. The guide must look at what is left, and
-    objects should be dear: --z-pres-prior 1e-8. No gradient passes through that worth: the ELBO's
-    is biased."""
+    """Decide on z_pres by the log-likelihood gain of one more object, less its KL, instead of by a
+    network, which takes objects that touch for one. The guide must look at the residual, and the
+    prior should make objects costly: --z-pres-prior 1e-8. No gradient passes through the gain, so
+    that the ELBO's is biased."""
     rnn_hidden_size: Size = 64
     """Size of the guide's LSTM state (and of the baseline's)."""
     embed_net: Layers | None = None
@@ -172,15 +172,15 @@ class InferenceConfig(Settings):
     """Hidden layers of the encoder (window to z_what)."""
 
     @property
-    def looks_at_rest(self) -> bool:
-        """Whether the guide looks at what is not yet drawn before it decides."""
+    def sees_residual(self) -> bool:
+        """Whether the guide looks at the residual before it decides."""
         return self.guide in ("residual", "pursuit", "memoryless")
 
     def __post_init__(self) -> None:
         """Check that foresight has something to look at."""
-        if self.foresight and not self.looks_at_rest:
+        if self.foresight and not self.sees_residual:
             raise ConfigError(
-                f"foresight: the guide '{self.guide}' does not look at what is left; leave "
+                f"foresight: the guide '{self.guide}' does not look at the residual; leave "
                 "--foresight out, or use --guide residual, pursuit or memoryless."
             )
 
@@ -209,7 +209,7 @@ class ModelConfig(Settings):
     likelihood: LikelihoodConfig = LikelihoodConfig()
     """The law of the pixels."""
     composition: Literal["sum", "over"] = "sum"
-    """Objects add up; or each has an opacity and hides what was drawn after it, front to back."""
+    """Objects add up; or each has an opacity and occludes those after it, front to back."""
     background: BackgroundConfig = BackgroundConfig()
     """What is behind the objects."""
     appearance: AppearanceConfig = AppearanceConfig()

@@ -133,7 +133,7 @@ class ExplorationConfig(Settings):
 
 
 class CompositesConfig(Settings):
-    """Copy-paste scenes of the images' own objects, which teach how to count."""
+    """Copy-paste composites of the images' own objects, which teach how to count."""
 
     composite_weight: Weight = 20.0
     """Weight of the loss on copy-paste composites (exact objective, T > 1); 0 makes none. They
@@ -141,23 +141,23 @@ class CompositesConfig(Settings):
     composite_begin: Steps = 50
     """Steps before the first composites are made."""
     composite_every: Size = 4
-    """Steps between two makings; each step in between counts its portion of them."""
+    """Steps between two sets of composites; each step counts its portion of a set."""
     composite_of: Literal["scenes", "objects"] = "scenes"
-    """Make them of scenes with one object, or of objects cut out where they stand alone."""
+    """Make them of whole scenes with one object, or of objects that are cut out."""
     composite_scattered: Probability = 0.0
-    """Probability with which an object of theirs goes anywhere, not close to the one before."""
+    """Probability that an object is pasted anywhere, not close to the one before."""
     composite_most: int | None = None
     """Most objects in a composite: T if not given, or without a bound one more than the guide
     finds in any image of the mini-batch. Give the most in the images, to train on no more."""
     composite_rare: Positive = 0.1
-    """Added to how often a count is found: composites of a count weigh as often as it is found."""
+    """Composites of a count weigh as much as the count is frequent in the images, plus this."""
 
     def __post_init__(self) -> None:
         """Check that a composite is composed."""
         if self.composite_most is not None and self.composite_most < 2:
             raise ConfigError(
                 f"composite_most: expected at least 2 objects, got {self.composite_most}; "
-                "--composite-weight 0 makes no scenes."
+                "--composite-weight 0 makes none."
             )
 
     def idle(self) -> Iterator[Idle]:
@@ -219,7 +219,7 @@ class TrainConfig(Settings):
     exploration: ExplorationConfig = ExplorationConfig()
     """How the guide tries counts at first."""
     composites: CompositesConfig = CompositesConfig()
-    """Copy-paste scenes of the images' own objects, which teach how to count."""
+    """Copy-paste composites of the images' own objects, which teach how to count."""
     annealing: AnnealingConfig = AnnealingConfig()
     """How the count prior moves during training."""
     seed: Seed = 0
@@ -250,7 +250,7 @@ class TrainConfig(Settings):
         background = self.model.background.background_model
         if weight and background != "none":
             raise ConfigError(
-                "composite_weight: scenes are made of objects on black; add --composite-weight 0 "
+                "composite_weight: composites are made of objects on black; add --composite-weight 0 "
                 f"to --background-model {background}."
             )
         if exact and not self.model.masking:
