@@ -148,10 +148,10 @@ class InferenceConfig(Settings):
     """The guide, which infers an image's objects one by one."""
 
     guide: Literal["memoryless", "pursuit", "residual", "improved", "basic"] = "residual"
-    """Read z_what from the LSTM's state (basic) or from the attention window (improved). Before they
-    decide on z_pres and z_where, the others take a glimpse of the residual: residual at a pose that
-    it learns to propose, pursuit where the residual has most energy, and memoryless likewise, with
-    a glimpse of the image there in place of an LSTM."""
+    """Read z_what from the LSTM's state (basic) or from the attention window (improved). Before
+    they decide on z_pres and z_where, the others take a glimpse of the residual: residual at a pose
+    that it learns to propose, pursuit where the residual has most energy, and memoryless likewise,
+    with a glimpse of the image there in place of an LSTM."""
     focus: Positive = 1.0
     """Window width / width of the triangular kernel with which pursuit and memoryless search: a
     narrow kernel finds one of two close objects where a wide one finds their middle."""

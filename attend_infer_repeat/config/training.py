@@ -250,8 +250,8 @@ class TrainConfig(Settings):
         background = self.model.background.background_model
         if weight and background != "none":
             raise ConfigError(
-                "composite_weight: composites are made of objects on black; add --composite-weight 0 "
-                f"to --background-model {background}."
+                "composite_weight: composites are made of objects on black; add "
+                f"--composite-weight 0 to --background-model {background}."
             )
         if exact and not self.model.masking:
             raise ConfigError(
