@@ -31,7 +31,12 @@ from pyro.infer import TraceGraph_ELBO
 from torch import Tensor
 
 from attend_infer_repeat.air import AIR
-from attend_infer_repeat.config import ModelConfig, TrainConfig
+from attend_infer_repeat.config import (
+    CompositesConfig,
+    ExplorationConfig,
+    ModelConfig,
+    TrainConfig,
+)
 from attend_infer_repeat.guide.baseline import Baseline
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.objectives.base import mini_batch
@@ -459,7 +464,8 @@ def test_exploring_reaches_its_end_and_then_changes_nothing() -> None:
     images = uint8_images(8, TINY)
     elbos: dict[float, list[Tensor]] = {}
     for explore in (0.0, 0.5):
-        config = train_config("exact", explore=explore, explore_steps=3)
+        exploration = ExplorationConfig(explore=explore, explore_steps=3)
+        config = replace(train_config("exact"), exploration=exploration)
         objective = OBJECTIVES["exact"](make_air(), images, config)
         elbos[explore] = [seeded(step, objective.step, step, 0.0) for step in range(6)]
     same = [one.item() == other.item() for one, other in zip(*elbos.values(), strict=True)]
@@ -470,8 +476,10 @@ def test_exploring_reaches_its_end_and_then_changes_nothing() -> None:
 def test_with_foresight_made_scenes_have_nothing_to_teach_and_none_are_made(of: str) -> None:
     def trained(foresight: bool, weight: float) -> Tensor:
         model = replace(PURSUIT, foresight=foresight)
-        made = {"composite_begin": 0, "composite_every": 1, "composite_of": of}
-        config = train_config("exact", model, composite_weight=weight, **made)
+        composites = CompositesConfig(
+            composite_weight=weight, composite_begin=0, composite_every=1, composite_of=of
+        )
+        config = replace(train_config("exact", model), composites=composites)
         air, images = make_air(model), uint8_images(40, model)
         objective = OBJECTIVES["exact"](air, images, config)
         torch.manual_seed(0)
