@@ -36,6 +36,7 @@ from attend_infer_repeat import (
     load_dataset,
     train,
 )
+from attend_infer_repeat.config import CompositesConfig
 from attend_infer_repeat.objectives import OBJECTIVES
 
 
@@ -88,10 +89,15 @@ def noise(num: int = 40) -> np.ndarray:
 def settings(folder: Path, **changes: Any) -> TrainConfig:
     np.savez(folder / "images.npz", images=noise(), counts=np.arange(40) % 3)
     common = {"data": str(folder / "images.npz"), "num_steps": 4, "batch_size": 6, "model": TINY}
-    return TrainConfig(**(common | {"composite_begin": 1, "save_every": 2} | changes))
+    composites = CompositesConfig(composite_begin=1)
+    return TrainConfig(**(common | {"composites": composites, "save_every": 2} | changes))
 
 
-TUTORIAL = {"objective": "tracegraph", "explore": 0.0, "composite_weight": 0.0}
+TUTORIAL = {
+    "objective": "tracegraph",
+    "explore": 0.0,
+    "composites": CompositesConfig(composite_weight=0.0),
+}
 
 
 def train_and_resume(folder: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 import attend_infer_repeat as air
 from attend_infer_repeat import AIR, ModelConfig
-from attend_infer_repeat.config import InferenceConfig
+from attend_infer_repeat.config import InferenceConfig, replace
 from attend_infer_repeat.files.export import FIELDS, Reader, export_program
 from attend_infer_repeat.guide.presence import FORESIGHT_TEMPERATURE
 
@@ -33,7 +33,7 @@ SIZES = {
 def make(**changes: object) -> AIR:
     """Make a small model whose guide finds 0, 1 and 2 objects in random images."""
     torch.manual_seed(0)
-    model = AIR(ModelConfig(**(SIZES | changes)))  # type: ignore[arg-type]
+    model = AIR(replace(ModelConfig(**SIZES), **changes))
     with torch.no_grad():
         for parameter in model.guide.predict.parameters():
             parameter.mul_(1 if model.config.inference.foresight else 20)
