@@ -58,9 +58,11 @@ class Layout:
         """Return what stands in the name of a set's file."""
         height, width = self.canvas_size
         canvas = height if height == width else f"{height}x{width}"
-        named: dict[str, int | str] = {"canvas": canvas, "max": self.max_count}
-        if self.counts is not None:
-            named["max"] = "+".join(map(str, self.counts))
+        named: dict[str, int | str] = {"canvas": canvas}
+        if self.counts is None:
+            named["max"] = self.max_count
+        else:
+            named["counts"] = "+".join(map(str, self.counts))
         if max(self.possible) >= CROWDED:
             named["crowded"] = CROWDED
         if self.background != "black":
