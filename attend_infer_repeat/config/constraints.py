@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, Strict
 
 from ..seeds import check_seed
 
-Size = Annotated[int, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0)]
 """A number of things of which there is one at least."""
 Steps = Annotated[int, Field(ge=0)]
 """A number of steps, or none."""
@@ -21,9 +21,9 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, BeforeValidator(check_seed)]
 
 # JSON has lists for tuples.
-Layers = Annotated[tuple[Size, ...], Strict(False)]
+Layers = Annotated[tuple[PositiveInt, ...], Strict(False)]
 """Sizes of a network's hidden layers."""
 Numbers = Annotated[tuple[Steps, ...], Strict(False)]
 Texts = Annotated[tuple[str, ...], Strict(False)]
-CanvasSize = Annotated[tuple[Size, Size], Strict(False)]
+CanvasSize = Annotated[tuple[PositiveInt, PositiveInt], Strict(False)]
 """Height and width in pixels."""

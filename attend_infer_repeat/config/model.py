@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from ..errors import ConfigError
 from .annotations import Suppress, arg
 from .base import Idle, Settings
-from .constraints import CanvasSize, Layers, Positive, Ratio, Size
+from .constraints import CanvasSize, Layers, Positive, PositiveInt, Ratio
 
 NonLinearity = Literal["ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Softplus", "Tanh"]
 
@@ -36,13 +36,13 @@ class FramingConfig(Settings):
 class CountConfig(Settings):
     """How many objects there can be, and p(n)."""
 
-    model_steps: Annotated[Size, arg(aliases=("-t",))] = 3
+    model_steps: Annotated[PositiveInt, arg(aliases=("-t",))] = 3
     """Number of steps T: the most objects that the model can draw. If it is unbounded, the most
     that figures show."""
     unbounded: bool = False
     """Any number of objects: p(n) = (1 - p) p^n on all n. A rollout ends when one more object is
     improbable in every image."""
-    step_limit: Size = 50
+    step_limit: PositiveInt = 50
     """Most steps of an unbounded rollout; a message tells if it ends there."""
     z_pres_prior: Ratio = 0.3
     """Success probability of the count prior: k in p(n) ~ k^n, or p with --z-pres-prior-raw."""
@@ -114,8 +114,8 @@ class BackgroundConfig(Settings):
     background_model: Literal["none", "constant", "smooth", "learned"] = "none"
     """What is behind the objects of an image: nothing, one intensity, a smooth image of low rank,
     or what a small decoder learns to draw."""
-    background_latent_size: Size = 8
-    """Size of the code of a learned background."""
+    background_latent_size: PositiveInt = 8
+    """PositiveInt of the code of a learned background."""
     background_net: Layers = (200,)
     """Hidden layers between an image and its background's code, and of a learned background."""
 
@@ -132,9 +132,9 @@ class BackgroundConfig(Settings):
 class AppearanceConfig(Settings):
     """What an object looks like: its code and the decoder."""
 
-    encoder_latent_size: Size = 50
-    """Size of z_what, the code of an object's appearance."""
-    window_size: Size = 16
+    encoder_latent_size: PositiveInt = 50
+    """PositiveInt of z_what, the code of an object's appearance."""
+    window_size: PositiveInt = 16
     """Side of the square attention window in pixels."""
     decoder_net: Layers = (200,)
     """Hidden layers of the decoder (z_what to window)."""
@@ -160,8 +160,8 @@ class InferenceConfig(Settings):
     network, which takes objects that touch for one. The guide must look at the residual, and the
     prior should make objects costly: --z-pres-prior 1e-8. No gradient passes through the gain, so
     that the ELBO's is biased."""
-    rnn_hidden_size: Size = 64
-    """Size of the guide's LSTM state (and of the baseline's)."""
+    rnn_hidden_size: PositiveInt = 64
+    """PositiveInt of the guide's LSTM state (and of the baseline's)."""
     embed_net: Layers | None = None
     """Layers between the image and the LSTM; none feeds it the raw pixels."""
     predict_net: Layers = (100,)
@@ -198,7 +198,7 @@ class ModelConfig(Settings):
 
     canvas_size: Suppress[CanvasSize] = (50, 50)
     """Height and width of the images in pixels; training takes it from the data."""
-    channels: Suppress[Size] = 1
+    channels: Suppress[PositiveInt] = 1
     """Colour channels of the images; training takes it from the data."""
     framing: FramingConfig = FramingConfig()
     """How pictures come onto the canvas, and what is told of objects on them."""

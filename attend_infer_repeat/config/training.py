@@ -13,10 +13,10 @@ from .constraints import (
     Layers,
     Numbers,
     Positive,
+    PositiveInt,
     Probability,
     Ratio,
     Seed,
-    Size,
     Steps,
     Texts,
     Weight,
@@ -29,13 +29,13 @@ class DatasetConfig(Settings):
 
     data: str = "digits"
     """Data set to train on: digits, multi-mnist, sprites, or the path of a folder, .npz or .npy."""
-    canvas: Size | None = None
+    canvas: PositiveInt | None = None
     """Side of the canvas in pixels; the data set's or the pictures' own if not given."""
-    channels: Size | None = None
+    channels: PositiveInt | None = None
     """Colour channels (1 or 3); the data set's or the pictures' own if not given."""
     strict: bool = False
     """Stop at a picture that cannot be read, instead of skipping it."""
-    max_count: Annotated[Size | None, arg(aliases=("--max-digits",))] = None
+    max_count: Annotated[PositiveInt | None, arg(aliases=("--max-digits",))] = None
     """Most objects in a generated scene; the data set's own if not given."""
     counts: Numbers | None = None
     """Numbers of objects in generated scenes, such as 3, or 6 7 8, in place of 0 to the most."""
@@ -69,9 +69,9 @@ class DatasetConfig(Settings):
 class OptimizerConfig(Settings):
     """Mini-batches, learning rate and averaging."""
 
-    num_steps: Annotated[Size, arg(aliases=("-n",))] = 1_250
+    num_steps: Annotated[PositiveInt, arg(aliases=("-n",))] = 1_250
     """Number of optimisation steps."""
-    batch_size: Annotated[Size, arg(aliases=("-b",))] = 256
+    batch_size: Annotated[PositiveInt, arg(aliases=("-b",))] = 256
     """Images in a mini-batch."""
     learning_rate: Annotated[Positive, arg(aliases=("-lr",))] = 3e-3
     """Adam's learning rate."""
@@ -123,7 +123,7 @@ class ExplorationConfig(Settings):
 
     explore: BelowOne = 0.5
     """Probability, at first, with which the exact objective's guide draws a uniform count."""
-    explore_steps: Size = 150
+    explore_steps: PositiveInt = 150
     """Steps over which that probability falls to 0."""
 
     def idle(self) -> Iterator[Idle]:
@@ -140,7 +140,7 @@ class CompositesConfig(Settings):
     teach how to count: with foresight that is not learned, and none are made."""
     composite_begin: Steps = 50
     """Steps before the first composites are made."""
-    composite_every: Size = 4
+    composite_every: PositiveInt = 4
     """Steps between two sets of composites; each step counts its portion of a set."""
     composite_of: Literal["scenes", "objects"] = "scenes"
     """Make them of whole scenes with one object, or of objects that are cut out."""
@@ -179,7 +179,7 @@ class AnnealingConfig(Settings):
     """Value at which it ends; none stands for --z-pres-prior."""
     anneal_prior_begin: Steps = 0
     """Steps before it begins to move."""
-    anneal_prior_duration: Size = 250
+    anneal_prior_duration: PositiveInt = 250
     """Steps over which it moves."""
 
     def idle(self) -> Iterator[Idle]:
@@ -199,7 +199,7 @@ class OutputConfig(Settings):
     """Held-out scenes to evaluate while training; test is for reports, never for choosing."""
     save_every: Steps = 1_000
     """Steps between checkpoints; 0 saves only at the end."""
-    progress_every: Size = 50
+    progress_every: PositiveInt = 50
     """Steps between lines of metrics."""
 
 
