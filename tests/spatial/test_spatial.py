@@ -259,3 +259,16 @@ def test_seek_finds_a_window_of_its_size_wherever_it_lies(
 
 def test_seek_needs_no_weights() -> None:
     assert not EnergySearch((16, 16), 3.0).state_dict()
+
+
+def test_a_narrow_kernel_finds_one_of_two_close_objects() -> None:
+    """A wide one finds their middle."""
+    images = torch.zeros(1, 1, 60, 60)
+    images[0, 0, 27:33, 19:25] = images[0, 0, 27:33, 35:41] = 1.0  # centers at 22 and 38
+    centers = {}
+    for focus in (1.0, 2.0):
+        x0, _, x1, _ = window_boxes(EnergySearch((60, 60), 2.0, focus)(images), (60, 60))[0]
+        assert x1 - x0 == 30  # the window is as wide as before
+        centers[focus] = float(x0 + x1) / 2
+    assert abs(centers[1.0] - 30) < 4  # half a step of the grid
+    assert abs(centers[2.0] - 22) < 2
