@@ -9,12 +9,18 @@ import pyro
 import pytest
 import torch
 
-LONGEST = ("test_docs.py", "test_page.py")
+LONGEST = (
+    *("test_docs.py", "test_page.py", "test_objectives.py", "test_export.py", "test_golden.py"),
+    *("test_processes.py", "test_report.py", "test_training.py", "test_serve.py"),
+    *("test_estimator.py", "test_unbounded.py"),
+)
+"""Files of tests that take more than ten seconds, the longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: at the end, a core would wait for one of them."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -111,7 +111,7 @@ def test_compiled_training_is_training_to_rounding(monkeypatch: pytest.MonkeyPat
     assert_equal(trained(6, compiled=True), trained(6, compiled=False))
 
 
-@pytest.mark.parametrize("foresight", [False, True])
+@pytest.mark.parametrize("foresight", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_the_losses_are_one_graph(foresight: bool) -> None:
     """A graph break would leave the small operations as slow as they are."""
     torch.manual_seed(0)

@@ -6,19 +6,22 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from exact import make_air, seeded
 
 from attend_infer_repeat import ConfigError, ModelConfig, TrainConfig
 from attend_infer_repeat.air import AIR
 from attend_infer_repeat.checkpoints.checkpoint import read_checkpoint
 from attend_infer_repeat.config import to_dict
 from attend_infer_repeat.errors import MissingError
-from attend_infer_repeat.objectives import OBJECTIVES
+from attend_infer_repeat.objectives import OBJECTIVES, augmentation
 from attend_infer_repeat.objectives.processes import Processes
 from attend_infer_repeat.training.distributed import join_processes
 
@@ -38,9 +41,17 @@ MODEL = ModelConfig(
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "images.npz"
-    random = np.random.default_rng(0)
-    np.savez(path, images=random.integers(0, 256, (240, 8, 8), dtype=np.uint8))
+    np.savez(path, images=dots(240))
     return path
+
+
+def dots(num: int) -> np.ndarray:
+    """Return images of one or two grey squares, which can be pasted onto one another."""
+    random, images = np.random.default_rng(0), np.zeros((num, 12, 12), np.uint8)
+    for i, image in enumerate(images):
+        for y, x in random.integers(0, 11, (1 + i % 2, 2)):
+            image[y : y + 2, x : x + 2] = 80
+    return images
 
 
 def start(num: int, folder: Path, config: TrainConfig, **settings: Any) -> list[list[list[float]]]:
@@ -72,7 +83,6 @@ def settings(data: Path) -> TrainConfig:
         learning_rate=1e-2,
         explore_steps=6,
         composite_begin=2,
-        composite_of="objects",
         composite_scattered=0.5,
         eval_every=4,
         save_every=0,
@@ -92,6 +102,62 @@ def assert_close(run: Path, other: Path) -> None:
             torch.testing.assert_close(ours[name], theirs[name], rtol=1e-9, atol=1e-9, msg=name)
 
 
+class One(Processes):
+    """One process, which notes what all would have gathered."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.device("cpu"))
+        self.gathered: list[torch.Tensor] = []
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        self.gathered.append(rows)
+        return rows
+
+
+class OneOfTwo(Processes):
+    """One of two processes; the other's rows are those that one process by itself has had."""
+
+    def __init__(self, rank: int, alone: One) -> None:
+        super().__init__(torch.device("cpu"))
+        self.rank, self.size, self.alone, self.num_gathered = rank, 2, alone, 0
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        whole = self.alone.gathered[self.num_gathered]
+        torch.testing.assert_close(rows, self.share(whole), rtol=1e-9, atol=1e-9)
+        self.num_gathered += 1
+        return whole
+
+
+@pytest.mark.parametrize("of", ["objects", "scenes"])
+def test_two_processes_gradients_have_the_mean_of_one(
+    of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the next test shows of whole runs, of steps from the same weights and moments."""
+    monkeypatch.setattr(augmentation, "CONFIDENCE_THRESHOLD", 1e-9)  # an untrained guide is
+    monkeypatch.setattr(augmentation, "MAX_RESIDUAL_SHARE", 1e9)  # sure of nothing
+    config = settings(Path("none"))
+    config = replace(config, composite_of=of, composite_every=2, learning_rate=1e-3)
+    images, alone = torch.from_numpy(dots(48))[:, None], One()
+    new = partial(make_air, replace(MODEL, canvas_size=(12, 12)), gain=6, seed=1)
+    objectives = [
+        OBJECTIVES["exact"](new(), images, config, processes)
+        for processes in (alone, OneOfTwo(0, alone), OneOfTwo(1, alone))
+    ]
+    weights = new().state_dict()
+    for step in range(8):
+        gradients = []
+        for objective in objectives:
+            objective.air.load_state_dict(weights)
+            seeded(step, objective.step, step, 1.0)
+            gradients.append([p.grad.clone() for p in objective.air.parameters()])
+        weights = {n: v.clone() for n, v in objectives[0].air.state_dict().items()}
+        for whole, *halves in zip(*gradients, strict=True):
+            torch.testing.assert_close(sum(halves) / 2, whole, rtol=1e-9, atol=1e-9)
+    assert len(alone.gathered) > 6  # composites were made three times, at least,
+    assert objectives[0].composites.weights.all()  # and can be used
+
+
+@pytest.mark.long
 def test_two_processes_train_the_model_of_one_and_go_on_after_an_interruption(
     data: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +165,8 @@ def test_two_processes_train_the_model_of_one_and_go_on_after_an_interruption(
     (whole,) = start(1, tmp_path, config, out=tmp_path / "one")
     shares = start(2, tmp_path, config, out=tmp_path / "two")
     assert_close(tmp_path / "two", tmp_path / "one")
+    made = read_checkpoint(tmp_path / "two").tensors("training")
+    assert made["objective/composites/weights"].any()
 
     # Each has read its own half of every mini-batch, which holds 24 images.
     assert [[len(batch) for batch in share] for share in shares] == [[12] * 9] * 2

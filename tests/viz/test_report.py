@@ -258,10 +258,8 @@ def test_few_images_fit_no_temperature(make_run) -> None:
 
 
 CONFIGS = {
-    "one step": replace(TINY, model_steps=1),
-    "colour": replace(TINY, channels=3),
-    "one code": replace(TINY, encoder_latent_size=1),
-    "wide": replace(TINY, canvas_size=(8, 14)),
+    "one step, one code": replace(TINY, model_steps=1, encoder_latent_size=1),
+    "colour, wide": replace(TINY, channels=3, canvas_size=(8, 14)),
 }
 
 
@@ -321,7 +319,7 @@ def test_other_data_can_be_asked_for_even_of_a_run_with_options_of_its_own(make_
 
 def test_pictures_of_another_size_come_onto_the_models_canvas(make_run) -> None:
     run = make_run(scenes(40))
-    np.savez(run.parent / "wide.npz", **scenes(5, CONFIGS["wide"]))
+    np.savez(run.parent / "wide.npz", **scenes(5, replace(TINY, canvas_size=(8, 14))))
     wide = str(run.parent / "wide.npz")
     page = read_page(write_report(run, num_samples=0, data=wide, split="train"))
     assert "wide, train split, 5 images" in page.text

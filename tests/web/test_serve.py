@@ -103,7 +103,9 @@ sys.exit(cli.main(["serve", "sprites", "--port", "0"]))
 """
 
 
-@pytest.mark.parametrize(("presses", "grace"), [(1, 0.2), (3, 60)])
+@pytest.mark.parametrize(
+    ("presses", "grace"), [(1, 0.2), pytest.param(3, 60, marks=pytest.mark.long)]
+)
 def test_ctrl_c_does_not_wait_for_a_long_computation(presses: int, grace: float) -> None:
     command = [sys.executable, "-c", BUSY.format(grace=grace)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -136,6 +138,7 @@ HANGING = [
 ]
 
 
+@pytest.mark.long
 def test_ctrl_c_in_a_terminal_ends_it_whatever_hangs_on_its_few_descriptors() -> None:
     pty = pytest.importorskip("pty")
     program = "ulimit -n 128 && exec " + shlex.join([*AIR, "sprites", "--port", "0"])
