@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from .arrays import as_images
 from .checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from .config import ModelConfig
-from .errors import ShapeError
+from .errors import ConfigError, ShapeError
 from .guide import SceneGuide
 from .model import SceneModel, intensity
-from .rollout import Rollout, draw_noise, make_stopping, roll_out
+from .rollout import Rollout, draw_noise, roll_out
 from .scenes import Scenes
 from .seeds import check_seed
 from .spatial import foreground_boxes, window_boxes
@@ -35,12 +35,15 @@ class AIR(nn.Module):
     """Attend, Infer, Repeat (Eslami et al. 2016): p(x, z) in ``model``, q(z | x) in ``guide``.
 
     Both are Pyro programs, for ``pyro.infer.SVI(air.model, air.guide, ...)``. They may be handed
-    in, with parts of one's own; a model that was saved is then loaded by ``load_state_dict``.
+    in, with parts of one's own. To save and load such a model, write a subclass whose
+    ``__init__(self, config)`` hands them in, and call its ``load``: ``AIR.load`` would make the
+    parts that the config names.
 
     Args:
         config: sizes and hyper-parameters.
-        model: p(x, z); made from the config if None.
-        guide: q(z | x), of that model; likewise.
+        model: p(x, z), of that config; the guide's, or made from the config, if None.
+        guide: q(z | x), of that model; made from the config if None.
+    Raises: ConfigError if they do not belong to each other.
 
     >>> air = AIR(ModelConfig())
     >>> scenes = air.infer(np.zeros((2, 50, 50), dtype=np.uint8))
@@ -56,9 +59,16 @@ class AIR(nn.Module):
         guide: SceneGuide | None = None,
     ) -> None:
         super().__init__()
+        if model is None:
+            model = SceneModel(config) if guide is None else guide.model
         self.config = config
-        self.model = model or SceneModel(config)
-        self.guide = guide or SceneGuide(self.model)
+        self.model = model
+        self.guide = SceneGuide(model) if guide is None else guide
+        if self.guide.model is not model or model.config != config:
+            raise ConfigError(
+                "AIR: model, guide and config must belong to each other; make the guide of this "
+                "model, and the model of this config."
+            )
 
     def forward(self, images: Tensor, sample: bool = False) -> Scenes:
         """Count, locate and describe the objects in one batch of images.
@@ -80,7 +90,7 @@ class AIR(nn.Module):
 
     def noise(self, num_images: int) -> Tensor:
         """Draw what a rollout over images needs, at once, from N(0, 1): see ``rollout.noise``."""
-        return draw_noise(self.guide, make_stopping(self.config), num_images)
+        return draw_noise(self.guide, num_images)
 
     @property
     def device(self) -> torch.device:
@@ -132,7 +142,7 @@ class AIR(nn.Module):
         Raises: ShapeError if the images do not fit the model.
         """
         checked = as_images(images, self.config)
-        batch_size = largest_batch(self.config) if batch_size is None else batch_size
+        batch_size = largest_batch(self) if batch_size is None else batch_size
         if batch_size < 1:
             raise ShapeError(f"batch_size: expected at least 1, got {batch_size}.")
         with reproducible(seed, self.device):
@@ -169,12 +179,11 @@ class AIR(nn.Module):
             counts: the number of objects in each scene, in 0..T; drawn from p(n) if None.
             seed: of the draws.
         Returns: Scenes whose ``reconstruction`` (num_scenes, channels, height, width) is the
-            drawn image and whose ``count_probs`` is p(n). Without a bound, T is so large that more
-            objects have a probability of at most 1e-7, which the last of them includes, unless the
-            model's step limit comes first: then the last is that of all who reached it.
+            drawn image and whose ``count_probs`` is p(n). Without a bound, T is
+            chosen so that P(n > T) <= 1e-7, or is the step limit; the last entry is P(n >= T).
         Raises: ShapeError if ``counts`` does not fit.
         """
-        steps = self.config.count.max_steps
+        steps = self.model.count_prior.max_count
         given = {}
         if counts is not None:
             if len(counts) != num_scenes or not all(0 <= count <= steps for count in counts):
@@ -240,12 +249,13 @@ class AIR(nn.Module):
         return torch.where(bounds.isnan(), boxes, bounds)
 
 
-def largest_batch(config: ModelConfig) -> int:
+def largest_batch(air: AIR) -> int:
     """Return how many images are inferred at a time: 256, or as many as half a gigabyte holds.
 
     That is for their canvases, of which a rollout keeps T + 1 per image.
     """
-    numbers = (config.count.max_steps + 1) * config.channels * math.prod(config.canvas_size)
+    config, steps = air.config, air.model.count_prior.max_count
+    numbers = (steps + 1) * config.channels * math.prod(config.canvas_size)
     return min(max(2**29 // (4 * numbers), 1), 256)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .air import AIR, largest_batch, reproducible
 from .model import intensity
-from .rollout import make_stopping, noise_shape
+from .rollout import noise_shape
 from .rollout.importance import (
     effective_sample_size,
     importance_log_weights,
@@ -54,14 +54,14 @@ def count_posterior(
             each image.
         batch_size: images at a time, ``largest_batch`` if None; it bounds memory.
     """
-    size = largest_batch(air.config) if batch_size is None else batch_size
+    size = largest_batch(air) if batch_size is None else batch_size
     noises = [None] * -(-len(images) // size) if noise is None else noise.split(size, dim=1)
     probs, sizes, bounds = [], [], []
     with reproducible(seed, air.device):
         for batch, batch_noise in zip(images.split(size), noises, strict=True):
             intensities = intensity(batch.to(air.device))
             if batch_noise is not None and len(batch) == 1:
-                log_weights = _samples_as_rows(air, intensities, batch_noise)
+                log_weights = _samples_as_rows(air, intensities, batch_noise, size)
             else:
                 log_weights = importance_log_weights(
                     air.guide, intensities, num_samples, batch_noise
@@ -72,19 +72,20 @@ def count_posterior(
     return CountPosterior(concatenate(probs), torch.cat(sizes), torch.cat(bounds))
 
 
-def _samples_as_rows(air: AIR, image: Tensor, noise: Tensor) -> Tensor:
+def _samples_as_rows(air: AIR, image: Tensor, noise: Tensor, batch_size: int) -> Tensor:
     """Return log w_n, (K, 1, T + 1), of one image, whose samples are the rows of batches.
 
     Args:
         air: the model and its guide.
         image: (1, channels, height, width), intensity.
         noise: (K, 1) + noise_shape.
+        batch_size: samples at a time.
     """
     parts = [
         importance_log_weights(
             air.guide, image.expand(len(part), -1, -1, -1), 1, part.transpose(0, 1)
         )[0]
-        for part in noise.split(largest_batch(air.config))
+        for part in noise.split(batch_size)
     ]
     return concatenate(parts, fill=-torch.inf)[:, None]
 
@@ -95,5 +96,5 @@ def picture_noise(air: AIR, canvas: NDArray[np.uint8], num_samples: int, seed: i
     The picture's pixels are part of the seed: what stands beside it changes nothing.
     """
     generator = np.random.default_rng((seed, zlib.crc32(canvas.tobytes())))
-    shape = (num_samples, *noise_shape(air.guide, make_stopping(air.config)))
+    shape = (num_samples, *noise_shape(air.guide))
     return torch.as_tensor(generator.standard_normal(shape)).to(air.model.z_where_loc)

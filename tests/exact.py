@@ -119,7 +119,7 @@ def enumerated_elbo(air: AIR, images: Tensor, rollout: Rollout) -> Tensor:
     Gaussians are replaced by their means, the divergences between the sites' own laws.
     """
     total = torch.zeros(len(images))
-    for presence in presence_strings(air.config.count.model_steps):
+    for presence in presence_strings(air.model.count_prior.max_count):
         values = on_path(rollout, presence)
         p = conditioned_trace(air.model, values, images)
         q = conditioned_trace(air.guide, values, images)

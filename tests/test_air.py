@@ -141,7 +141,7 @@ def test_a_batch_without_images_is_refused(batch_size: int) -> None:
     ],
 )
 def test_a_batch_has_no_more_canvases_than_half_a_gigabyte_holds(config, expected) -> None:
-    num = largest_batch(config)
+    num = largest_batch(AIR(config))
     assert num == expected
     canvases = num * (config.count.model_steps + 1) * config.channels * np.prod(config.canvas_size)
     assert num == 1 or 4 * canvases <= 2**29

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -44,8 +45,11 @@ def mix_with_uniform(log_prob: Tensor, share: float) -> Tensor:
 class CountLaw(ABC):
     """p(n), by the probability or the ratio ``success`` with which one more object follows."""
 
+    is_bounded: ClassVar[bool] = True
+    """Whether there are at most ``max_count`` objects."""
+
     success: Tensor  # ()
-    max_count: int  # counts 0..max_count are written down
+    max_count: int  # log_prob and probs cover n = 0..max_count
 
     @abstractmethod
     def log_prob(self) -> Tensor:
@@ -54,6 +58,13 @@ class CountLaw(ABC):
     @abstractmethod
     def continue_logits(self) -> Tensor:
         """Return the log-odds of n > t given n >= t, for t = 0..max_count - 1: (max_count,)."""
+
+    def log_ratio(self) -> Tensor:
+        """Return log p(n + 1) / p(n), (), the same for every n.
+
+        For ``BernoulliCount``, at n + 1 = max_count it is larger, by -log(1 - success).
+        """
+        return self.success.log()
 
     def probs(self) -> Tensor:
         """Return the law of min(n, max_count), (max_count + 1,): it sums to 1."""
@@ -94,7 +105,12 @@ class TruncatedGeometricCount(CountLaw):
 
 
 class GeometricCount(CountLaw):
-    """p(n) = (1 - success) success^n on all n, success in (0, 1); there are more than max_count."""
+    """p(n) = (1 - success) success^n on all n, success in (0, 1).
+
+    ``log_prob`` covers n up to max_count, so that it does not sum to 1.
+    """
+
+    is_bounded = False
 
     def log_prob(self) -> Tensor:
         """See ``CountLaw.log_prob``."""
@@ -106,5 +122,5 @@ class GeometricCount(CountLaw):
         return torch.logit(self.success).expand(self.max_count)
 
     def probs(self) -> Tensor:
-        """Return the law of min(n, max_count): the last is that of as many objects or more."""
+        """Return the law of min(n, max_count): the last entry is P(n >= max_count)."""
         return BernoulliCount(self.success, self.max_count).probs()

@@ -24,10 +24,10 @@ def pixel_noise_log_prob(residual: Tensor, sd: float | Tensor) -> Tensor:
     """
     pixels = residual.flatten(-3)
     log_sd = sd.log() if isinstance(sd, Tensor) else math.log(sd)
-    log_normaliser = pixels.shape[-1] * (log_sd + 0.5 * math.log(2 * math.pi))
+    log_normalizer = pixels.shape[-1] * (log_sd + 0.5 * math.log(2 * math.pi))
     # |residual|^2, by way of the loss whose gradient takes a single pass over the pixels.
     squares = F.mse_loss(pixels, pixels.new_zeros(()).expand_as(pixels), reduction="none")
-    return squares.sum(dim=-1) * (-0.5 / sd**2) - log_normaliser
+    return squares.sum(dim=-1) * (-0.5 / sd**2) - log_normalizer
 
 
 class PixelNoise(dist.Independent):

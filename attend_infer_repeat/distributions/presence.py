@@ -34,9 +34,9 @@ def mix_with_coin(logits: Tensor, share: float) -> Tensor:
     """
     if share == 0:
         return logits
-    log_coin, log_rest = math.log(share / 2), math.log1p(-share)
+    log_coin, log_kept = math.log(share / 2), math.log1p(-share)
     yes, no = (
-        torch.logaddexp(F.logsigmoid(signed) + log_rest, signed.new_tensor(log_coin))
+        torch.logaddexp(F.logsigmoid(signed) + log_kept, signed.new_tensor(log_coin))
         for signed in (logits, -logits)
     )
     return yes - no

@@ -109,7 +109,7 @@ def evaluate(
     if importance_samples < 0:
         raise ConfigError(f"importance_samples: must not be negative: {importance_samples}.")
     checked = as_images(data.images, air.config)
-    batch_size = largest_batch(air.config) if batch_size is None else batch_size
+    batch_size = largest_batch(air) if batch_size is None else batch_size
     terms, evidence = _roll_out_once(air, checked, batch_size, seed)
     means = {name: float(values.mean()) for name, values in terms.items()}
 
@@ -156,7 +156,7 @@ def elbo_per_image(
     Raises: ShapeError if the images do not fit the model, DataError if the ELBO is not finite.
     """
     images = as_images(data.images, air.config)
-    return _roll_out_once(air, images, batch_size or largest_batch(air.config), seed)[0]
+    return _roll_out_once(air, images, batch_size or largest_batch(air), seed)[0]
 
 
 class Evidence(NamedTuple):

@@ -14,7 +14,7 @@ from ..nn import GaussianNetwork
 
 
 class BackgroundReader(nn.Module):
-    """q(z_bg | x), of no dimension where the model has no background."""
+    """q(z_bg | x), empty where the model has no background."""
 
     def forward(self, images: Tensor) -> dist.Normal:
         """Return q(z_bg | x), (batch, latent_size), of images (batch, channels, height, width)."""

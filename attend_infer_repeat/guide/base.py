@@ -6,7 +6,7 @@
         p_t       = propose(r_t, h_t)               a pose to look at
         a_t       = predict(glimpse of r_t around p_t, h_t)
         z_pres_t  ~ Bernoulli(p(a_t))
-        z_where_t ~ Normal(p_t + mean(a_t), sd(a_t))
+        z_where_t ~ Normal(p_t + mean(a_t), sd of the prior * sd(a_t))
         z_what_t  ~ Normal(mean(w_t), sd(w_t)),     w_t = image_to_object(z_where_t, x)
 
 z_bg ~ Normal(mean, sd)(x) comes first, and x stands for x - b.
@@ -32,11 +32,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pyro
-import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
 from ..distributions import gaussian, positive, presence
+from ..errors import ConfigError
 from ..model import SceneModel, intensity
 from ..nn import MLP
 from .background import make_background_reader
@@ -59,6 +59,7 @@ class SceneGuide(nn.Module):
             relative to its prior. Its parameters are not the guide's.
         encoder: of the reading: windows (batch, channels, h, w) to Normal (batch, what_dim).
         memory, look, presence, reading: parts to use in place of those that the config names.
+    Raises: ConfigError if both a reading and its encoder are given.
     """
 
     model: SceneModel
@@ -74,26 +75,30 @@ class SceneGuide(nn.Module):
         reading: Reading | None = None,
     ) -> None:
         super().__init__()
+        if encoder is not None and reading is not None:
+            raise ConfigError("encoder: belongs to the reading; hand it to the one that you made.")
         object.__setattr__(self, "model", model)  # no submodule
         self.config = config = model.config
         recipe = RECIPES[config.inference.guide]
         # The order of the parts decides which random numbers their weights start from.
-        self.memory = memory or recipe.memory(config)
-        self.look = look or recipe.look(config, model.z_where_dist())
-        self.presence = presence or PRESENCES[config.inference.foresight]()
+        self.memory = recipe.memory(config) if memory is None else memory
+        size = self.memory.state_size
+        self.look = recipe.look(config, model.z_where_dist(), size) if look is None else look
+        self.presence = PRESENCES[config.inference.foresight]() if presence is None else presence
         num_features = self.look.glimpse_size + self.memory.context_size
         sizes = [num_features, *config.inference.predict_net, self.presence.num_logits + 2 * 3]
         self.predict = MLP(sizes, config.non_linearity)
-        self.reading = reading or recipe.reading(config, encoder)
+        self.reading = recipe.reading(config, encoder, size) if reading is None else reading
         self.background = make_background_reader(config, model.background.latent_size)
+        self.sees_residual = self.look.sees_residual or self.presence.sees_residual
 
     # The inference network, step by step.
 
     def begin(self, images: Tensor, z_background: Tensor) -> GuideState:
         """Look at the images once; return the state before the first step.
 
-        It is one state for all images, of one row, but for the image, its share of the gates and
-        the residual. All that follows sees the images without their backgrounds.
+        It is one state for all images, of one row, but for the image, its features and the
+        residual. All that follows sees the images without their backgrounds.
 
         Args:
             images: (batch, channels, height, width), intensity.
@@ -102,10 +107,10 @@ class SceneGuide(nn.Module):
         b = self.model.background(z_background)
         residual = self.model.composition.begin(images - b, b)
         foreground = residual.x.detach()
-        gates, memory = self.memory.begin(foreground)
+        features, memory = self.memory.begin(foreground)
         z_where, z_what = self.memory.first_latents(foreground)
         present = images.new_ones(1)
-        return GuideState(gates, memory, foreground, present, z_where, z_what, residual)
+        return GuideState(features, memory, foreground, present, z_where, z_what, residual)
 
     def attend(self, previous: GuideState) -> Attention:
         """Advance the memory; decide whether there is one more object, and where.
@@ -123,15 +128,13 @@ class SceneGuide(nn.Module):
         gain = partial(elbo_gain, self.model, self.reading, previous, z_where_dist, memory)
         return Attention(memory, self.presence(logits, gain), z_where_dist, proposal)
 
-    def take_away(
+    def found(
         self, state: GuideState, memory: MemoryState, z_where: Tensor, z_what: Tensor
     ) -> GuideState:
         """Return the state after a step that found an object in every image."""
-        residual = self.model.composition.add(
-            state.residual, self.model.render(z_where, z_what, -1), -1
-        )
+        residual = self.model.take_away(state.residual, z_where, z_what)
         present = z_where.new_ones(len(z_where))
-        return GuideState(state.gates, memory, state.image, present, z_where, z_what, residual)
+        return GuideState(state.features, memory, state.image, present, z_where, z_what, residual)
 
     # The Pyro program.
 
@@ -152,12 +155,12 @@ class SceneGuide(nn.Module):
         with pyro.plate("data", len(images), subsample_size=batch_size) as indices:
             batch = intensity(images[indices])
             state = self.begin(batch, self.background.sample(batch))
-            predict_rest = baseline.begin(batch) if baseline is not None else lambda state: None
+            predict_return = baseline.begin(batch) if baseline is not None else lambda state: None
             states = []
             for t in range(self.model.count_prior.max_count):
                 if self.model.count_prior.is_complete(state.z_pres):
                     break
-                state = self.guide_step(t, state, predict_rest(state))
+                state = self.guide_step(t, state, predict_return(state))
                 states.append(state)
         return states
 
@@ -166,14 +169,13 @@ class SceneGuide(nn.Module):
         memory, logits, z_where_dist, proposal = self.attend(previous)
         infer = {} if baseline is None else {"baseline": {"baseline_value": baseline}}
         z_pres = pyro.sample(f"z_pres_{t}", presence(logits, previous.z_pres), infer=infer)
-        with poutine.mask(mask=z_pres.bool() if self.config.masking else True):
+        with self.model.where_present(z_pres):
             z_where = pyro.sample(f"z_where_{t}", z_where_dist.to_event(1))
             z_what_dist = self.reading(previous.image, z_where, memory)
             z_what = pyro.sample(f"z_what_{t}", z_what_dist.to_event(1))
             self.look.learn(t, proposal, z_where_dist)
         residual = previous.residual
-        if self.look.sees_residual:
-            negative = z_pres[:, None, None, None] * self.model.render(z_where, z_what, -1)
-            residual = self.model.composition.add(residual, negative, -1)
+        if self.sees_residual:
+            residual = self.model.take_away(residual, z_where, z_what, z_pres)
         found = {"z_pres": z_pres, "z_where": z_where, "z_what": z_what, "residual": residual}
         return previous._replace(memory=memory, **found)

@@ -39,11 +39,11 @@ class Baseline(nn.Module):
         gates = self.rnn.look(self.embed(images.flatten(1)))
         memory = self.rnn.start()
 
-        def predict_rest(previous: GuideState) -> Tensor:
+        def predict_return(previous: GuideState) -> Tensor:
             nonlocal memory
-            memory = self.rnn(gates, previous.features().detach(), memory)
+            memory = self.rnn(gates, previous.step_input().detach(), memory)
             value = self.scalar * self.predict(memory[0])[:, 0]
             # Nothing is to come once a scene is complete.
             return value * previous.z_pres.detach() if self.masking else value
 
-        return predict_rest
+        return predict_return

@@ -38,15 +38,18 @@ class Look(nn.Module, ABC):
     Args:
         config: of the model.
         z_where_dist: the prior of poses, batch shape (3,).
+        state_size: of the memory.
     """
 
     sees_residual = True
     """Whether it looks at the residual; else nobody needs to render it for the guide."""
+    is_learned = False
+    """Whether proposals are learned, by their error."""
 
     prior_loc: Tensor
     prior_scale: Tensor
 
-    def __init__(self, config: ModelConfig, z_where_dist: dist.Normal) -> None:
+    def __init__(self, config: ModelConfig, z_where_dist: dist.Normal, state_size: int = 0) -> None:
         super().__init__()
         self.window_size = config.appearance.window_size
         self.glimpse_size = config.channels * config.appearance.window_size**2
@@ -54,17 +57,17 @@ class Look(nn.Module, ABC):
         self.register_buffer("prior_scale", z_where_dist.scale.clone())
 
     @abstractmethod
-    def propose(self, residual: Tensor, context: Tensor) -> Tensor:
+    def propose(self, residual: Tensor, hidden: Tensor) -> Tensor:
         """Return a pose for each residual, (batch, 3).
 
         Args:
             residual: (batch, channels, height, width), r_t, intensity; data.
-            context: (batch, rnn_hidden_size), what the guide remembers.
+            hidden: (batch, state_size), h_t, the state of the memory.
         """
 
-    def forward(self, residual: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, residual: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return proposals, (batch, 3), and glimpses there, (batch, glimpse_size)."""
-        proposal = self.propose(residual, context)
+        proposal = self.propose(residual, hidden)
         return proposal, glimpse(proposal, residual, self.window_size)
 
     def error(self, proposal: Tensor, z_where_dist: dist.Normal) -> Tensor:
@@ -78,7 +81,11 @@ class Look(nn.Module, ABC):
         return ((proposal - z_where_dist.mean.detach()) / self.prior_scale).square().sum(dim=-1)
 
     def learn(self, t: int, proposal: Tensor, z_where_dist: dist.Normal) -> None:
-        """Learn to propose, in a Pyro program; most have nothing to learn."""
+        """Learn to propose, in a Pyro program, if there is something to learn."""
+        if self.is_learned:
+            # Zero, so that it is no part of the ELBO, with the gradient that moves the proposal.
+            error = self.error(proposal, z_where_dist)
+            pyro.factor(f"proposal_{t}", error - error.detach(), has_rsample=True)
 
 
 class PriorMean(Look):
@@ -86,44 +93,40 @@ class PriorMean(Look):
 
     sees_residual = False
 
-    def __init__(self, config: ModelConfig, z_where_dist: dist.Normal) -> None:
-        super().__init__(config, z_where_dist)
+    def __init__(self, config: ModelConfig, z_where_dist: dist.Normal, state_size: int = 0) -> None:
+        super().__init__(config, z_where_dist, state_size)
         self.glimpse_size = 0
 
-    def propose(self, residual: Tensor, context: Tensor) -> Tensor:
+    def propose(self, residual: Tensor, hidden: Tensor) -> Tensor:
         """See ``Look.propose``."""
-        return self.prior_loc.expand(len(context), -1)
+        return self.prior_loc.expand(len(hidden), -1)
 
-    def forward(self, residual: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, residual: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Look.forward``."""
-        return self.propose(residual, context), context.new_zeros(len(context), 0)
+        return self.propose(residual, hidden), hidden.new_zeros(len(hidden), 0)
 
 
 class Proposed(Look):
     """A network proposes the pose, from a thumbnail of the residual and the memory."""
 
-    def __init__(self, config: ModelConfig, z_where_dist: dist.Normal) -> None:
-        super().__init__(config, z_where_dist)
+    is_learned = True
+
+    def __init__(self, config: ModelConfig, z_where_dist: dist.Normal, state_size: int = 0) -> None:
+        super().__init__(config, z_where_dist, state_size)
         self.thumbnail = Thumbnail(
             config.canvas_size, (config.appearance.window_size, config.appearance.window_size)
         )
         sizes = [
-            self.glimpse_size + config.inference.rnn_hidden_size,
+            self.glimpse_size + state_size,
             *config.inference.propose_net,
             3,
         ]
         self.network = MLP(sizes, config.non_linearity)
 
-    def propose(self, residual: Tensor, context: Tensor) -> Tensor:
+    def propose(self, residual: Tensor, hidden: Tensor) -> Tensor:
         """See ``Look.propose``."""
-        seen = torch.cat((self.thumbnail(residual).flatten(1), context.detach()), dim=-1)
+        seen = torch.cat((self.thumbnail(residual).flatten(1), hidden.detach()), dim=-1)
         return self.prior_loc + PROPOSAL_RATE * self.prior_scale * self.network(seen)
-
-    def learn(self, t: int, proposal: Tensor, z_where_dist: dist.Normal) -> None:
-        """See ``Look.learn``."""
-        # Zero, so that it is no part of the ELBO, with the gradient that moves the proposal.
-        error = self.error(proposal, z_where_dist)
-        pyro.factor(f"proposal_{t}", error - error.detach(), has_rsample=True)
 
 
 class Sought(Look):
@@ -132,12 +135,12 @@ class Sought(Look):
     Source: matching pursuit, Mallat and Zhang 1993.
     """
 
-    def __init__(self, config: ModelConfig, z_where_dist: dist.Normal) -> None:
-        super().__init__(config, z_where_dist)
+    def __init__(self, config: ModelConfig, z_where_dist: dist.Normal, state_size: int = 0) -> None:
+        super().__init__(config, z_where_dist, state_size)
         self.search = EnergySearch(
             config.canvas_size, config.pose.scale_prior_mean, config.inference.focus
         )
 
-    def propose(self, residual: Tensor, context: Tensor) -> Tensor:
+    def propose(self, residual: Tensor, hidden: Tensor) -> Tensor:
         """See ``Look.propose``."""
         return self.search(residual)

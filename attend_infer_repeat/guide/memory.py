@@ -18,6 +18,8 @@ from .state import GuideState, MemoryState
 class Memory(nn.Module, ABC):
     """The state that a guide carries along, and the context that it gives to a step's decision."""
 
+    state_size: int
+    """Numbers in the state h_t."""
     context_size: int
     """Numbers in the context."""
 
@@ -25,7 +27,7 @@ class Memory(nn.Module, ABC):
     def begin(self, images: Tensor) -> tuple[Tensor, MemoryState]:
         """Look at the images (batch, channels, height, width) once.
 
-        Returns: the images' share of the gates, (batch, ...), and the first state, of one row.
+        Returns: features of the images, (batch, ...), and the first state, of one row.
         """
 
     @abstractmethod
@@ -53,7 +55,7 @@ class LSTMMemory(Memory):
     def __init__(self, config: ModelConfig, view: nn.Module, num_pixels: int) -> None:
         super().__init__()
         what_dim, size = config.appearance.encoder_latent_size, config.inference.rnn_hidden_size
-        self.context_size = size
+        self.state_size = self.context_size = size
         self.view = view
         self.embed = Embedding(num_pixels, config.inference.embed_net, config.non_linearity)
         self.lstm = ImageLSTM(self.embed.out_size, 3 + what_dim + 1, size)
@@ -70,7 +72,7 @@ class LSTMMemory(Memory):
 
     def forward(self, previous: GuideState) -> MemoryState:
         """See ``Memory.forward``."""
-        return self.lstm(previous.gates, previous.features(), previous.memory)
+        return self.lstm(previous.features, previous.step_input(), previous.memory)
 
     def context(self, memory: MemoryState, image: Tensor, proposal: Tensor) -> Tensor:
         """See ``Memory.context``."""
@@ -84,12 +86,13 @@ class NoMemory(Memory):
         super().__init__()
         self.window_size = config.appearance.window_size
         self.what_dim = config.appearance.encoder_latent_size
+        self.state_size = 0
         self.context_size = config.channels * config.appearance.window_size**2
 
     def begin(self, images: Tensor) -> tuple[Tensor, MemoryState]:
         """See ``Memory.begin``."""
-        gates = images.new_zeros(len(images), 0)
-        return gates, (gates[:1], gates[:1])
+        nothing = images.new_zeros(len(images), 0)
+        return nothing, (nothing[:1], nothing[:1])
 
     def first_latents(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Memory.first_latents``."""
@@ -97,7 +100,7 @@ class NoMemory(Memory):
 
     def forward(self, previous: GuideState) -> MemoryState:
         """See ``Memory.forward``."""
-        return previous.gates, previous.gates
+        return previous.features, previous.features
 
     def context(self, memory: MemoryState, image: Tensor, proposal: Tensor) -> Tensor:
         """See ``Memory.context``."""

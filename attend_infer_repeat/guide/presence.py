@@ -38,6 +38,10 @@ class Presence(nn.Module, ABC):
 
     num_logits: int
     """Outputs of the guide's network that it needs."""
+    is_learned: bool
+    """Whether it learns to count."""
+    sees_residual: bool
+    """Whether it looks at the residual."""
 
     @abstractmethod
     def forward(self, logits: Tensor, gain: Callable[[], Tensor]) -> Tensor:
@@ -52,7 +56,7 @@ class Presence(nn.Module, ABC):
 class LearnedPresence(Presence):
     """The guide's network decides."""
 
-    num_logits = 1
+    num_logits, is_learned, sees_residual = 1, True, False
 
     def forward(self, logits: Tensor, gain: Callable[[], Tensor]) -> Tensor:
         """See ``Presence.forward``."""
@@ -62,7 +66,7 @@ class LearnedPresence(Presence):
 class Foresight(Presence):
     """The gain of one more object decides, and nothing is learned."""
 
-    num_logits = 0
+    num_logits, is_learned, sees_residual = 0, False, True
 
     def forward(self, logits: Tensor, gain: Callable[[], Tensor]) -> Tensor:
         """See ``Presence.forward``."""
@@ -92,11 +96,9 @@ def elbo_gain(
     Returns: (batch,), nats; no gradient passes through it.
     """
     z_what_dist = reading(previous.image, z_where_dist.loc, memory)
-    negative = model.render(z_where_dist.loc, z_what_dist.loc, -1)
-    residual = model.composition.add(previous.residual, negative, -1)
+    residual = model.take_away(previous.residual, z_where_dist.loc, z_what_dist.loc)
     before, after = (model.log_likelihood(r.x) for r in (previous.residual, residual))
     kl_where = gaussian_kl(z_where_dist, model.z_where_dist()).sum(dim=-1)
     kl_what = gaussian_kl(z_what_dist, model.z_what_dist()).sum(dim=-1)
     gain = after - before - kl_where - kl_what
-    # At the bound of the raw prior the ratio is larger, by -log(1 - p).
-    return gain + model.count_prior.law.success.log().to(gain)
+    return gain + model.count_prior.law.log_ratio().to(gain)

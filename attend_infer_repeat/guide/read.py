@@ -38,20 +38,25 @@ class FromWindow(Reading):
     Args:
         config: of the model.
         encoder: windows (batch, channels, h, w) to Normal (batch, what_dim); an MLP if None.
+        state_size: of the memory, which it does not read.
     """
 
     sees_window = True
 
-    def __init__(self, config: ModelConfig, encoder: nn.Module | None = None) -> None:
+    def __init__(
+        self, config: ModelConfig, encoder: nn.Module | None = None, state_size: int = 0
+    ) -> None:
         super().__init__()
         self.size = (config.appearance.window_size, config.appearance.window_size)
         pixels = config.channels * config.appearance.window_size**2
-        self.encoder = encoder or Encoder(
-            pixels,
-            config.inference.encoder_net,
-            config.appearance.encoder_latent_size,
-            config.non_linearity,
-        )
+        if encoder is None:
+            encoder = Encoder(
+                pixels,
+                config.inference.encoder_net,
+                config.appearance.encoder_latent_size,
+                config.non_linearity,
+            )
+        self.encoder = encoder
 
     def forward(self, image: Tensor, z_where: Tensor, memory: MemoryState) -> dist.Normal:
         """See ``Reading.forward``."""
@@ -63,19 +68,24 @@ class FromState(Reading):
 
     Args:
         config: of the model.
-        encoder: states (batch, rnn_hidden_size) to Normal (batch, what_dim); an MLP if None.
+        encoder: states (batch, state_size) to Normal (batch, what_dim); an MLP if None.
+        state_size: of the memory.
     """
 
     sees_window = False
 
-    def __init__(self, config: ModelConfig, encoder: nn.Module | None = None) -> None:
+    def __init__(
+        self, config: ModelConfig, encoder: nn.Module | None = None, state_size: int = 0
+    ) -> None:
         super().__init__()
         sizes = (
-            config.inference.rnn_hidden_size,
+            state_size,
             config.inference.encoder_net,
             config.appearance.encoder_latent_size,
         )
-        self.encoder = encoder or GaussianNetwork(*sizes, config.non_linearity)
+        if encoder is None:
+            encoder = GaussianNetwork(*sizes, config.non_linearity)
+        self.encoder = encoder
 
     def forward(self, image: Tensor, z_where: Tensor, memory: MemoryState) -> dist.Normal:
         """See ``Reading.forward``."""

@@ -15,11 +15,11 @@ from .read import FromState, FromWindow, Reading
 
 
 class Recipe(NamedTuple):
-    """The parts of a guide, to be made for a config."""
+    """The parts of a guide, to be made for a config; the last argument is ``Memory.state_size``."""
 
     memory: Callable[[ModelConfig], Memory]
-    look: Callable[[ModelConfig, dist.Normal], Look]
-    reading: Callable[[ModelConfig, nn.Module | None], Reading]
+    look: Callable[[ModelConfig, dist.Normal, int], Look]
+    reading: Callable[[ModelConfig, nn.Module | None, int], Reading]
 
 
 RECIPES = {

@@ -18,7 +18,7 @@ MemoryState = tuple[Tensor, Tensor]
 class GuideState(NamedTuple):
     """What the guide has found so far; at the start one row may stand for all images."""
 
-    gates: Tensor  # (batch, 4 * rnn_hidden_size), the image's share of the LSTM's gates
+    features: Tensor  # (batch, ...), of the image: its share of the LSTM's gates
     memory: MemoryState
     image: Tensor  # (batch, channels, height, width), x minus its background
     z_pres: Tensor  # (batch,), 0 or 1
@@ -30,7 +30,7 @@ class GuideState(NamedTuple):
         """Return the state of some of the images."""
         h, c = self.memory
         return GuideState(
-            self.gates[rows],
+            self.features[rows],
             (h[rows], c[rows]),
             self.image[rows],
             self.z_pres[rows],
@@ -39,7 +39,7 @@ class GuideState(NamedTuple):
             self.residual.select(rows),
         )
 
-    def features(self) -> Tensor:
+    def step_input(self) -> Tensor:
         """Return what a step tells the next one: (batch, 3 + what_dim + 1)."""
         return torch.cat((self.z_where, self.z_what, self.z_pres[:, None]), dim=-1)
 

@@ -2,7 +2,7 @@
 
     z_bg ~ Normal(0, I)
 
-    none        b = 0, and z_bg has no dimension
+    none        b = 0, and z_bg is empty
     constant    b = c + A z_bg for every pixel, one z_bg for each channel
     smooth      b = sum_jk (c_jk + a_jk z_jk) cos(pi j y) cos(pi k x), j, k < 4, y and x in (0, 1):
                 the lowest frequencies of a discrete cosine transform, in each channel

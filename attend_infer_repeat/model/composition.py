@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Canvas(NamedTuple):
@@ -34,7 +34,7 @@ class Canvas(NamedTuple):
         return Canvas(x[rows], *(None if part is None else part[rows] for part in others))
 
 
-class Composition(ABC):
+class Composition(nn.Module, ABC):
     """A rule that puts objects on canvases."""
 
     has_opacity: bool

@@ -10,7 +10,9 @@ from ..distributions import BernoulliCount, CountLaw, GeometricCount, TruncatedG
 
 
 class CountPrior(nn.Module):
-    """p(n), on n = 0..max_count, or without a bound written down so far.
+    """p(n), on n = 0..max_count, or on all n, of which that many terms are written down.
+
+    Training anneals ``success``.
 
     Args:
         law: the family.
@@ -34,7 +36,7 @@ class CountPrior(nn.Module):
     @property
     def is_bounded(self) -> bool:
         """Whether there are at most ``max_count`` objects."""
-        return self.kind is not GeometricCount
+        return self.kind.is_bounded
 
     def is_complete(self, z_pres: Tensor) -> bool:
         """Tell whether a Pyro program may end, all scenes being complete, before ``max_count``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +15,10 @@ MIN_LEARNED_SD = 0.01  # images that can be drawn exactly would take a learned o
 
 
 class PixelLikelihood(nn.Module):
-    """p(x | canvas), with a known standard deviation; to be subclassed for another law.
+    """p(x | canvas), Gaussian with a known standard deviation.
+
+    Subclass it for another law that depends on x - canvas alone: override ``forward`` and
+    ``log_prob`` together.
 
     Args:
         sd: of every pixel's noise.
@@ -29,7 +33,7 @@ class PixelLikelihood(nn.Module):
         """Standard deviation of the noise, ()."""
         return self.known_sd
 
-    def forward(self, canvas: Tensor) -> PixelNoise:
+    def forward(self, canvas: Tensor) -> dist.Distribution:
         """Return p(x | canvas), batch shape (...), of a canvas (..., channels, height, width)."""
         return PixelNoise(canvas, self.sd)
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from ..distributions import PixelNoise, gaussian, presence, standard_gaussian
+from ..distributions import gaussian, presence, standard_gaussian
 from ..nn import Decoder
 from ..spatial import object_to_image
 from .background import Background, make_background
@@ -78,12 +78,15 @@ class SceneModel(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.composition = composition or COMPOSITIONS[config.composition]()
-        self.likelihood = likelihood or make_likelihood(config)
-        self.count_prior = count_prior or make_count_prior(config)
+        self.composition = (
+            COMPOSITIONS[config.composition]() if composition is None else composition
+        )
+        self.likelihood = make_likelihood(config) if likelihood is None else likelihood
+        self.count_prior = make_count_prior(config) if count_prior is None else count_prior
         # The order of these two decides which random numbers their weights start from.
-        self.decoder = decoder or make_decoder(config, self.composition.has_opacity)
-        self.background = background or make_background(config)
+        opacity = self.composition.has_opacity
+        self.decoder = make_decoder(config, opacity) if decoder is None else decoder
+        self.background = make_background(config) if background is None else background
         position = config.pose.pos_prior_mean, config.pose.pos_prior_sd
         mean, sd = zip(
             (config.pose.scale_prior_mean, config.pose.scale_prior_sd),
@@ -131,7 +134,7 @@ class SceneModel(nn.Module):
 
         # A complete scene has no further objects. The program draws their latents all the
         # same, for the sake of the batch, so their log-probabilities are masked out.
-        with poutine.mask(mask=z_pres.bool() if self.config.masking else True):
+        with self.where_present(z_pres):
             z_where, z_what = self.sample_object(t, len(z_pres))
         layers = z_pres[:, None, None, None] * self.render(z_where, z_what)
         canvas = self.composition.add(previous.canvas, layers)
@@ -145,6 +148,10 @@ class SceneModel(nn.Module):
         )
         return z_where, z_what
 
+    def where_present(self, z_pres: Tensor) -> poutine.mask:
+        """Return the context in which log-probabilities count for present objects alone."""
+        return poutine.mask(mask=z_pres.bool() if self.config.masking else True)
+
     # What it is made of: the laws and the renderer.
 
     def z_where_dist(self) -> dist.Normal:
@@ -155,7 +162,7 @@ class SceneModel(nn.Module):
         """p(z_what_t), batch shape (what_dim,)."""
         return standard_gaussian(self.config.appearance.encoder_latent_size, self.z_where_loc)
 
-    def x_dist(self, canvas: Tensor) -> PixelNoise:
+    def x_dist(self, canvas: Tensor) -> dist.Distribution:
         """p(x | canvas), batch shape (...) for a canvas of (..., channels, height, width)."""
         return self.likelihood(canvas)
 
@@ -176,6 +183,14 @@ class SceneModel(nn.Module):
         windows = self.composition.layers(self.decoder(z_what))
         windows = windows if sign == 1 else -windows
         return object_to_image(z_where, windows, self.config.canvas_size)
+
+    def take_away(
+        self, residual: Canvas, z_where: Tensor, z_what: Tensor, z_pres: Tensor | None = None
+    ) -> Canvas:
+        """Take one object away from each residual; none where z_pres, (batch,), is 0."""
+        layers = self.render(z_where, z_what, -1)
+        layers = layers if z_pres is None else z_pres[:, None, None, None] * layers
+        return self.composition.add(residual, layers, -1)
 
     def draw(self, z_where: Tensor, z_what: Tensor) -> Tensor:
         """Draw one object per pose and code on a black canvas of its own.

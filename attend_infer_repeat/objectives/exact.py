@@ -9,6 +9,7 @@ gradient: see ``guide/presence.py``.
 Early in training q(n | rollout) may explore: with a small probability it is uniform on 0..T. That
 is another guide, with an ELBO of its own, in which every prefix of the rollout has to explain the
 image as well as it can, so that step 1 learns to draw whole objects and no count is given up early.
+Without a bound, each choice to go on is left to a fair coin instead.
 """
 
 from __future__ import annotations
@@ -73,9 +74,12 @@ class Exact(Objective):
         compiled: bool = False,
     ) -> None:
         super().__init__(air, images, config, processes, compiled)
-        self.stopping = make_stopping(config.model)
+        self.stopping = make_stopping(air.model.count_prior)
         if compiled and not self.stopping.has_fixed_steps:
-            raise ConfigError("compile: a rollout without a bound is not compiled; leave one out.")
+            raise ConfigError(
+                "compile: unbounded rollouts cannot be compiled; leave --compile or --unbounded "
+                "out."
+            )
         if compiled and self.processes.size > 1:
             raise ConfigError("compile: for one process; leave --compile or torchrun out.")
         self.rollout = self.processes.wrap(TrainingRollout(air))
@@ -83,11 +87,9 @@ class Exact(Objective):
         self.explore = Anneal(
             "lin", config.exploration.explore, 0.0, 0, config.exploration.explore_steps
         )
-        # Composites teach the guide to count; a guide with foresight has nothing to learn there.
-        counts_by_network = (
-            config.model.count.max_steps > 1 and not config.model.inference.foresight
-        )
-        self.makes_composites = counts_by_network and config.composites.composite_weight > 0
+        # Composites teach the presence to count; foresight has nothing to learn there.
+        can_learn = self.stopping.max_steps > 1 and air.guide.presence.is_learned
+        self.makes_composites = can_learn and config.composites.composite_weight > 0
         self.composites: Composites | None = None
         self.optimizer = torch.optim.Adam(
             air.parameters(), lr=config.optimizer.learning_rate, fused=True

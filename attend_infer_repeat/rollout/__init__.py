@@ -1,4 +1,4 @@
-"""The path on which every object is present, and what is computed along it."""
+"""The rollout along 'every object is present', and what is computed along it."""
 
 from __future__ import annotations
 

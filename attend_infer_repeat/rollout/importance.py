@@ -28,7 +28,6 @@ from ..model import SceneModel
 from ..scenes import concatenate
 from .noise import noise_shape
 from .rollout import Rollout, roll_out
-from .stopping import make_stopping
 
 
 def importance_log_weights(
@@ -48,8 +47,7 @@ def importance_log_weights(
     Source: the formula at the head of this file.
     """
     if noise is not None:
-        shape = noise_shape(guide, make_stopping(guide.config))
-        expected = (num_samples, len(images), *shape)
+        expected = (num_samples, len(images), *noise_shape(guide))
         if tuple(noise.shape) != expected:
             raise ShapeError(
                 f"noise: expected (num_samples, batch) + noise_shape = {expected}, "
@@ -84,7 +82,7 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
     Returns: (batch,), in [1, K].
     Source: Kish 1965, Survey Sampling; Kong, Liu and Wong 1994, section 4.
     """
-    # Weights are thousands of nats: in float32, differences would lose their last digits.
+    # Log weights are thousands of nats: float32 would lose the last digits of differences.
     log_totals = log_weights.double().logsumexp(dim=-1)  # (K, batch), log W_k
     return (2 * log_totals.logsumexp(dim=0) - (2 * log_totals).logsumexp(dim=0)).exp()
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..guide import SceneGuide
-from .stopping import Progress, Stopping
+from .stopping import Progress, make_stopping
 
 
 class Means:
@@ -72,30 +72,30 @@ class Lazy(Means):
         return torch.randn(shape, dtype=self.like.dtype, device=self.like.device)
 
 
-def noise_shape(guide: SceneGuide, stopping: Stopping) -> tuple[int, int]:
+def noise_shape(guide: SceneGuide) -> tuple[int, int]:
     """Return (rows, numbers) of one image's noise.
 
-    A row for each step, with the numbers of z_where and z_what and those by which it is decided who
-    goes on; then the rows of z_bg.
+    One row for each step, with noise for z_where, z_what and the stopping rule; then the rows for
+    z_bg.
     """
+    stopping = make_stopping(guide.model.count_prior)
     numbers = 3 + guide.config.appearance.encoder_latent_size + stopping.draws_per_step
     return stopping.max_steps + math.ceil(guide.model.background.latent_size / numbers), numbers
 
 
-def draw_noise(guide: SceneGuide, stopping: Stopping, num_images: int) -> Tensor:
+def draw_noise(guide: SceneGuide, num_images: int) -> Tensor:
     """Draw all that a rollout needs, at once: (num_images,) + noise_shape, from N(0, 1)."""
-    like = guide.look.prior_loc
-    shape = num_images, *noise_shape(guide, stopping)
+    like = guide.model.z_where_loc
+    shape = num_images, *noise_shape(guide)
     return torch.randn(shape, dtype=like.dtype, device=like.device)
 
 
-def make_noise(
-    guide: SceneGuide, stopping: Stopping, num_images: int, sample: bool, given: Tensor | None
-) -> Means:
+def make_noise(guide: SceneGuide, num_images: int, sample: bool, given: Tensor | None) -> Means:
     """Return the noise of a rollout: none, what was given, or what is drawn now or on the way."""
     if not sample:
         return Means()
-    if given is None and not stopping.has_fixed_steps:
-        return Lazy(noise_shape(guide, stopping)[1], guide.look.prior_loc)
-    noise = draw_noise(guide, stopping, num_images) if given is None else given
-    return Given(noise, stopping.max_steps)
+    count_prior = guide.model.count_prior
+    if given is None and not make_stopping(count_prior).has_fixed_steps:
+        return Lazy(noise_shape(guide)[1], guide.model.z_where_loc)
+    noise = draw_noise(guide, num_images) if given is None else given
+    return Given(noise, count_prior.max_count)

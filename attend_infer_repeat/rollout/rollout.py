@@ -22,7 +22,7 @@ from .stopping import Progress, Stopping, make_stopping
 class Residual(NamedTuple):
     """What n objects leave of the images that were still on the rollout after n steps."""
 
-    rows: Tensor | None  # the images' places in the batch; None: all of them
+    rows: Tensor | None  # the images' indices in the batch; None: all of them
     images: Tensor  # (len(rows), channels, height, width)
 
 
@@ -89,7 +89,6 @@ def roll_out(
     counts: Tensor | None = None,
     explore: float = 0.0,
     roulette: bool = False,
-    stopping: Stopping | None = None,
 ) -> Rollout:
     """Let the guide find object after object, as if every one were present.
 
@@ -98,19 +97,15 @@ def roll_out(
         images: (batch, channels, height, width), intensity.
         sample: draw the latents, or take their means.
         noise: what ``draw_noise`` drew for these images; drawn now if None. The draws are
-            reparametrised: mean + sd * noise.
+            reparametrised: mean + sd * noise. Not used without ``sample``.
         counts: (batch,), steps to take with an image whose count is known, -1 elsewhere; without a
             bound only.
         explore: see ``Stopping.log_q``; without a bound it also decides which images go on.
         roulette: leave by chance, so that sums over n keep their means; else for certain. It
             needs ``sample``.
-        stopping: when it ends; the rule of the config if None.
     """
-    stopping = stopping or make_stopping(guide.config)
-    draws_from = make_noise(guide, stopping, len(images), sample, noise)
-    return _roll_out(
-        guide, images, draws_from, stopping.begin(len(images), counts, explore, roulette)
-    )
+    progress = make_stopping(guide.model.count_prior).begin(len(images), counts, explore, roulette)
+    return _roll_out(guide, images, make_noise(guide, len(images), sample, noise), progress)
 
 
 def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progress) -> Rollout:
@@ -134,7 +129,7 @@ def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progres
         z_what = _draw(
             z_what_dist, draws, slice(3, 3 + guide.config.appearance.encoder_latent_size)
         )
-        state = guide.take_away(state, attention.memory, z_where, z_what)
+        state = guide.found(state, attention.memory, z_where, z_what)
         record.add(state, attention, z_what_dist)
     return record.rollout(z_background_dist, z_background)
 

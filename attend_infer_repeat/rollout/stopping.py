@@ -2,7 +2,7 @@
 
 A bounded rollout takes T steps with every image. One without a bound goes on for as long as some
 image may have one more object, and an image leaves it before step t where m_t = q(n >= t | rollout)
-is hardly anything. A sum over n then lacks the image's further terms. With Russian roulette it has
+is negligible. A sum over n then lacks the image's further terms. With Russian roulette it has
 the right mean all the same: with the weight w (at first 1), an image goes on with the probability
 min(1, w m_t / ROULETTE_LEVEL), and if it does, its weight is divided by that. Its terms are
 multiplied by the weight that it has then, whose mean is 1:
@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..config import ModelConfig
 from ..distributions import count_log_prob, mix_with_coin, mix_with_uniform
+from ..model import CountPrior
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,11 @@ class Stopping(ABC):
         return probs
 
     def most_found(self, count_probs: Tensor) -> int:
-        """Return the largest count in reach of a mini-batch, of (batch, max_steps + 1)."""
+        """Return the largest count of a mini-batch's composites.
+
+        Args:
+            count_probs: (batch, max_steps + 1), q(n | x).
+        """
         return self.max_steps
 
 
@@ -106,7 +110,7 @@ class Progress:
             t: the step, from 0.
             logits: (size,), log-odds of its object.
             draws: (size, numbers), the step's noise; None of a rollout of means.
-        Returns: the places, among the images still on it, of those that stay; None if all do.
+        Returns: the indices, among the images still on it, of those that stay; None if all do.
         """
         return None
 
@@ -250,6 +254,6 @@ class UnboundedProgress(Progress):
             )
 
 
-def make_stopping(config: ModelConfig) -> Stopping:
-    """Return the rule of a config."""
-    return (Unbounded if config.count.unbounded else Bounded)(config.count.max_steps)
+def make_stopping(count_prior: CountPrior) -> Stopping:
+    """Return the rule that fits a count prior."""
+    return (Bounded if count_prior.is_bounded else Unbounded)(count_prior.max_count)

@@ -31,7 +31,7 @@ class CountTerms:
     log_q: Tensor  # (batch, T + 1), log q(n | rollout)
     kl_where: Tensor  # (batch, T + 1), sum_{t<=n} KL(q(z_where_t) || p(z_where))
     kl_what: Tensor  # (batch, T + 1), sum_{t<=n} KL(q(z_what_t) || p(z_what))
-    kl_background: Tensor | None  # (batch,), KL(q(z_bg) || p(z_bg)); None: z_bg has no dimension
+    kl_background: Tensor | None  # (batch,), KL(q(z_bg) || p(z_bg)); None: z_bg is empty
     weights: Tensor  # (batch, T + 1), ``Rollout.weights``
 
     def mean(self, values: Tensor) -> Tensor:
@@ -98,8 +98,11 @@ def count_terms(model: SceneModel, rollout: Rollout, explore: float = 0.0) -> Co
 def proposal_loss(guide: SceneGuide, rollout: Rollout) -> Tensor:
     """Return the mean of sum_{t<=n} ``Look.error`` under q(n | rollout), (batch,).
 
-    It moves the proposals alone: q(n | rollout) only says which of them matter.
+    It moves the proposals alone: q(n | rollout) only says which of them matter. It is 0 where they
+    are not learned.
     """
+    if not guide.look.is_learned:
+        return rollout.log_likelihood.new_zeros(len(rollout.log_likelihood))
     logits = rollout.z_pres_logits[:, : rollout.num_steps].detach()
     present = torch.sigmoid(logits).cumprod(dim=-1) * rollout.weights[:, 1:]  # q(n >= t)
     error = guide.look.error(rollout.proposals, rollout.z_where_dist)

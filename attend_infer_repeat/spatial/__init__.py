@@ -1,4 +1,4 @@
-"""Between window and canvas: resampling, search over places, boxes."""
+"""Between window and canvas: resampling, search over positions, boxes."""
 
 from __future__ import annotations
 

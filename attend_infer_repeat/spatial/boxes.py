@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .transformer import scale_and_shifts
 
-FOREGROUND_THRESHOLD = 0.02  # intensity up to which a pixel counts as background
+MIN_PEAK = 0.02  # a canvas whose peak is not above this intensity shows no object
 
 
 def window_boxes(z_where: Tensor, canvas_size: tuple[int, int]) -> Tensor:
@@ -35,7 +35,7 @@ def foreground_boxes(objects: Tensor) -> Tensor:
     """
     brightest = objects.amax(dim=-3)  # (..., height, width)
     peak = brightest.amax(dim=(-2, -1), keepdim=True)
-    foreground = (brightest >= peak / 3) & (peak > FOREGROUND_THRESHOLD)
+    foreground = (brightest >= peak / 3) & (peak > MIN_PEAK)
     low, high = [], []
     for axis in (-2, -1):  # columns have foreground in some row, and the other way round
         line = foreground.any(dim=axis).to(objects.dtype)

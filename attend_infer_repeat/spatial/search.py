@@ -1,4 +1,4 @@
-"""Search over places: where would a window hold most of an image's energy?"""
+"""Search over positions: where would a window hold most of an image's energy?"""
 
 from __future__ import annotations
 

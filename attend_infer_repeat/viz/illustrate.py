@@ -122,7 +122,7 @@ def _show_image_drawn(
     _title(column[-1], "image $x$", noise, GREY)
     for ax in column[:-1]:
         _hide(ax)
-    if count < air.config.count.max_steps:
+    if count < air.model.count_prior.max_count:
         _title(column[0], "stop", f"${symbol('pres', count)} = 0$", GREY)
 
 

@@ -113,7 +113,7 @@ def _generated(air: AIR, model: str) -> Images | None:
 
 def _from_prior(air: AIR, compute: Compute) -> Images:
     """Return scenes that the model draws, of 1 to T objects in equal shares."""
-    steps, size = air.config.count.shown_steps, largest_batch(air.config)
+    steps, size = air.config.count.shown_steps, largest_batch(air)
     counts = np.arange(NUM_SCENES) % steps + 1
 
     def draw(start: int) -> NDArray[np.floating]:
@@ -128,7 +128,7 @@ def _from_prior(air: AIR, compute: Compute) -> Images:
 
 def _codes(air: AIR, scenes: Images, compute: Compute) -> NDArray[np.floating]:
     """Return z_what, (n, what_dim), of the objects that the model finds."""
-    size = min(largest_batch(air.config), BLOCK)
+    size = min(largest_batch(air), BLOCK)
 
     def read(start: int) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Return the codes of the objects of a portion of the scenes, and of all first steps."""

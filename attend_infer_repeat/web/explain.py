@@ -240,6 +240,6 @@ def _sampled_scene(
 
 def check_count(air: AIR, ask: SampleRequest) -> None:
     """Refuse more objects than the model draws: ShapeError."""
-    steps = air.config.count.max_steps
+    steps = air.model.count_prior.max_count
     if ask.count is not None and ask.count > steps:
         raise ShapeError(f"count: expected at most {steps}, the model's T, got {ask.count}.")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pyro.poutine as poutine
+import pytest
 import torch
-from exact import conditioned_trace, on_path, random_images
-from torch import Tensor
+from exact import conditioned_trace, enumerated_elbo, on_path, random_images
+from torch import Tensor, nn
 
-from attend_infer_repeat import AIR, ModelConfig
-from attend_infer_repeat.distributions import count_log_prob
+from attend_infer_repeat import AIR, ConfigError, ModelConfig
+from attend_infer_repeat.config import replace
+from attend_infer_repeat.distributions import TruncatedGeometricCount, count_log_prob
 from attend_infer_repeat.guide import Look, SceneGuide
-from attend_infer_repeat.model import SceneModel
+from attend_infer_repeat.guide.memory import NoMemory
+from attend_infer_repeat.guide.presence import Foresight
+from attend_infer_repeat.model import CountPrior, SceneModel
+from attend_infer_repeat.rollout.terms import count_terms
 from attend_infer_repeat.spatial import window_boxes
 
 CONFIG = ModelConfig(canvas_size=(16, 16), window_size=8, encoder_latent_size=4)
@@ -49,3 +54,33 @@ def test_its_rollout_and_its_pyro_program_are_one_guide() -> None:
     log_q = sum(trace.nodes[f"z_pres_{t}"]["log_prob"] for t in range(3))
     torch.testing.assert_close(log_q, count_log_prob(rollout.z_pres_logits)[:, 3])
     assert "proposal_0" not in poutine.trace(air.guide).get_trace(images)
+
+
+def test_parts_that_do_not_belong_together_are_refused() -> None:
+    model = SceneModel(CONFIG)
+    look = BrightestPixel(CONFIG, model.z_where_dist())
+    guide = SceneGuide(model, look=look)
+    assert AIR(CONFIG, guide=guide).model is model
+    with pytest.raises(ConfigError, match="belong to each other"):
+        AIR(CONFIG, model=SceneModel(CONFIG), guide=guide)
+    with pytest.raises(ConfigError, match="encoder"):
+        SceneGuide(model, encoder=nn.Identity(), reading=guide.reading)
+
+
+@pytest.mark.parametrize("guide", ["residual", "improved"])
+def test_parts_of_other_recipes_make_one_guide(guide: str) -> None:
+    """A memory, presence or count prior in place of the recipe's; rollout and program agree."""
+    config = replace(CONFIG, guide=guide)
+    count_prior = CountPrior(TruncatedGeometricCount, 0.5, max_count=2)
+    model = SceneModel(config, count_prior=count_prior)
+    parts = {"memory": NoMemory(config), "presence": Foresight()}
+    air = AIR(config, model=model, guide=SceneGuide(model, **parts))
+    images = random_images(3, config)
+    rollout = air.rollout(images)
+    trace = conditioned_trace(air.guide, on_path(rollout, torch.ones(2)), images)
+    log_q = sum(trace.nodes[f"z_pres_{t}"]["log_prob"] for t in range(2))
+    torch.testing.assert_close(log_q, count_log_prob(rollout.z_pres_logits)[:, 2])
+    assert air.infer(images).count_probs.shape == air.sample(3).count_probs.shape == (3, 3)
+    torch.testing.assert_close(
+        count_terms(model, rollout).elbo, enumerated_elbo(air, images, rollout)
+    )

@@ -69,7 +69,7 @@ def test_background_comes_first_and_everything_after_it_sees_the_image_without_i
         state = air.guide.begin(images, latent)
         torch.testing.assert_close(state.residual.x, objects)
         attention = air.guide.attend(state)
-        reads.append((state.gates, attention.z_pres_logits, attention.z_where_dist.mean))
+        reads.append((state.features, attention.z_pres_logits, attention.z_where_dist.mean))
     for one, other in zip(*reads, strict=True):
         torch.testing.assert_close(one, other)
 
