@@ -1,4 +1,4 @@
-"""What a field's name and type cannot say of its option: short names, a place without a name."""
+"""What a field's name and type cannot say of its option: short names, or being positional."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class arg:
 
 
 Positional = Annotated[T, arg(positional=True)]
-"""A field that is given by its place, without a name."""
+"""A positional option, given without a name."""
 Suppress = Annotated[T, arg(hidden=True)]
 """A field that is no option."""

@@ -8,7 +8,7 @@ from .training import AnnealingConfig, TrainConfig
 # Ours. A new object at first costs log 1e15 = 35 nats, so that a second window has to find a second
 # object: at the final 1.2 nats, copies of one faint object, drawn on top of each other, pay for
 # themselves before the decoder has learned to draw it brightly, and training can stay there.
-# Exploration keeps step 1 learning while no object is yet worth its 35 nats.
+# Exploration keeps step 1 learning while no object yet gains 35 nats of log-likelihood.
 # The scale prior is tight, so that one window large enough for two objects costs more: 13 sd or
 # 84 nats at half the mean scale. The mean is a window of 19 pixels on a canvas of 50.
 FAST = TrainConfig()
@@ -45,12 +45,12 @@ TUTORIAL = TrainConfig(
     non_linearity="ReLU",
 )
 
-# For pictures of any kind, of which there may be few: the place to look at is found, not learned.
+# For pictures of any kind, of which there may be few: the proposal is found by search, not learned.
 # Small mini-batches, since there are few pictures to an epoch. An object of many pixels explains
 # hundreds of nats, so even a part of one would pay for itself at FAST's 1.2 nats. Two copies at one
 # place, each half as bright, draw an object as well as one does, with shorter codes: a sigmoid
 # comes close to full brightness only slowly, so the decoder is linear; and the count goes on
-# exploring to the end, so that one object always has to be worth drawing as a whole. The rest is
+# exploring to the end, so that it always pays to draw one object as a whole. The rest is
 # chosen from the pictures (``training.auto.choose_settings``).
 AUTO = TrainConfig(
     preset="auto",
