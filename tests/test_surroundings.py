@@ -237,6 +237,7 @@ sys.exit(shared() != before)
 """
 
 
+@pytest.mark.long
 def test_no_import_changes_the_process() -> None:
     result = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -83,6 +83,7 @@ def test_the_extras_are_those_of_the_features() -> None:
     assert set(re.findall(r"^all = .*\[(.*)\]\"", PYPROJECT, re.M)[0].split(",")) == EXTRAS.keys()
 
 
+@pytest.mark.long
 def test_training_goes_on_and_tells_once_what_is_left_out(ran, folder: Path) -> None:
     code, _, err = ran["train"]
     assert code == 0
@@ -100,6 +101,7 @@ def test_training_goes_on_and_tells_once_what_is_left_out(ran, folder: Path) -> 
     assert list((folder / "run").glob("checkpoint/*.safetensors"))
 
 
+@pytest.mark.long
 def test_evaluation_leaves_out_what_pycocotools_measures(ran) -> None:
     code, out, _ = ran["evaluate"]
     assert code == 0
@@ -108,6 +110,7 @@ def test_evaluation_leaves_out_what_pycocotools_measures(ran) -> None:
     assert result["count_accuracy"] is not None
 
 
+@pytest.mark.long
 def test_inference_lacks_nothing(ran, folder: Path) -> None:
     code, out, err = ran["infer"]
     assert (code, err) == (0, "")
@@ -116,6 +119,7 @@ def test_inference_lacks_nothing(ran, folder: Path) -> None:
         assert min(annotated.size) > 100
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "package", "name"),
     [

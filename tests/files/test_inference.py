@@ -309,6 +309,7 @@ def test_boxes_are_drawn_where_the_record_has_them() -> None:
 # Going on
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_and_ends_with_the_same_files(folder, tmp_path) -> None:
     np.save(
         folder / "many.npy",

@@ -117,6 +117,7 @@ def test_a_model_without_numbers_is_refused(part: str, value: float) -> None:
         make_app(air, "digits")
 
 
+@pytest.mark.long
 def test_a_model_that_is_saved_to_meanwhile_is_served(tmp_path: Path) -> None:
     ended = threading.Event()
 

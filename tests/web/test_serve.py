@@ -103,9 +103,8 @@ sys.exit(cli.main(["serve", "sprites", "--port", "0"]))
 """
 
 
-@pytest.mark.parametrize(
-    ("presses", "grace"), [(1, 0.2), pytest.param(3, 60, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("presses", "grace"), [(1, 0.2), (3, 60)])
 def test_ctrl_c_does_not_wait_for_a_long_computation(presses: int, grace: float) -> None:
     command = [sys.executable, "-c", BUSY.format(grace=grace)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
