@@ -13,7 +13,14 @@ from .counts import (
     count_log_prob,
     mix_with_uniform,
 )
-from .gaussians import MIN_SD, gaussian, gaussian_kl, positive, standard_gaussian
+from .gaussians import (
+    MIN_SD,
+    gaussian,
+    gaussian_kl,
+    positive,
+    reparametrized,
+    standard_gaussian,
+)
 from .pixels import PixelNoise, pixel_noise_log_prob
 from .presence import mix_with_coin, presence
 
@@ -32,5 +39,6 @@ __all__ = [
     "pixel_noise_log_prob",
     "positive",
     "presence",
+    "reparametrized",
     "standard_gaussian",
 ]

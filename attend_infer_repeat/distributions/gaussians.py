@@ -34,6 +34,11 @@ def standard_gaussian(size: int, like: Tensor) -> dist.Normal:
     return gaussian(zeros, torch.ones_like(zeros))
 
 
+def reparametrized(law: dist.Normal, noise: Tensor | None) -> Tensor:
+    """Return mean + sd * noise, noise of N(0, 1) and of the law's shape; the mean if None."""
+    return law.mean if noise is None else torch.addcmul(law.loc, law.scale, noise)
+
+
 def positive(unconstrained: Tensor) -> Tensor:
     """Map a network's output to a standard deviation, above ``MIN_SD``."""
     return F.softplus(unconstrained) + MIN_SD

@@ -45,7 +45,7 @@ from .memory import Memory
 from .presence import PRESENCES, Presence, elbo_gain
 from .read import Reading
 from .recipes import RECIPES
-from .state import Attention, GuideState, MemoryState
+from .state import Attention, GuideState
 
 if TYPE_CHECKING:
     from .baseline import Baseline
@@ -127,14 +127,6 @@ class SceneGuide(nn.Module):
         z_where_dist = gaussian(proposal.detach() + loc, self.look.prior_scale * positive(scale))
         gain = partial(elbo_gain, self.model, self.reading, previous, z_where_dist, memory)
         return Attention(memory, self.presence(logits, gain), z_where_dist, proposal)
-
-    def found(
-        self, state: GuideState, memory: MemoryState, z_where: Tensor, z_what: Tensor
-    ) -> GuideState:
-        """Return the state after a step that found an object in every image."""
-        residual = self.model.take_away(state.residual, z_where, z_what)
-        present = z_where.new_ones(len(z_where))
-        return GuideState(state.features, memory, state.image, present, z_where, z_what, residual)
 
     # The Pyro program.
 

@@ -13,6 +13,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ..distributions import reparametrized
 from ..guide import SceneGuide
 from .stopping import Progress, make_stopping
 
@@ -44,7 +45,7 @@ class Given(Means):
         """See ``Means.background``."""
         size = law.loc.shape[-1]
         draws = self.noise[:, self.max_steps :].flatten(1)[:, :size]
-        return torch.addcmul(law.loc, law.scale, draws)
+        return reparametrized(law, draws)
 
     def step(self, t: int, progress: Progress) -> Tensor:
         """See ``Means.step``."""
@@ -64,7 +65,7 @@ class Lazy(Means):
 
     def background(self, law: dist.Normal) -> Tensor:
         """See ``Means.background``."""
-        return torch.addcmul(law.loc, law.scale, torch.randn_like(law.loc))
+        return reparametrized(law, torch.randn_like(law.loc))
 
     def step(self, t: int, progress: Progress) -> Tensor:
         """See ``Means.step``."""

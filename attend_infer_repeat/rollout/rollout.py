@@ -13,8 +13,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..distributions import gaussian
+from ..distributions import gaussian, reparametrized
 from ..guide import Attention, GuideState, SceneGuide
+from ..model import Canvas
 from .noise import Means, make_noise
 from .stopping import Progress, Stopping, make_stopping
 
@@ -123,14 +124,20 @@ def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progres
             break
         if going is not None:
             state, attention = state.select(going), attention.select(going)
+            record.residual = state.residual
             draws = None if draws is None else draws[going]
-        z_where = _draw(attention.z_where_dist, draws, slice(3))
+        z_where = reparametrized(attention.z_where_dist, None if draws is None else draws[:, :3])
         z_what_dist = guide.reading(state.image, z_where, attention.memory)
-        z_what = _draw(
-            z_what_dist, draws, slice(3, 3 + guide.config.appearance.encoder_latent_size)
+        what = slice(3, 3 + guide.config.appearance.encoder_latent_size)
+        z_what = reparametrized(z_what_dist, None if draws is None else draws[:, what])
+        record.add(attention, z_what_dist, z_where, z_what)
+        state = state._replace(
+            memory=attention.memory,
+            z_pres=z_where.new_ones(len(z_where)),
+            z_where=z_where,
+            z_what=z_what,
+            residual=record.residual,
         )
-        state = guide.found(state, attention.memory, z_where, z_what)
-        record.add(state, attention, z_what_dist)
     return record.rollout(z_background_dist, z_background)
 
 
@@ -139,25 +146,32 @@ class _Record:
 
     def __init__(self, guide: SceneGuide, progress: Progress, state: GuideState) -> None:
         self.model, self.progress = guide.model, progress
+        self.residual = state.residual
+        # If no step looks at the residual, all objects are rendered at once, at the end.
+        self.renders_last = progress.stopping.has_fixed_steps and not guide.sees_residual
         self.logits: list[Tensor] = []
         self.steps: list[tuple[Tensor, Tensor, Tensor]] = []
         self.residuals: list[Residual] = []
         self.log_likelihood: list[Tensor] = []
-        self._leave(state)
+        self._leave(state.residual)
 
-    def _leave(self, state: GuideState) -> None:
+    def _leave(self, residual: Canvas) -> None:
         # The likelihood of each count is computed at once, while the residual is in the cache.
-        self.residuals.append(Residual(self.progress.rows, state.residual.x))
-        terms = self.model.log_likelihood(state.residual.x)
+        self.residual = residual
+        self.residuals.append(Residual(self.progress.rows, residual.x))
+        terms = self.model.log_likelihood(residual.x)
         self.log_likelihood.append(self.progress.spread(terms))
 
-    def add(self, state: GuideState, attention: Attention, z_what_dist: dist.Normal) -> None:
-        """Add a step: the state after it, and the laws that it came from."""
-        self._leave(state)
+    def add(
+        self, attention: Attention, z_what_dist: dist.Normal, z_where: Tensor, z_what: Tensor
+    ) -> None:
+        """Add a step: its laws, and its object's pose and code."""
+        if not self.renders_last:
+            self._leave(self.model.take_away(self.residual, z_where, z_what))
         laws = attention.z_where_dist, z_what_dist
         means = torch.cat([law.loc for law in laws], dim=-1)
         sds = torch.cat([law.scale for law in laws], dim=-1)
-        values = torch.cat((state.z_where, state.z_what, attention.proposal), dim=-1)
+        values = torch.cat((z_where, z_what, attention.proposal), dim=-1)
         spread = self.progress.spread
         self.steps.append((spread(means), spread(sds, fill=1.0), spread(values)))
 
@@ -165,6 +179,9 @@ class _Record:
         """Return all of it, one axis for the steps."""
         means, sds, values = (torch.stack(s, dim=1) for s in zip(*self.steps, strict=True))
         z_where, z_what, proposals = values.split((3, values.shape[-1] - 6, 3), dim=-1)
+        if self.renders_last:
+            for layers in self.model.render(z_where, z_what, -1).unbind(dim=1):
+                self._leave(self.model.composition.add(self.residual, layers, -1))
         log_likelihood = torch.stack(self.log_likelihood, dim=1)
         return Rollout(
             stopping=self.progress.stopping,
@@ -180,7 +197,3 @@ class _Record:
             z_background_dist=z_background_dist,
             z_background=z_background,
         )
-
-
-def _draw(law: dist.Normal, draws: Tensor | None, latents: slice) -> Tensor:
-    return law.mean if draws is None else torch.addcmul(law.loc, law.scale, draws[:, latents])

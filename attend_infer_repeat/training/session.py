@@ -28,7 +28,7 @@ from .tensorboard import can_write_events
 logger = logging.getLogger(__name__)
 
 DrawFigures = Callable[[Path, Dataset], list[Path]]
-"""Draws a run's figures, given its folder and images to show; returns the files, at least one."""
+"""Draws a run's figures, given its folder and images to show; returns the files."""
 
 
 @dataclass(frozen=True)
