@@ -115,7 +115,7 @@ class BackgroundConfig(Settings):
     """What is behind the objects of an image: nothing, one intensity, a smooth image of low rank,
     or what a small decoder learns to draw."""
     background_latent_size: PositiveInt = 8
-    """PositiveInt of the code of a learned background."""
+    """Numbers in the code of a learned background."""
     background_net: Layers = (200,)
     """Hidden layers between an image and its background's code, and of a learned background."""
 
@@ -133,7 +133,7 @@ class AppearanceConfig(Settings):
     """What an object looks like: its code and the decoder."""
 
     encoder_latent_size: PositiveInt = 50
-    """PositiveInt of z_what, the code of an object's appearance."""
+    """Numbers in z_what, the code of an object's appearance."""
     window_size: PositiveInt = 16
     """Side of the square attention window in pixels."""
     decoder_net: Layers = (200,)
@@ -161,7 +161,7 @@ class InferenceConfig(Settings):
     prior should make objects costly: --z-pres-prior 1e-8. No gradient passes through the gain, so
     that the ELBO's is biased."""
     rnn_hidden_size: PositiveInt = 64
-    """PositiveInt of the guide's LSTM state (and of the baseline's)."""
+    """Numbers in the state of the guide's LSTM (and of the baseline's)."""
     embed_net: Layers | None = None
     """Layers between the image and the LSTM; none feeds it the raw pixels."""
     predict_net: Layers = (100,)

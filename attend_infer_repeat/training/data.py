@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..config import ModelConfig, TrainConfig, for_images, replace
+from ..config import DatasetConfig, ModelConfig, TrainConfig, for_images, replace
 from ..data import (
     Dataset,
     find_change,
@@ -19,7 +19,7 @@ from ..data import (
     is_path,
     load_dataset,
 )
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,11 @@ def load_run_data(
         resumed: whether the run has begun before: its images must be the same then.
         fitted: see ``load_training_data``.
         validate: hold images out.
-    Raises: DataError if the images cannot be used, or have changed since the run began.
+    Raises: DataError if the images cannot be used, or have changed since the run began; ConfigError
+        if a new run has an option that its kind of images does not know.
     """
+    if not resumed:
+        _refuse_options_of_others(config.dataset)
     config = _with_absolute_path(config)
     data = _load(config, "train", fitted)
     has_test = has_test_split(config)
@@ -134,6 +137,15 @@ def _load(
     own = path_options(config.model, config.dataset.strict)
     own |= {"canvas_size": canvas, "channels": channels}
     return load_dataset(config.dataset.data, split, **(own | given))
+
+
+def _refuse_options_of_others(dataset: DatasetConfig) -> None:
+    """Refuse what only generated scenes, or only pictures, know: ConfigError."""
+    is_own, default = is_path(dataset.data), DatasetConfig()
+    kind = "pictures of your own" if is_own else "generated scenes"
+    for name in ("max_count", "counts", "background") if is_own else ("strict",):
+        if getattr(dataset, name) != getattr(default, name):
+            raise ConfigError(f"{name}: has no effect on {kind}; leave it out.")
 
 
 def _with_absolute_path(config: TrainConfig) -> TrainConfig:

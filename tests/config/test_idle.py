@@ -121,6 +121,10 @@ REFUSED = {
     "--preset tutorial --anneal-prior-to 0.1": "has no effect with --anneal-prior none",
     "--max-count 3 --counts 2": "max_count: has no effect beside --counts",
     "--zoom 2": "zoom: has no effect with --resize fit",
+    "--strict": "strict: has no effect on generated scenes",
+    "--data . --preset fast --max-count 3": "max_count: has no effect on pictures of your own",
+    "--data . --preset fast --counts 3": "counts: has no effect on pictures of your own",
+    "--data . --preset fast --background grid": "background: has no effect on pictures",
 }
 
 
