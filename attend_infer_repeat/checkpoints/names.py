@@ -14,7 +14,6 @@ RENAMED = (
     (r"^model\.log_likelihood_sd$", "model.likelihood.log_sd"),
     (r"^guide\.(embed|z_where_init|z_what_init)\b", r"guide.memory.\1"),
     (r"^guide\.rnn\.", "guide.memory.lstm."),
-    (r"^guide\.propose\.", "guide.look.network."),
     (r"^guide\.z_where_(loc|scale)$", r"guide.look.prior_\1"),
     (r"^guide\.encode\.", "guide.reading.encoder."),
     (r"^guide\.look_behind\.", "guide.background.network."),

@@ -14,11 +14,18 @@ from .base import in_parts
 from .model import ModelConfig
 from .training import TrainConfig
 
-VERSION = 2
-"""1: settings side by side, without a version. 2: settings in parts."""
+VERSION = 3
+"""1: settings side by side, without a version. 2: settings in parts. 3: no learned proposals, and
+the guide pursuit also takes a glimpse of the image."""
 
-REMOVED: dict[str, Any] = {"composite_share": 0.5}
-"""Settings of version 1 that are gone, and the only value that they may have had."""
+UNREADABLE: dict[str, Callable[[Any], bool]] = {
+    "composite_share": lambda value: value != 0.5,
+    "guide": lambda value: value in ("residual", "pursuit"),  # of version 1 and 2: other weights
+}
+"""Settings of earlier versions, and which of their values this one can do nothing with."""
+
+REMOVED = ("composite_share", "propose_net")
+"""Settings of earlier versions that are gone."""
 
 Record = dict[str, Any]
 
@@ -62,15 +69,27 @@ def _into_parts(record: Record) -> Record:
     }
 
 
+def _without_learned_proposals(record: Record) -> Record:
+    """Lead from version 2 to 3."""
+    return record | {
+        key: _without_removed(record[key])
+        for key in ("config", "train", "model")
+        if record.get(key) is not None
+    }
+
+
 def _without_removed(settings: Mapping[str, Any]) -> Record:
-    for name in settings.keys() & REMOVED.keys():
-        if settings[name] != REMOVED[name]:
+    kept: Record = {}
+    for name, value in settings.items():
+        if name in UNREADABLE and UNREADABLE[name](value):
             raise ConfigError(
-                f"{name} {settings[name]!r}: this version knows {REMOVED[name]!r} only; use the "
-                "version that wrote the file"
+                f"{name} {value!r} is of a version before this one, which has none like it; train "
+                "anew, or use the version that wrote the file"
             )
-    return {name: value for name, value in settings.items() if name not in REMOVED}
+        if name not in REMOVED:
+            kept[name] = _without_removed(value) if isinstance(value, Mapping) else value
+    return kept
 
 
-STEPS: tuple[Callable[[Record], Record], ...] = (_into_parts,)
+STEPS: tuple[Callable[[Record], Record], ...] = (_into_parts, _without_learned_proposals)
 """Each leads from one version to the next, from 1 on."""

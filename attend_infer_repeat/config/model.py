@@ -147,12 +147,12 @@ class AppearanceConfig(Settings):
 class InferenceConfig(Settings):
     """The guide, which infers an image's objects one by one."""
 
-    guide: Literal["memoryless", "pursuit", "residual", "improved", "basic"] = "residual"
+    guide: Literal["pursuit", "memoryless", "improved", "basic"] = "pursuit"
     """Read z_what from the LSTM's state (basic) or from the attention window (improved). Before
-    they decide on z_pres and z_where, the others take a glimpse of the residual: residual at a pose
-    that it learns to propose, pursuit where the residual has most energy, and memoryless likewise,
-    with a glimpse of the image there in place of an LSTM."""
-    focus: Positive = 1.0
+    they decide on z_pres and z_where, the others take a glimpse of the image and of the residual
+    where that has most energy: pursuit with an LSTM, and memoryless without one, so that it does
+    not learn how many objects to expect."""
+    focus: Positive = 2.0
     """Window width / width of the triangular kernel with which pursuit and memoryless search: a
     narrow kernel finds one of two close objects where a wide one finds their middle."""
     foresight: bool = False
@@ -165,32 +165,28 @@ class InferenceConfig(Settings):
     embed_net: Layers | None = None
     """Layers between the image and the LSTM; none feeds it the raw pixels."""
     predict_net: Layers = (100,)
-    """Hidden layers between the LSTM's state (and the glimpse) and z_pres, z_where."""
-    propose_net: Layers = (100,)
-    """Hidden layers that propose where the residual guide takes its glimpse."""
+    """Hidden layers between the glimpse and the LSTM's state, and z_pres and z_where."""
     encoder_net: Layers = (200,)
     """Hidden layers of the encoder (window to z_what)."""
 
     @property
     def sees_residual(self) -> bool:
         """Whether the guide looks at the residual before it decides."""
-        return self.guide in ("residual", "pursuit", "memoryless")
+        return self.guide in ("pursuit", "memoryless")
 
     def __post_init__(self) -> None:
         """Check that foresight has something to look at."""
         if self.foresight and not self.sees_residual:
             raise ConfigError(
                 f"foresight: the guide '{self.guide}' does not look at the residual; leave "
-                "--foresight out, or use --guide residual, pursuit or memoryless."
+                "--foresight out, or use --guide pursuit or memoryless."
             )
 
     def idle(self) -> Iterator[Idle]:
         """Yield what such a guide does not have."""
-        which = f"with --guide {self.guide}; leave it out, or use --guide"
-        if self.guide not in ("pursuit", "memoryless"):
-            yield Idle("focus", f"{which} pursuit or memoryless")
-        if self.guide != "residual":
-            yield Idle("propose_net", f"{which} residual")
+        if not self.sees_residual:
+            instead = "leave it out, or use --guide pursuit or memoryless"
+            yield Idle("focus", f"with --guide {self.guide}; {instead}")
 
 
 class ModelConfig(Settings):

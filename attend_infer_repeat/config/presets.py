@@ -45,8 +45,8 @@ TUTORIAL = TrainConfig(
     non_linearity="ReLU",
 )
 
-# For pictures of any kind, of which there may be few: the proposal is found by search, not learned.
-# Small mini-batches, since there are few pictures to an epoch. An object of many pixels explains
+# For pictures of any kind, of which there may be few: small mini-batches, since there are few
+# pictures to an epoch. An object of many pixels explains
 # hundreds of nats, so even a part of one would pay for itself at FAST's 1.2 nats. Two copies at one
 # place, each half as bright, draw an object as well as one does, with shorter codes: a sigmoid
 # comes close to full brightness only slowly, so the decoder is linear; and the count goes on
@@ -56,16 +56,14 @@ AUTO = TrainConfig(
     preset="auto",
     batch_size=64,
     explore_steps=3_000,
-    guide="pursuit",
     z_pres_prior=1e-10,
     boxes="ink",
     decoder_output_use_sigmoid=False,
     decoder_output_bias=None,
 )
 
-# For many objects, and any number of them. The residual is all that a step needs to know: the
-# proposal is sought in it, by a triangular kernel that holds one object of a crowd, and nothing is
-# remembered, so that no step learns to expect the last object. Copies of an object cost more than
+# For many objects, and any number of them. The residual is all that a step needs to know: nothing
+# is remembered, so that no step learns to expect the last object. Copies of an object cost more than
 # in FAST, since many objects have many chances of one. Composites are made of objects that are cut
 # out where they stand alone: images of a single one are rare. The scale prior's mean is FAST's, a
 # window of 19 of 50 pixels: for other canvases it is to be given.
@@ -80,7 +78,6 @@ MANY = TrainConfig(
     unbounded=True,
     z_pres_prior=1e-3,
     guide="memoryless",
-    focus=2.0,
     predict_net=(300,),
     window_size=20,
     decoder_net=(400,),

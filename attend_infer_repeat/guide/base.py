@@ -3,27 +3,26 @@
     for t = 1..T, while present:
         r_t       = x - (y_1 + .. + y_{t-1})        the residual
         h_t       = LSTM(x, z_where_{t-1}, z_what_{t-1}, z_pres_{t-1}; h_{t-1})
-        p_t       = propose(r_t, h_t)               a pose to look at
-        a_t       = predict(glimpse of r_t around p_t, h_t)
+        p_t       = where a window holds most of r_t's energy
+        a_t       = predict(glimpse of r_t and x around p_t, h_t)
         z_pres_t  ~ Bernoulli(p(a_t))
         z_where_t ~ Normal(p_t + mean(a_t), sd of the prior * sd(a_t))
         z_what_t  ~ Normal(mean(w_t), sd(w_t)),     w_t = image_to_object(z_where_t, x)
 
 z_bg ~ Normal(mean, sd)(x) comes first, and x stands for x - b.
 
-That is the residual guide; its LSTM and ``propose`` see thumbnails of x and r_t. A guide is put
-together from parts (``recipes.py`` lists five): the memory, the look that proposes p_t, the
-presence, and the reading of z_what_t.
+That is the guide pursuit; its LSTM sees a thumbnail of x. A guide is put together from parts
+(``recipes.py`` lists four): the memory, the look that proposes p_t, the presence, and the reading of
+z_what_t.
 
-    pursuit       p_t is not learned but sought: where a window holds most of r_t's energy.
-    memoryless    likewise; in place of h_t it sees x around p_t. The residual is all it knows of
-                  earlier steps, so it never learns when to expect the last object, and goes on
-                  where there are more than it ever saw.
+    memoryless    as pursuit, without h_t. The residual is all it knows of earlier steps, so it never
+                  learns when to expect the last object, and goes on where there are more than it
+                  ever saw.
     improved      p_t is the prior's mean, without a glimpse: a_t = predict(h_t).
     basic         as improved, and z_what_t is read from h_t, not from w_t.
 
 Source: Eslami et al. 2016, section 2.1 and figure 3; Pyro's tutorial for the basic and the improved
-guide. The glimpse of the residual, proposed or sought, is ours, as is the guide without a memory.
+guide. The sought glimpse is ours, as is the guide without a memory.
 """
 
 from __future__ import annotations
@@ -59,7 +58,8 @@ class SceneGuide(nn.Module):
             relative to its prior. Its parameters are not the guide's.
         encoder: of the reading: windows (batch, channels, h, w) to Normal (batch, what_dim).
         memory, look, presence, reading: parts to use in place of those that the config names.
-    Raises: ConfigError if both a reading and its encoder are given.
+    Raises: ConfigError if both a reading and its encoder are given, or if no part sees the image
+        before it decides.
     """
 
     model: SceneModel
@@ -82,11 +82,12 @@ class SceneGuide(nn.Module):
         recipe = RECIPES[config.inference.guide]
         # The order of the parts decides which random numbers their weights start from.
         self.memory = recipe.memory(config) if memory is None else memory
-        size = self.memory.state_size
-        self.look = recipe.look(config, model.z_where_dist(), size) if look is None else look
+        self.look = recipe.look(config, model.z_where_dist()) if look is None else look
         self.presence = PRESENCES[config.inference.foresight]() if presence is None else presence
-        num_features = self.look.glimpse_size + self.memory.context_size
-        sizes = [num_features, *config.inference.predict_net, self.presence.num_logits + 2 * 3]
+        size, num_outputs = self.memory.state_size, self.presence.num_logits + 2 * 3
+        if not self.look.glimpse_size + size:
+            raise ConfigError("guide: neither its memory nor its look sees the image; give one.")
+        sizes = [self.look.glimpse_size + size, *config.inference.predict_net, num_outputs]
         self.predict = MLP(sizes, config.non_linearity)
         self.reading = recipe.reading(config, encoder, size) if reading is None else reading
         self.background = make_background_reader(config, model.background.latent_size)
@@ -120,11 +121,10 @@ class SceneGuide(nn.Module):
         """
         memory = self.memory(previous)
         # What is rendered is data, as the image is: its gradient would flow to earlier samples.
-        proposal, glimpse = self.look(previous.residual.x.detach(), memory[0])
-        context = self.memory.context(memory, previous.image, proposal)
-        outputs = self.predict(torch.cat((glimpse, context), dim=-1))
+        proposal, glimpse = self.look(previous.residual.x.detach(), previous.image)
+        outputs = self.predict(torch.cat((glimpse, memory[0]), dim=-1))
         logits, loc, scale = outputs.split((self.presence.num_logits, 3, 3), dim=-1)
-        z_where_dist = gaussian(proposal.detach() + loc, self.look.prior_scale * positive(scale))
+        z_where_dist = gaussian(proposal + loc, self.look.prior_scale * positive(scale))
         gain = partial(elbo_gain, self.model, self.reading, previous, z_where_dist, memory)
         return Attention(memory, self.presence(logits, gain), z_where_dist, proposal)
 
@@ -158,14 +158,13 @@ class SceneGuide(nn.Module):
 
     def guide_step(self, t: int, previous: GuideState, baseline: Tensor | None) -> GuideState:
         """Find the object of step t (from 0) in each image that is not yet explained."""
-        memory, logits, z_where_dist, proposal = self.attend(previous)
+        memory, logits, z_where_dist, _ = self.attend(previous)
         infer = {} if baseline is None else {"baseline": {"baseline_value": baseline}}
         z_pres = pyro.sample(f"z_pres_{t}", presence(logits, previous.z_pres), infer=infer)
         with self.model.where_present(z_pres):
             z_where = pyro.sample(f"z_where_{t}", z_where_dist.to_event(1))
             z_what_dist = self.reading(previous.image, z_where, memory)
             z_what = pyro.sample(f"z_what_{t}", z_what_dist.to_event(1))
-            self.look.learn(t, proposal, z_where_dist)
         residual = previous.residual
         if self.sees_residual:
             residual = self.model.take_away(residual, z_where, z_what, z_pres)

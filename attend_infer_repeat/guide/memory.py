@@ -11,17 +11,14 @@ from torch import Tensor, nn
 from ..config import ModelConfig
 from ..nn import Embedding, ImageLSTM
 from ..spatial import Thumbnail
-from .look import glimpse
 from .state import GuideState, MemoryState
 
 
 class Memory(nn.Module, ABC):
-    """The state that a guide carries along, and the context that it gives to a step's decision."""
+    """What a guide carries along from step to step: h_t is all that a decision sees of it."""
 
     state_size: int
-    """Numbers in the state h_t."""
-    context_size: int
-    """Numbers in the context."""
+    """Numbers in h_t."""
 
     @abstractmethod
     def begin(self, images: Tensor) -> tuple[Tensor, MemoryState]:
@@ -38,13 +35,9 @@ class Memory(nn.Module, ABC):
     def forward(self, previous: GuideState) -> MemoryState:
         """Advance the state by one step."""
 
-    @abstractmethod
-    def context(self, memory: MemoryState, image: Tensor, proposal: Tensor) -> Tensor:
-        """Return what a step knows beside its glimpse of the residual: (batch, context_size)."""
-
 
 class LSTMMemory(Memory):
-    """An LSTM over the steps; its state is the context.
+    """An LSTM over the steps.
 
     Args:
         config: of the model.
@@ -55,7 +48,7 @@ class LSTMMemory(Memory):
     def __init__(self, config: ModelConfig, view: nn.Module, num_pixels: int) -> None:
         super().__init__()
         what_dim, size = config.appearance.encoder_latent_size, config.inference.rnn_hidden_size
-        self.state_size = self.context_size = size
+        self.state_size = size
         self.view = view
         self.embed = Embedding(num_pixels, config.inference.embed_net, config.non_linearity)
         self.lstm = ImageLSTM(self.embed.out_size, 3 + what_dim + 1, size)
@@ -74,20 +67,14 @@ class LSTMMemory(Memory):
         """See ``Memory.forward``."""
         return self.lstm(previous.features, previous.step_input(), previous.memory)
 
-    def context(self, memory: MemoryState, image: Tensor, proposal: Tensor) -> Tensor:
-        """See ``Memory.context``."""
-        return memory[0]
-
 
 class NoMemory(Memory):
-    """Nothing is remembered: the context is what the image itself shows around the proposal."""
+    """Nothing is remembered: the residual is all that a step knows of earlier ones."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.window_size = config.appearance.window_size
         self.what_dim = config.appearance.encoder_latent_size
         self.state_size = 0
-        self.context_size = config.channels * config.appearance.window_size**2
 
     def begin(self, images: Tensor) -> tuple[Tensor, MemoryState]:
         """See ``Memory.begin``."""
@@ -101,10 +88,6 @@ class NoMemory(Memory):
     def forward(self, previous: GuideState) -> MemoryState:
         """See ``Memory.forward``."""
         return previous.features, previous.features
-
-    def context(self, memory: MemoryState, image: Tensor, proposal: Tensor) -> Tensor:
-        """See ``Memory.context``."""
-        return glimpse(proposal, image, self.window_size)
 
 
 def lstm_of_image(config: ModelConfig) -> LSTMMemory:

@@ -1,4 +1,4 @@
-"""The five guides, each a line: what it remembers, where it looks, how it reads."""
+"""The four guides, each a line: what it remembers, where it looks, how it reads."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ import pyro.distributions as dist
 from torch import nn
 
 from ..config import ModelConfig
-from .look import Look, PriorMean, Proposed, Sought
+from .look import Look, PriorMean, Sought
 from .memory import Memory, NoMemory, lstm_of_image, lstm_of_thumbnail
 from .read import FromState, FromWindow, Reading
 
 
 class Recipe(NamedTuple):
-    """The parts of a guide, to be made for a config; the last argument is ``Memory.state_size``."""
+    """The parts of a guide, to be made for a config; a reading also asks ``Memory.state_size``."""
 
     memory: Callable[[ModelConfig], Memory]
-    look: Callable[[ModelConfig, dist.Normal, int], Look]
+    look: Callable[[ModelConfig, dist.Normal], Look]
     reading: Callable[[ModelConfig, nn.Module | None, int], Reading]
 
 
 RECIPES = {
     "basic": Recipe(lstm_of_image, PriorMean, FromState),
     "improved": Recipe(lstm_of_image, PriorMean, FromWindow),
-    "residual": Recipe(lstm_of_thumbnail, Proposed, FromWindow),
     "pursuit": Recipe(lstm_of_thumbnail, Sought, FromWindow),
     "memoryless": Recipe(NoMemory, Sought, FromWindow),
 }

@@ -28,7 +28,7 @@ from ..errors import ConfigError
 from ..model import intensity
 from ..rollout import Rollout
 from ..rollout.stopping import make_stopping
-from ..rollout.terms import count_terms, proposal_loss
+from ..rollout.terms import count_terms
 from .augmentation import Composites, compose, cut_out, single_objects
 from .base import Objective, adam_state, mini_batch, restore_adam
 from .compilation import Compiled
@@ -188,7 +188,7 @@ class Exact(Objective):
         rollout = self.rollout(images, noise, counts, explore)
         # The composites' ELBO is left out last: a slice of every canvas would cost more.
         elbo = count_terms(self.air.model, rollout, explore).elbo[own].mean()
-        loss = proposal_loss(self.air.guide, rollout)[own].mean() - elbo
+        loss = -elbo
         if composites is not None:
             # The weights of all composites sum to 1, and the processes' losses are averaged.
             weight = self.config.composites.composite_weight * self.processes.size

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..distributions import gaussian_kl
-from ..guide import SceneGuide
 from ..model import SceneModel
 from .rollout import Rollout
 
@@ -93,17 +92,3 @@ def count_terms(model: SceneModel, rollout: Rollout, explore: float = 0.0) -> Co
         kl_background=kl_background,
         weights=rollout.weights,
     )
-
-
-def proposal_loss(guide: SceneGuide, rollout: Rollout) -> Tensor:
-    """Return the mean of sum_{t<=n} ``Look.error`` under q(n | rollout), (batch,).
-
-    It moves the proposals alone: q(n | rollout) only says which of them matter. It is 0 where they
-    are not learned.
-    """
-    if not guide.look.is_learned:
-        return rollout.log_likelihood.new_zeros(len(rollout.log_likelihood))
-    logits = rollout.z_pres_logits[:, : rollout.num_steps].detach()
-    present = torch.sigmoid(logits).cumprod(dim=-1) * rollout.weights[:, 1:]  # q(n >= t)
-    error = guide.look.error(rollout.proposals, rollout.z_where_dist)
-    return (present * error).sum(dim=-1)

@@ -132,7 +132,7 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         with pytest.raises(ConfigError, match=next(iter(setting))):
             TrainConfig(**(plain | setting))
     for guide in ("basic", "improved"):
-        with pytest.raises(ConfigError, match="--guide residual, pursuit or memoryless"):
+        with pytest.raises(ConfigError, match="--guide pursuit or memoryless"):
             ModelConfig(guide=guide, foresight=True)
 
 
@@ -321,7 +321,7 @@ def test_what_lies_in_a_part_is_not_read_from_the_whole() -> None:
         ({"explore": 1.0}, "explore: expected a number below 1, got 1.0."),
         ({"canvas_size": (3, 4, 5)}, "canvas_size: expected 2 values, got (3, 4, 5)."),
         ({"unbounded": "yes"}, "unbounded: expected true or false, got 'yes'."),
-        ({"guide": "pursit"}, "guide: unknown 'pursit', known are memoryless, pursuit, residual,"),
+        ({"guide": "pursit"}, "guide: unknown 'pursit', known are pursuit, memoryless, improved,"),
         ({"widow_size": 3}, "widow_size: no such setting. Did you mean 'window_size'?"),
         ({"model": 3}, "model: expected a ModelConfig, got 3."),
     ],

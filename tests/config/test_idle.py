@@ -56,7 +56,7 @@ CONFIGS = {
     "baselines": replace(TRACEGRAPH, guide="memoryless"),
 }
 OTHER: dict[str, Any] = {
-    "step_limit": 2, "z_pres_prior_raw": False, "focus": 3.0, "propose_net": (3,),
+    "step_limit": 2, "z_pres_prior_raw": False, "focus": 3.0,
     "background_latent_size": 3, "background_net": (3,), "rnn_hidden_size": 3, "embed_net": (3,),
     "baselines": False, "baseline_learning_rate": 0.5, "bl_predict_net": (3,),
     "baseline_scalar": 3.0, "explore_steps": 2, "composite_weight": 3.0, "composite_begin": 0,
@@ -70,7 +70,7 @@ OTHER: dict[str, Any] = {
 def with_other_values(config: TrainConfig) -> TrainConfig:
     """Return a config with other values of all that is idle."""
     useless = {setting.name for setting in idle(config)}
-    contradicted = "baselines" if config.model.inference.guide == "residual" else "baseline_scalar"
+    contradicted = "baselines" if config.model.inference.guide == "pursuit" else "baseline_scalar"
     changed = {n: v for n, v in OTHER.items() if n in useless and n != contradicted}
     return from_dict(TrainConfig, flat(config) | changed)
 
@@ -106,8 +106,7 @@ def test_every_idle_setting_is_shown_to_have_no_effect() -> None:
 
 
 REFUSED = {
-    "--focus 2": "focus: has no effect with --guide residual",
-    "--guide pursuit --propose-net 9": "propose_net: has no effect with --guide pursuit",
+    "--guide improved --focus 2": "focus: has no effect with --guide improved",
     "--step-limit 9": "step_limit: has no effect without --unbounded",
     "--unbounded --z-pres-prior-raw": "z_pres_prior_raw: has no effect with --unbounded",
     "--preset many --rnn-hidden-size 9": "rnn_hidden_size: has no effect with --guide memoryless",

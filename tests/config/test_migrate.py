@@ -60,6 +60,7 @@ def test_an_old_run_is_loaded_with_its_settings(run: Path) -> None:
     model = record.pop("model")
     written = record | model | {"channels": record["channels"], "model.channels": model["channels"]}
     assert written.pop("composite_share") == 0.5  # which is the only one now
+    del written["propose_net"]  # which it did not use
     assert json.loads(json.dumps(flat(config))) == written
 
 
@@ -109,13 +110,28 @@ def test_what_a_newer_version_wrote_is_refused_with_one_line(run: Path, file: st
     assert "update it: pip install" in line
 
 
-def test_a_setting_that_is_gone_is_refused_with_another_value_than_it_lives_on_with(
-    run: Path,
+@pytest.mark.parametrize(
+    ("written", "instead", "named"),
+    [
+        ('"composite_share": 0.5', '"composite_share": 1.0', "composite_share 1.0"),
+        ('"guide": "memoryless"', '"guide": "residual"', "guide 'residual'"),
+        ('"guide": "memoryless"', '"guide": "pursuit"', "guide 'pursuit'"),
+    ],
+)
+@pytest.mark.parametrize("file", ["config.json", "checkpoint/state.json"])
+def test_what_this_version_can_no_longer_do_is_refused_with_one_line(
+    run: Path, file: str, written: str, instead: str, named: str, capsys
 ) -> None:
-    path = run / "checkpoint" / "state.json"
-    path.write_text(path.read_text().replace('"composite_share": 0.5', '"composite_share": 1.0'))
-    with pytest.raises(CheckpointError, match=r"composite_share 1.0: this version knows 0.5 only"):
-        load_checkpoint(run, AIR)
+    path = run / file
+    assert written in path.read_text()
+    path.write_text(path.read_text().replace(written, instead))
+    if file == "config.json":  # it is read of a run without a checkpoint
+        shutil.rmtree(run / "checkpoint")
+    assert main(["train", "--resume", str(run)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(path) in line
+    assert f"{named} is of a version before this one" in line
+    assert "train anew" in line
 
 
 @pytest.mark.parametrize("version", [0, -1, True, "2", 1.5, None])

@@ -25,7 +25,6 @@ SIZES = {
     "decoder_net": (8,),
     "encoder_net": (8,),
     "predict_net": (8,),
-    "propose_net": (8,),
     "rnn_hidden_size": 8,
 }
 
@@ -72,7 +71,7 @@ def assert_reads_as(model: AIR, read: torch.nn.Module, num: int) -> None:
 
 @pytest.mark.parametrize(
     "guide",
-    [g if g == "residual" else pytest.param(g, marks=pytest.mark.long) for g in GUIDES],
+    [g if g == "pursuit" else pytest.param(g, marks=pytest.mark.long) for g in GUIDES],
 )
 def test_an_exported_program_equals_infer_to_the_last_bit_for_every_batch_size(guide: str) -> None:
     model = make(guide=guide)

@@ -31,7 +31,7 @@ from attend_infer_repeat.rollout.terms import count_terms
 Fingerprint = tuple[list[int], float, float, float]  # shape, sum, weighted sum, sum of magnitudes
 Record = dict[str, Any]
 
-LOOKING = ("memoryless", "pursuit", "residual")
+LOOKING = ("pursuit", "memoryless")
 GUIDES = [(guide, False) for guide in (*LOOKING, "improved", "basic")]
 GUIDES += [(guide, True) for guide in LOOKING]
 BACKGROUNDS = ("none", "constant", "smooth", "learned")
@@ -45,9 +45,9 @@ SMALL = ModelConfig(
     pos_prior_sd=0.5,
     encoder_latent_size=3,
     window_size=5,
+    focus=1.0,
     decoder_net=(7,),
     predict_net=(6,),
-    propose_net=(5,),
     encoder_net=(7,),
     rnn_hidden_size=6,
     background=BackgroundConfig(background_latent_size=2, background_net=(5,)),
@@ -78,7 +78,7 @@ def cases() -> Iterator[tuple[str, TrainConfig]]:
     yield "learned laws", replace(TRAINING, model=model, composite_of="objects")
     model = replace(SMALL, z_pres_prior_raw=True, embed_net=(9, 8), decoder_output_bias=None)
     yield "raw prior, embedding", replace(TRAINING, model=model, composite_scattered=0.5)
-    for guide in ("residual", "improved", "basic"):
+    for guide in ("pursuit", "improved", "basic"):
         model = replace(SMALL, guide=guide)
         yield (
             f"tracegraph {guide}",

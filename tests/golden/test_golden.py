@@ -22,12 +22,12 @@ from cases import assert_equal, cases, record_of, record_of_a_new
 FILE = Path(__file__).parent / "golden.json.gz"
 CASES = dict(cases())
 QUICK = {
-    "residual sum none",
-    "residual over none",
-    "residual sum learned",
-    "residual sum none unbounded",
-    "residual foresight sum none",
+    "pursuit sum none",
+    "pursuit over none",
+    "pursuit sum learned",
     "pursuit sum smooth",
+    "pursuit sum none unbounded",
+    "pursuit foresight sum none",
     "pursuit foresight over constant unbounded",
     "memoryless sum none",
     "memoryless over constant unbounded",
@@ -36,7 +36,7 @@ QUICK = {
     "learned laws",
     "raw prior, embedding",
     "tracegraph basic",
-    "tracegraph residual",
+    "tracegraph pursuit",
     *(name for name in CASES if name.startswith("preset")),
 }
 """Cases of which all is compared in `make test`; of the others only what a new model holds is."""

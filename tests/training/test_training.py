@@ -384,7 +384,7 @@ def test_averaging_changes_what_is_saved_and_not_what_is_trained(
 @pytest.mark.parametrize(
     ("objective", "guide"),
     [
-        *(("exact", guide) for guide in ("residual", "basic")),
+        *(("exact", guide) for guide in ("pursuit", "basic")),
         *(("tracegraph", guide) for guide in ("pursuit", "improved")),
     ],
 )
