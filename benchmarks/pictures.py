@@ -15,7 +15,7 @@ Each is trained on by `air train --data FOLDER`, without a setting, and the pict
 through `air infer --format coco`. Boxes are judged by pycocotools at an IoU of 0.5. Nothing is
 chosen by these pictures; the settings of the preset auto were tried out on others of their kinds.
 
-Two of the preset's choices are left out in turn where they matter most.
+One of the preset's choices is left out where it matters most.
 
 Results: ``benchmarks/results/pictures/KIND-VARIANT-SEED.json``.
 """
@@ -267,13 +267,9 @@ def draw_scan(rng: np.random.Generator, part: str) -> Scene:
 KINDS = {"shapes": draw_shapes, "scans": draw_scan, "dim": draw_dim_shapes}
 VARIANTS = {
     "auto": ("auto", ""),
-    "guide": ("with the default guide", " --guide residual"),
     "explore": ("exploring for 150 steps", " --explore-steps 150"),
 }
-CASES = [
-    *(("shapes", "auto"), ("scans", "auto"), ("dim", "auto")),
-    *(("shapes", "guide"), ("dim", "explore")),
-]
+CASES = [("shapes", "auto"), ("scans", "auto"), ("dim", "auto"), ("dim", "explore")]
 
 
 if __name__ == "__main__":

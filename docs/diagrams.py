@@ -209,7 +209,7 @@ WINDOW_SIDE, CANVAS_SIDE = 56, 62
 
 
 def guide(pictures: Pictures) -> str:
-    """Draw the residual guide, unrolled: the docstring of guide/base.py as a graph."""
+    """Draw the guide pursuit, unrolled: the docstring of guide/base.py as a graph."""
     parts = []
     for t in range(STEPS):
         left = Point(20 + Lanes.width * t, 0)
@@ -219,7 +219,7 @@ def guide(pictures: Pictures) -> str:
         812,
         "The guide, unrolled for three steps",
         "In each step the LSTM state h reads the image x and the last step's latents; a pose p is"
-        " proposed from the residual r and h; a glimpse of r around p, and h, decide z_pres and"
+        " sought in the residual r; a glimpse of r and x around p, and h, decide z_pres and"
         " z_where; a window of x at z_where gives z_what; the object y is rendered and subtracted"
         " from r. Arrows into the proposal and the glimpse, and from the proposal, carry no"
         " gradient. Residual, proposal, glimpse and rendering are not in the tutorial's improved"
@@ -283,8 +283,10 @@ def attention(left: Point, t: int, pictures: Pictures) -> list[str]:
     track, state = left.by(Lanes.track), left.by(Lanes.decide, Rows.state + 18)
     dashed = f"{EXTRA_LINE} dashed"
     seen = glimpse.by(WINDOW_SIDE / 2), decide.by(-46)
+    x = left.by(Lanes.x, Rows.glimpse + 42)
     return [
-        # The residual and the proposal are data to what looks at them: no gradient.
+        arrow(x.by(y=-12), x.by(y=-26), Point(glimpse.x - WINDOW_SIDE / 2, x.y - 26)),
+        # The residual and the proposal are data: no gradient.
         arrow(
             track.by(y=Rows.residual - CANVAS_SIDE / 2),
             track.by(y=proposal.y),
@@ -293,7 +295,6 @@ def attention(left: Point, t: int, pictures: Pictures) -> list[str]:
         ),
         arrow(track.by(y=glimpse.y), glimpse.by(-WINDOW_SIDE / 2), kind=dashed),
         f'<circle class="dot" cx="{track.x:g}" cy="{glimpse.y:g}" r="3"/>',
-        arrow(state.by(-28), Point(state.x - 28, proposal.y - 8), proposal.by(22, -8), kind=dashed),
         arrow(proposal.by(y=18), glimpse.by(y=-WINDOW_SIDE / 2), kind=dashed),
         arrow(
             proposal.by(22, 8),
@@ -306,6 +307,7 @@ def attention(left: Point, t: int, pictures: Pictures) -> list[str]:
         arrow(*seen, kind=EXTRA_LINE),
         arrow(state, decide.by(y=-18)),
         box(proposal, 44, 36, f"p_{{{t + 1}}}", "extra"),
+        disc(x, 12, "{x}", "box"),
         picture(glimpse, WINDOW_SIDE, pictures.glimpses[t], EXTRA),
         label(glimpse.by(y=WINDOW_SIDE / 2 + 17), "glimpse", "extra-note"),
         box(decide, 92, 36, f"a_{{{t + 1}}}", "box"),
@@ -348,10 +350,7 @@ def guide_legend() -> list[str]:
     letters = (
         "h_{t} LSTM · p_{t} proposal · a_{t} decision · y_{t} object, rendered · r_{t} residual"
     )
-    proposal = (
-        "The proposal is learned apart: it moves to where the object was then found, the mean of"
-        " z_{where,t}."
-    )
+    proposal = "The proposal is not learned: it is where a window holds most of the residual."
     return [
         arrow(solid, solid.by(38)),
         label(solid.by(46, 5), "gradients flow back", "note", "start"),

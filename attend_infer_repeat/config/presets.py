@@ -63,10 +63,10 @@ AUTO = TrainConfig(
 )
 
 # For many objects, and any number of them. The residual is all that a step needs to know: nothing
-# is remembered, so that no step learns to expect the last object. Copies of an object cost more than
-# in FAST, since many objects have many chances of one. Composites are made of objects that are cut
-# out where they stand alone: images of a single one are rare. The scale prior's mean is FAST's, a
-# window of 19 of 50 pixels: for other canvases it is to be given.
+# is remembered, so that no step learns to expect the last object. Copies of an object cost more
+# than in FAST, since many objects have many chances of one. Composites are made of objects that
+# are cut out where they stand alone: images of a single one are rare. The scale prior's mean is
+# FAST's, a window of 19 of 50 pixels: for other canvases it is to be given.
 MANY = TrainConfig(
     preset="many",
     data="multi-mnist",

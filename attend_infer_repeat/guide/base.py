@@ -12,12 +12,12 @@
 z_bg ~ Normal(mean, sd)(x) comes first, and x stands for x - b.
 
 That is the guide pursuit; its LSTM sees a thumbnail of x. A guide is put together from parts
-(``recipes.py`` lists four): the memory, the look that proposes p_t, the presence, and the reading of
-z_what_t.
+(``recipes.py`` lists four): the memory, the look that proposes p_t, the presence, and the reading
+of z_what_t.
 
-    memoryless    as pursuit, without h_t. The residual is all it knows of earlier steps, so it never
-                  learns when to expect the last object, and goes on where there are more than it
-                  ever saw.
+    memoryless    as pursuit, without h_t. The residual is all it knows of earlier steps, so it
+                  never learns when to expect the last object, and goes on where there are more
+                  than it ever saw.
     improved      p_t is the prior's mean, without a glimpse: a_t = predict(h_t).
     basic         as improved, and z_what_t is read from h_t, not from w_t.
 

@@ -24,10 +24,7 @@ from attend_infer_repeat.viz.illustrate import (
 from attend_infer_repeat.viz.steps import read_steps
 
 CONFIGS = {
-    **{
-        g: replace(TINY, guide=g)
-        for g in ("pursuit", "memoryless", "improved", "basic")
-    },
+    **{g: replace(TINY, guide=g) for g in ("pursuit", "memoryless", "improved", "basic")},
     "one step": replace(TINY, model_steps=1),
     "colour, not square": replace(TINY, channels=3, canvas_size=(8, 12)),
 }
