@@ -91,7 +91,7 @@ def _shape_hint(shape: tuple[int, ...], expected: tuple[int, int, int]) -> str:
     if len(shape) == 4 and shape[1:] in ((*canvas, channels + 1), (channels + 1, *canvas)):
         return "lay them on black, and leave out their opacity"
     if len(shape) == 3 and shape[1:] == tuple(canvas):
-        return f"repeat their grey with images[:, None].repeat({channels}, 1)"
+        return f"repeat their gray with images[:, None].repeat({channels}, 1)"
     if len(shape) > 4:
         return "bring the leading axes together with images.reshape(-1, *images.shape[-3:])"
     return "resize the images, or train a model of their size"

@@ -51,7 +51,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
             uint8, 0 and 65535 of uint16, 0 and 1 of floats, and no others; "data" for the least and
             the greatest value in ``fit``; or (low, high). What lies beyond the last two is cut off.
         model_steps: T, the most objects that can be counted.
-        num_steps: optimisation steps.
+        num_steps: optimization steps.
         batch_size: images in a mini-batch.
         learning_rate: Adam's.
         random_state: the seed; a RandomState draws one, and None takes that of the settings, so

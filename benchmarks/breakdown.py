@@ -36,7 +36,7 @@ FOLDER = RESULTS / "breakdown"
 KINDS = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),
     "grid_sample": ("aten::grid_sampler_2d", "aten::grid_sampler_2d_backward"),
-    "optimiser, running mean": ("aten::_fused_adam_", "Optimizer.", "aten::lerp_"),
+    "optimizer, running mean": ("aten::_fused_adam_", "Optimizer.", "aten::lerp_"),
     "copies": ("aten::cat", "aten::copy_", "aten::fill_", "aten::index", "aten::_to_copy"),
     "other operations": ("aten::",),
 }

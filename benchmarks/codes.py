@@ -72,8 +72,8 @@ def table(data: str, codes: list[dict[str, Any]]) -> str:
     tested, found, true = (sum(c[f"num_{k}"] for c in codes) for k in ("tested", "found", "true"))
     chance = statistics.mean(c["chance"] for c in codes)
     lines = [
-        f"**{data}**: {tested / found:.2%} of the found objects match a labelled one, "
-        f"{tested / true:.2%} of the labelled ones; {codes[0]['num_clusters']} clusters; "
+        f"**{data}**: {tested / found:.2%} of the found objects match a labeled one, "
+        f"{tested / true:.2%} of the labeled ones; {codes[0]['num_clusters']} clusters; "
         f"the most frequent class alone: {chance:.2%}.",
         "",
         "| what is read | numbers | accuracy of a linear probe, every seed | standard error, each "

@@ -5,11 +5,11 @@
 
 Folders of 2,000 pictures, and 1,000 of the same kind to judge by, drawn here with Pillow:
 
-    shapes   squares, circles, triangles and diamonds in seven colours on black, 96 x 96, of 12 to
+    shapes   squares, circles, triangles and diamonds in seven colors on black, 96 x 96, of 12 to
              24 pixels, 0 to 4 to a picture, which may cover up to a quarter of each other
-    dim      the same in four dim and two bright colours, none of which covers another
+    dim      the same in four dim and two bright colors, none of which covers another
     scans    0 to 3 handwritten digits (scikit-learn's; other digits to judge by) in dark ink on
-             paper, with noise and JPEG's artefacts, pages of 120 to 199 pixels a side
+             paper, with noise and JPEG's artifacts, pages of 120 to 199 pixels a side
 
 Each is trained on by `air train --data FOLDER`, without a setting, and the pictures to judge by go
 through `air infer --format coco`. Boxes are judged by pycocotools at an IoU of 0.5. Nothing is
@@ -46,7 +46,7 @@ from sklearn.datasets import load_digits
 FOLDER = RESULTS / "pictures"
 SIZES = {"train": 2_000, "judge": 1_000}
 SEEDS = {"train": 11, "judge": 12}  # of the pictures
-COLOURS = ("#e63c3c", "#46c85a", "#5078f0", "#f0d246", "#dc5adc", "#5adcdc", "#f0f0f0")
+COLORS = ("#e63c3c", "#46c85a", "#5078f0", "#f0d246", "#dc5adc", "#5adcdc", "#f0f0f0")
 
 DIM_AND_BRIGHT = ("#782828", "#286e32", "#283c82", "#826e28", "#e63c3c", "#5078f0")
 
@@ -196,7 +196,7 @@ def write_folder(
 
 
 def draw_shapes(
-    rng: np.random.Generator, part: str, colours: tuple[str, ...] = COLOURS, cover: float = 0.25
+    rng: np.random.Generator, part: str, colors: tuple[str, ...] = COLORS, cover: float = 0.25
 ) -> Scene:
     """Draw 0 to 4 shapes on black, which cover at most that share of each other."""
     picture = Image.new("RGB", (96, 96))
@@ -210,18 +210,18 @@ def draw_shapes(
         if any(covered(box, other) > cover for other in boxes):
             continue
         boxes.append(box)
-        colour, right, low = colours[rng.integers(len(colours))], x + size - 1, y + size - 1
+        color, right, low = colors[rng.integers(len(colors))], x + size - 1, y + size - 1
         middle = x + size / 2, y + size / 2
         match int(rng.integers(4)):
             case 0:
-                pen.rectangle((x, y, right, low), fill=colour)
+                pen.rectangle((x, y, right, low), fill=color)
             case 1:
-                pen.ellipse((x, y, right, low), fill=colour)
+                pen.ellipse((x, y, right, low), fill=color)
             case 2:
-                pen.polygon([(x, low), (right, low), (middle[0], y)], fill=colour)
+                pen.polygon([(x, low), (right, low), (middle[0], y)], fill=color)
             case 3:
                 corners = [(middle[0], y), (right, middle[1]), (middle[0], low), (x, middle[1])]
-                pen.polygon(corners, fill=colour)
+                pen.polygon(corners, fill=color)
     return picture, boxes
 
 

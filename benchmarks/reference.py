@@ -84,7 +84,7 @@ class Reference(nn.Module):
         self.svi = SVI(self.model, self.guide, pyro.optim.Adam(learning_rate), TraceGraph_ELBO())
 
     def step(self) -> float:
-        """Take one optimisation step; return the loss."""
+        """Take one optimization step; return the loss."""
         return self.svi.step() / len(self.images)
 
     def model(self) -> None:

@@ -49,7 +49,7 @@ LIMITS = {
   trained on are composites: sums of three pictures in which it saw one digit each.
 - Digits that touch or overlap are counted worse than those that do not.""",
     "sprites": """\
-- It has seen grey squares, circles and triangles of 10 to 17 pixels on black, on 50 x 50 pixels,
+- It has seen gray squares, circles and triangles of 10 to 17 pixels on black, on 50 x 50 pixels,
   without overlap. Other shapes are drawn as the nearest of these.
 - It has seen 0 to 3 shapes and can count no further.""",
 }
@@ -136,9 +136,9 @@ def card(name: str) -> str:
     return f"""\
 # {name}: a trained AIR
 
-Counts, locates and describes the {PIECES[name]} in grey pictures: `air infer {name} picture.png`,
+Counts, locates and describes the {PIECES[name]} in gray pictures: `air infer {name} picture.png`,
 or `attend_infer_repeat.AIR.load("{name}")`. It was trained without labels; the settings of its
-preset were chosen by the count accuracy on labelled validation scenes.
+preset were chosen by the count accuracy on labeled validation scenes.
 
 **Data.** The training split of `{name}`, without its last 2,000 scenes.
 

@@ -14,7 +14,7 @@ from attend_infer_repeat import AIR, ModelConfig, Scenes, ShapeError
 from attend_infer_repeat.air import largest_batch
 from attend_infer_repeat.spatial import window_boxes
 
-COLOUR = replace(TINY, canvas_size=(9, 7), channels=3)
+COLOR = replace(TINY, canvas_size=(9, 7), channels=3)
 ANY_NUMBER = replace(
     TINY,
     guide="memoryless",
@@ -53,7 +53,7 @@ def assert_close(first: Scenes, second: Scenes) -> None:
 
 @pytest.mark.parametrize("sample", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("config", [TINY, COLOUR], ids=["grey", "colour"])
+@pytest.mark.parametrize("config", [TINY, COLOR], ids=["gray", "color"])
 def test_scenes_have_the_shapes_and_types_of_the_contract(
     config: ModelConfig, dtype: torch.dtype, sample: bool
 ) -> None:
@@ -113,7 +113,7 @@ def test_uint8_images_are_their_255ths() -> None:
     assert_close(air.infer(images), air.infer((images / 255).astype(np.float32)))
 
 
-def test_grey_images_need_no_channel_axis() -> None:
+def test_gray_images_need_no_channel_axis() -> None:
     air, images = mixed_air(), pictures(5)
     flat, full = air.infer(images[:, 0]), air.infer(images)
     assert flat.reconstruction.shape == (5, 8, 8)

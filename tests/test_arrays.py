@@ -18,7 +18,7 @@ from attend_infer_repeat.arrays import as_images
 from attend_infer_repeat.data.pictures.folder import load_path
 from attend_infer_repeat.files.sources import find_sources
 
-COLOUR = replace(TINY, canvas_size=(9, 7), channels=3)
+COLOR = replace(TINY, canvas_size=(9, 7), channels=3)
 
 GOOD = {
     "uint8": np.zeros((2, 8, 8), np.uint8),
@@ -60,7 +60,7 @@ BAD = {
     "whole numbers in a tensor": (torch.zeros(2, 8, 8, dtype=torch.int32), "int32, which does not"),
     "a complex tensor": (torch.zeros(2, 8, 8, dtype=torch.complex64), "complex64"),
     "a sparse tensor": (torch.zeros(2, 8, 8).to_sparse(), "dense"),
-    "fields": (np.zeros((2, 8, 8), [("grey", "u1")]), "grey"),
+    "fields": (np.zeros((2, 8, 8), [("gray", "u1")]), "gray"),
     "dates": (np.zeros((2, 8, 8), "M8[s]"), "datetime64"),
     "bytes": (np.zeros((2, 8, 8), "S3"), "S3"),
     "one axis": (np.zeros(8, np.uint8), "expected"),
@@ -97,13 +97,13 @@ def test_what_does_not_fit_is_refused_with_the_way_out(images: Any, message: str
         ((9, 7), "expected"),
     ],
 )
-def test_colour_images_need_their_channels_in_front(shape: tuple[int, ...], message: str) -> None:
+def test_color_images_need_their_channels_in_front(shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ShapeError, match=message):
-        as_images(np.zeros(shape, np.uint8), COLOUR)
+        as_images(np.zeros(shape, np.uint8), COLOR)
 
 
-def test_a_batch_of_three_grey_images_is_not_taken_for_one_colour_image() -> None:
-    images = as_images(np.zeros((3, 9, 7), np.uint8), replace(COLOUR, channels=1))
+def test_a_batch_of_three_gray_images_is_not_taken_for_one_color_image() -> None:
+    images = as_images(np.zeros((3, 9, 7), np.uint8), replace(COLOR, channels=1))
     assert images.shape == (3, 1, 9, 7)
 
 
@@ -130,56 +130,56 @@ def test_the_first_image_with_a_bad_value_is_named() -> None:
 
 # One rule for files and for Python
 
-GREY = np.random.default_rng(0).integers(0, 256, (70, 8, 9), dtype=np.uint8)
-GREY[:, 0] = 0
+GRAY = np.random.default_rng(0).integers(0, 256, (70, 8, 9), dtype=np.uint8)
+GRAY[:, 0] = 0
 
 SAME = {
-    "uint8": GREY,
-    "uint16": GREY.astype(np.uint16) * 257,
-    "big-endian uint16": (GREY.astype(np.uint16) * 257).astype(">u2"),
-    "float16": (GREY / 255).astype(np.float16),
-    "float32": (GREY / 255).astype(np.float32),
-    "float64": GREY / 255,
-    "big-endian float32": (GREY / 255).astype(">f4"),
-    "long double": GREY / np.longdouble(255),
+    "uint8": GRAY,
+    "uint16": GRAY.astype(np.uint16) * 257,
+    "big-endian uint16": (GRAY.astype(np.uint16) * 257).astype(">u2"),
+    "float16": (GRAY / 255).astype(np.float16),
+    "float32": (GRAY / 255).astype(np.float32),
+    "float64": GRAY / 255,
+    "big-endian float32": (GRAY / 255).astype(">f4"),
+    "long double": GRAY / np.longdouble(255),
 }
 
 SHAPES = {
-    "a channel first": GREY[:, None],
-    "a channel last": GREY[..., None],
-    "opacity last": np.stack((GREY, np.full_like(GREY, 255)), axis=-1),
-    "opacity first": np.stack((GREY, np.full_like(GREY, 255)), axis=1),
+    "a channel first": GRAY[:, None],
+    "a channel last": GRAY[..., None],
+    "opacity last": np.stack((GRAY, np.full_like(GRAY, 255)), axis=-1),
+    "opacity first": np.stack((GRAY, np.full_like(GRAY, 255)), axis=1),
 }
 
-COLOURS = {
-    "channels first": np.stack((GREY, GREY // 2, GREY * 0), axis=1),
-    "channels last": np.stack((GREY, GREY // 2, GREY * 0), axis=-1),
-    "opacity last": np.stack((GREY, GREY // 2, GREY * 0, GREY * 0 + 255), axis=-1),
-    "opacity first": np.stack((GREY, GREY // 2, GREY * 0, GREY * 0 + 255), axis=1),
+COLORS = {
+    "channels first": np.stack((GRAY, GRAY // 2, GRAY * 0), axis=1),
+    "channels last": np.stack((GRAY, GRAY // 2, GRAY * 0), axis=-1),
+    "opacity last": np.stack((GRAY, GRAY // 2, GRAY * 0, GRAY * 0 + 255), axis=-1),
+    "opacity first": np.stack((GRAY, GRAY // 2, GRAY * 0, GRAY * 0 + 255), axis=1),
 }
 
 WRONG = {
-    "int64": GREY.astype(np.int64),
-    "int16": GREY.astype(np.int16),
-    "uint32": GREY.astype(np.uint32),
-    "big-endian int32": GREY.astype(">i4"),
-    "complex": GREY.astype(complex),
-    "text": GREY.astype(str),
-    "bytes": GREY.astype(bytes),
-    "fields": GREY.astype([("grey", "u1")]),
-    "dates": GREY.astype("M8[s]"),
-    "NaN": np.where(GREY.max() == GREY, np.nan, GREY / 255),
-    "infinite": np.where(GREY.max() == GREY, np.inf, GREY / 255),
-    "negative": GREY / 255 - 0.1,
-    "above 1": GREY / 254,
+    "int64": GRAY.astype(np.int64),
+    "int16": GRAY.astype(np.int16),
+    "uint32": GRAY.astype(np.uint32),
+    "big-endian int32": GRAY.astype(">i4"),
+    "complex": GRAY.astype(complex),
+    "text": GRAY.astype(str),
+    "bytes": GRAY.astype(bytes),
+    "fields": GRAY.astype([("gray", "u1")]),
+    "dates": GRAY.astype("M8[s]"),
+    "NaN": np.where(GRAY.max() == GRAY, np.nan, GRAY / 255),
+    "infinite": np.where(GRAY.max() == GRAY, np.inf, GRAY / 255),
+    "negative": GRAY / 255 - 0.1,
+    "above 1": GRAY / 254,
     "no axis": np.array(1.0),
-    "one axis": GREY[0, 0],
-    "five axes": GREY[:, None, None],
+    "one axis": GRAY[0, 0],
+    "five axes": GRAY[:, None, None],
     "five channels": np.zeros((2, 8, 8, 5), np.uint8),
-    "no images": GREY[:0],
-    "no rows": GREY[:, :0],
-    "no columns": GREY[:, :, :0],
-    "one picture in colour": np.zeros((64, 60, 3), np.uint8),
+    "no images": GRAY[:0],
+    "no rows": GRAY[:, :0],
+    "no columns": GRAY[:, :, :0],
+    "one picture in color": np.zeros((64, 60, 3), np.uint8),
     "one picture with opacity": np.zeros((64, 60, 4), np.uint8),
 }
 
@@ -201,26 +201,26 @@ def write(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[np.ndarra
 
 @pytest.mark.parametrize("images", SAME.values(), ids=SAME)
 def test_the_type_tells_black_and_white_in_files_and_in_python(images: Any, write: Any) -> None:
-    np.testing.assert_array_equal(load_path(write(images), invert="no").images, GREY)
+    np.testing.assert_array_equal(load_path(write(images), invert="no").images, GRAY)
     config = replace(TINY, canvas_size=(8, 9))
     tensor = as_images(images, config)
     scaled = tensor if tensor.dtype == torch.uint8 else (tensor * 255).round()
-    np.testing.assert_array_equal(scaled[:, 0], GREY)
+    np.testing.assert_array_equal(scaled[:, 0], GRAY)
 
 
 @pytest.mark.parametrize("images", SHAPES.values(), ids=SHAPES)
-def test_grey_files_may_have_their_channels_anywhere(images: Any, write: Any) -> None:
-    np.testing.assert_array_equal(load_path(write(images), invert="no").images, GREY)
+def test_gray_files_may_have_their_channels_anywhere(images: Any, write: Any) -> None:
+    np.testing.assert_array_equal(load_path(write(images), invert="no").images, GRAY)
 
 
-@pytest.mark.parametrize("images", COLOURS.values(), ids=COLOURS)
-def test_coloured_files_may_have_their_channels_anywhere(images: Any, write: Any) -> None:
+@pytest.mark.parametrize("images", COLORS.values(), ids=COLORS)
+def test_colored_files_may_have_their_channels_anywhere(images: Any, write: Any) -> None:
     found = load_path(write(images), invert="no").images
-    np.testing.assert_array_equal(found, COLOURS["channels first"])
+    np.testing.assert_array_equal(found, COLORS["channels first"])
 
 
-def test_a_file_of_two_axes_is_one_grey_picture(write: Any) -> None:
-    np.testing.assert_array_equal(load_path(write(GREY[0]), invert="no").images, GREY[:1])
+def test_a_file_of_two_axes_is_one_gray_picture(write: Any) -> None:
+    np.testing.assert_array_equal(load_path(write(GRAY[0]), invert="no").images, GRAY[:1])
 
 
 @pytest.mark.parametrize("black", [True, False])
@@ -248,8 +248,8 @@ def test_what_means_nothing_is_refused_in_one_line_and_takes_no_other_picture_wi
     assert str(path) in str(refusal.value)
     with pytest.raises(ShapeError):
         as_images(images, replace(TINY, canvas_size=(8, 9)))
-    Image.fromarray(GREY[0]).save(tmp_path / "sound.png")
-    np.save(tmp_path / "sound.npy", GREY[:2])
+    Image.fromarray(GRAY[0]).save(tmp_path / "sound.png")
+    np.save(tmp_path / "sound.npy", GRAY[:2])
     arguments = [str(tmp_path / "sound.png"), str(path), str(tmp_path / "sound.npy")]
     read = []
     for source in find_sources(arguments):

@@ -56,26 +56,26 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
 def sound_pictures() -> list[bytes]:
     """Return a file of each format and mode that is read."""
     noise = np.random.default_rng(0).integers(0, 256, (24, 20, 4), dtype=np.uint8)
-    grey, colour = Image.fromarray(noise[..., 0]), Image.fromarray(noise[..., :3])
+    gray, color = Image.fromarray(noise[..., 0]), Image.fromarray(noise[..., :3])
     deep = Image.fromarray(noise[..., 0].astype(np.uint16) * 257)
     files = []
     for image, kind, options in (
-        (grey, "PNG", {}),
-        (colour, "PNG", {}),
+        (gray, "PNG", {}),
+        (color, "PNG", {}),
         (Image.fromarray(noise), "PNG", {}),
         (deep, "PNG", {}),
-        (colour.quantize(16), "PNG", {"transparency": 3}),
-        (grey, "JPEG", {}),
-        (colour, "JPEG", {"progressive": True}),
-        (colour.convert("CMYK"), "JPEG", {}),
-        (grey, "TIFF", {}),
-        (colour, "TIFF", {"compression": "tiff_lzw"}),
-        (colour, "TIFF", {"compression": "jpeg"}),
+        (color.quantize(16), "PNG", {"transparency": 3}),
+        (gray, "JPEG", {}),
+        (color, "JPEG", {"progressive": True}),
+        (color.convert("CMYK"), "JPEG", {}),
+        (gray, "TIFF", {}),
+        (color, "TIFF", {"compression": "tiff_lzw"}),
+        (color, "TIFF", {"compression": "jpeg"}),
         (deep, "TIFF", {"compression": "tiff_adobe_deflate"}),
-        (grey.convert("1"), "TIFF", {"compression": "group4"}),
-        (colour, "BMP", {}),
-        (grey, "BMP", {}),
-        (colour.quantize(64), "GIF", {"save_all": True, "append_images": [colour.quantize(8)]}),
+        (gray.convert("1"), "TIFF", {"compression": "group4"}),
+        (color, "BMP", {}),
+        (gray, "BMP", {}),
+        (color.quantize(64), "GIF", {"save_all": True, "append_images": [color.quantize(8)]}),
     ):
         stream = io.BytesIO()
         image.save(stream, kind, **options)

@@ -1,4 +1,4 @@
-"""The posterior by importance weighting: neither batches nor neighbours change it."""
+"""The posterior by importance weighting: neither batches nor neighbors change it."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def make_counting_air(steps: int = 3) -> AIR:
         return air
 
 
-def labelled(folder: Path) -> Dataset:
+def labeled(folder: Path) -> Dataset:
     settings(folder)
     return load_dataset(str(folder / "images.npz"), "train")
 
@@ -165,9 +165,7 @@ CALLS: dict[str, Callable[[Path], Any]] = {
     "AIR.save": lambda folder: make_counting_air().save(folder / "model"),
     "AIR.load": lambda folder: AIR.load("digits"),
     "AIRCounter": fit_and_predict,
-    "evaluate": lambda folder: evaluate(
-        make_counting_air(), labelled(folder), importance_samples=2
-    ),
+    "evaluate": lambda folder: evaluate(make_counting_air(), labeled(folder), importance_samples=2),
     "evaluate_codes": codes,
     "export_program": lambda folder: export_program(make_counting_air(steps=1)),
     "load_dataset": lambda folder: [load_dataset(name, "test") for name in ("digits", "sprites")],

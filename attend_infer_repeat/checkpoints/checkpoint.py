@@ -140,7 +140,7 @@ def save_checkpoint(
         folder: made if need be.
         air: the model to save.
         train_config: the run's settings, if it belongs to a run.
-        step: optimisation steps taken.
+        step: optimization steps taken.
         seconds: time of training so far.
         training: what a run needs to go on beside the model.
     Raises: BusyError if another process goes on writing to the folder; CheckpointError if it holds

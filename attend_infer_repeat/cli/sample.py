@@ -17,7 +17,7 @@ class Sample(Command):
     """Draw scenes from a model's prior: what it has learned about images.
 
     Scenes of 1 to T objects are drawn equally often, since the count prior p(n) of most models
-    favours empty scenes; --from-prior draws the number from p(n).
+    favors empty scenes; --from-prior draws the number from p(n).
 
     Examples:
       air sample runs/mnist

@@ -195,7 +195,7 @@ class ModelConfig(Settings):
     canvas_size: Suppress[CanvasSize] = (50, 50)
     """Height and width of the images in pixels; training takes it from the data."""
     channels: Suppress[PositiveInt] = 1
-    """Colour channels of the images; training takes it from the data."""
+    """Color channels of the images; training takes it from the data."""
     framing: FramingConfig = FramingConfig()
     """How pictures come onto the canvas, and what is told of objects on them."""
     count: CountConfig = CountConfig()

@@ -32,7 +32,7 @@ class DatasetConfig(Settings):
     canvas: PositiveInt | None = None
     """Side of the canvas in pixels; the data set's or the pictures' own if not given."""
     channels: PositiveInt | None = None
-    """Colour channels (1 or 3); the data set's or the pictures' own if not given."""
+    """Color channels (1 or 3); the data set's or the pictures' own if not given."""
     strict: bool = False
     """Stop at a picture that cannot be read, instead of skipping it."""
     max_count: Annotated[PositiveInt | None, arg(aliases=("--max-digits",))] = None
@@ -70,7 +70,7 @@ class OptimizerConfig(Settings):
     """Mini-batches, learning rate and averaging."""
 
     num_steps: Annotated[PositiveInt, arg(aliases=("-n",))] = 1_250
-    """Number of optimisation steps."""
+    """Number of optimization steps."""
     batch_size: Annotated[PositiveInt, arg(aliases=("-b",))] = 256
     """Images in a mini-batch."""
     learning_rate: Annotated[Positive, arg(aliases=("-lr",))] = 3e-3
@@ -204,7 +204,7 @@ class OutputConfig(Settings):
 
 
 class TrainConfig(Settings):
-    """Everything that decides a training run: data, objective, optimiser, seed, model."""
+    """Everything that decides a training run: data, objective, optimizer, seed, model."""
 
     preset: str = "fast"
     """Settings to start from: fast (ours, exact objective), tutorial (Pyro's, baselines), many

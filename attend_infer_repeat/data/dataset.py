@@ -20,7 +20,7 @@ class Dataset:
     Attributes:
         name: the data set's name, such as ``"multi-mnist"``, or the folder's.
         split: ``"train"``, ``"validation"`` or ``"test"``.
-        images: (N, height, width) uint8, or (N, 3, height, width) for colour; 0 is background.
+        images: (N, height, width) uint8, or (N, 3, height, width) for color; 0 is background.
         counts: (N,) int64, the number of objects in each picture, -1 where it alone is unknown;
             None if all are.
         boxes: (N, M, 4) float32, the objects' x0, y0, x1, y1 in pixels, x right and y down,
@@ -99,7 +99,7 @@ class Dataset:
 
     @property
     def channels(self) -> int:
-        """1 for grey pictures, 3 for colour."""
+        """1 for gray pictures, 3 for color."""
         return 1 if self.images.ndim == 3 else 3
 
     def _num_slots(self) -> int:

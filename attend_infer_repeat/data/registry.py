@@ -44,7 +44,7 @@ DATASETS: dict[str, Source] = {
         "scenes of 0-2 MNIST digits, exactly those of Pyro's AIR tutorial", multi_mnist.load
     ),
     "sprites": Source(
-        "scenes of 0-3 squares, circles and triangles, grey or in colour", sprites.load
+        "scenes of 0-3 squares, circles and triangles, gray or in color", sprites.load
     ),
 }
 
@@ -195,4 +195,4 @@ def _check_whole_number(name: str, option: str, value: object, advice: str) -> N
 def _check_channels(name: str, options: Mapping[str, Any]) -> None:
     channels = options.get("channels")
     if channels is not None and channels not in CHANNELS:
-        raise DataError(f"{name}: channels: expected 1 (grey) or 3 (colour), got {channels}.")
+        raise DataError(f"{name}: channels: expected 1 (gray) or 3 (color), got {channels}.")

@@ -31,7 +31,7 @@ def mix_with_uniform(log_prob: Tensor, share: float) -> Tensor:
     """Return the law of a draw that is, with probability ``share``, uniform instead.
 
     Args:
-        log_prob: (..., K), a normalised law on K outcomes.
+        log_prob: (..., K), a normalized law on K outcomes.
         share: in [0, 1).
     Returns: (..., K), log((1 - share) P + share / K).
     """

@@ -106,7 +106,7 @@ def reliability(probs: ArrayLike, counts: ArrayLike) -> Reliability:
 
 
 def temper(probs: ArrayLike, temperature: float) -> NDArray[np.float64]:
-    """Return p_n^(1 / temperature), normalised: (N, T + 1). Above 1 makes them less sure."""
+    """Return p_n^(1 / temperature), normalized: (N, T + 1). Above 1 makes them less sure."""
     log_p = np.log(np.asarray(probs, np.float64).clip(min=_TINY)) / temperature
     p: NDArray[np.float64] = np.exp(log_p - log_p.max(axis=1, keepdims=True))
     return p / p.sum(axis=1, keepdims=True)
@@ -115,7 +115,7 @@ def temper(probs: ArrayLike, temperature: float) -> NDArray[np.float64]:
 def fit_temperature(probs: ArrayLike, counts: ArrayLike) -> float:
     """Find the temperature at which held-out counts are most probable (Guo et al. 2017).
 
-    It minimises the sum over the images of -log p_n of the true count n, plus (log temperature /
+    It minimizes the sum over the images of -log p_n of the true count n, plus (log temperature /
     PRIOR_SD)^2 / 2: a normal prior, which a handful of wrong counts outweighs. Without it, images
     that are all counted right would ask for a temperature of 0, and the first wrong one would then
     come as a certainty. The most probable count stays the same. Judge the result on other images.

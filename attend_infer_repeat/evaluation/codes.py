@@ -44,7 +44,7 @@ class Features:
     purity: float
     """Share of tested objects that are of their cluster's most frequent class; up is better."""
     mutual_information: float
-    """Between clusters and classes, normalised by the mean of their entropies: 0 to 1, none to
+    """Between clusters and classes, normalized by the mean of their entropies: 0 to 1, none to
     all."""
     rand_index: float
     """Adjusted Rand index of clusters and classes: 0 by chance, 1 if they are the same."""
@@ -58,11 +58,11 @@ class CodesEvaluation:
     split: str
     """Part of the data that is tested and clustered."""
     num_true: int
-    """Labelled objects in the tested images."""
+    """Labeled objects in the tested images."""
     num_found: int
     """Objects found in the tested images."""
     num_tested: int
-    """Found objects that match a labelled one: those whose class is read and that are clustered."""
+    """Found objects that match a labeled one: those whose class is read and that are clustered."""
     num_fitted: int
     """Likewise in the other images, on which the probes are fitted."""
     num_clusters: int
@@ -79,7 +79,7 @@ class CodesEvaluation:
     def table(self) -> str:
         """Return the figures as lines for a person to read."""
         lines = [
-            f"{self.data}, {self.split} split: {self.num_true} labelled objects, {self.num_found} "
+            f"{self.data}, {self.split} split: {self.num_true} labeled objects, {self.num_found} "
             f"found, {self.num_tested} matched",
             f"linear probes fitted on {self.num_fitted} objects; {self.num_clusters} clusters",
             "          size  accuracy            purity     NMI    Rand",
@@ -106,7 +106,7 @@ def evaluate_codes(
     """Measure what z_what tells of the objects' classes: by a linear probe and by clusters.
 
     An object's class is the label of the true object that its box matches, image by image, one to
-    one, with the largest total IoU. The probe is a logistic regression on standardised features,
+    one, with the largest total IoU. The probe is a logistic regression on standardized features,
     with the L2 penalty that cross-validation on the fitted objects chooses; scenes are never
     divided between fit and test, nor between folds. Clusters are those of k-means on the tested
     objects' features as they are: in z_what, numbers that are not used stay close to 0.
@@ -119,7 +119,7 @@ def evaluate_codes(
             ``data``, whose other half the probes are fitted on.
         num_clusters: clusters of k-means; as many as the tested objects have classes if None.
         min_iou: a pair of boxes whose IoU is lower is no match. Windows are about equally large,
-            so that one that is centred on a small object has a low IoU, too.
+            so that one that is centered on a small object has a low IoU, too.
         batch_size: images at a time; it bounds memory.
         seed: of the division into halves and of k-means.
     Returns: the figures for z_what, for the windows' pixels, and for their principal components.
@@ -177,7 +177,7 @@ def _num_clusters(num_clusters: int | None, tested: Objects) -> int:
 
 
 class Objects(NamedTuple):
-    """The found objects of a data set that match a labelled one, and how many there are in all."""
+    """The found objects of a data set that match a labeled one, and how many there are in all."""
 
     z_what: Rows  # (P, what_dim), means of q(z_what | x)
     pixels: Rows  # (P, channels * window_size**2), intensity
@@ -205,7 +205,7 @@ def _read_objects(air: AIR, data: Dataset, min_iou: float, batch_size: int) -> O
     if not known.any():
         raise DataError(
             f"{data.name}, {data.split}: none of {int(scenes.counts.sum())} found objects matches "
-            f"one of {int((data.labels >= 0).sum())} labelled ones with an IoU of {min_iou}; train "
+            f"one of {int((data.labels >= 0).sum())} labeled ones with an IoU of {min_iou}; train "
             "the model on such scenes first."
         )
     images, slots = pairs.images[known], pairs.found[known]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 STEP_COLORS = ("red", "green", "blue", "orange", "magenta", "cyan", "yellow", "purple")
-"""Of boxes: the tutorial's colours of step 1, 2, 3; further steps go on in other ones."""
+"""Of boxes: the tutorial's colors of step 1, 2, 3; further steps go on in other ones."""
 
 SMALLEST, LARGEST = 256, 1600
 """The longest side of an annotated picture in pixels: small pictures are enlarged, large shrunk."""
@@ -21,7 +21,7 @@ CAPTION = 18
 
 
 def step_color(t: int) -> str:
-    """Return the colour of step t (from 0)."""
+    """Return the color of step t (from 0)."""
     return STEP_COLORS[t % len(STEP_COLORS)]
 
 

@@ -48,7 +48,7 @@ class Placed(NamedTuple):
 
     @property
     def num_bytes(self) -> int:
-        """What is kept of the picture, beside its canvas; Pillow takes four bytes for a colour."""
+        """What is kept of the picture, beside its canvas; Pillow takes four bytes for a color."""
         if self.shrunk is None:
             return 0
         return self.shrunk.width * self.shrunk.height * (1 if self.shrunk.mode == "L" else 4)

@@ -4,7 +4,7 @@ The model knows nothing of time: each frame is a scene of its own, and this matc
 those that were seen before. What two objects cost to be one is how far the window moved, and how
 much the code changed, both squared and about 1 where they have nothing to do with each other:
 
-    (distance of the centres / window width)^2 + |z_what - z_what'|^2 / (2 what_dim)
+    (distance of the centers / window width)^2 + |z_what - z_what'|^2 / (2 what_dim)
 
 Two codes from the prior differ by 2 what_dim in the mean. The matching of the least total cost is
 taken (the assignment problem; Kuhn 1955), where leaving an object unmatched costs ``UNMATCHED``.
@@ -22,7 +22,7 @@ UNMATCHED = 1.0
 """Cost above which two objects are not the same."""
 
 PATIENCE = 5
-"""Frames in which an object may be missed and still be recognised."""
+"""Frames in which an object may be missed and still be recognized."""
 
 Record = dict[str, Any]
 
@@ -104,11 +104,11 @@ class Tracker:
 
 def _cost(known: _Known, found: Record) -> float:
     z_where, z_what = np.array(found["z_where"]), np.array(found["z_what"])
-    # The centre of a window lies at -(x, y) / s, its width is 2 / s: see spatial/transformer.py.
+    # The center of a window lies at -(x, y) / s, its width is 2 / s: see spatial/transformer.py.
     # Where s is 0, as it may be once it is rounded, that is nowhere.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        centre, before = -z_where[1:] / z_where[0], -known.z_where[1:] / known.z_where[0]
-        moved = ((centre - before) ** 2).sum() * (known.z_where[0] / 2) ** 2
+        center, before = -z_where[1:] / z_where[0], -known.z_where[1:] / known.z_where[0]
+        moved = ((center - before) ** 2).sum() * (known.z_where[0] / 2) ** 2
     changed = ((z_what - known.z_what) ** 2).sum() / (2 * len(z_what))
     cost = float(moved + changed)
     return cost if np.isfinite(cost) else np.inf

@@ -18,7 +18,7 @@ from .processes import Processes
 
 
 class Objective(ABC):
-    """A way to improve an AIR by one optimisation step at a time.
+    """A way to improve an AIR by one optimization step at a time.
 
     Args:
         air: the model and its guide, changed in place.
@@ -50,7 +50,7 @@ class Objective(ABC):
 
     @abstractmethod
     def step(self, step: int, lr_factor: float) -> Tensor:
-        """Take optimisation step ``step`` (from 0), with the learning rates times ``lr_factor``.
+        """Take optimization step ``step`` (from 0), with the learning rates times ``lr_factor``.
 
         Returns: the mean ELBO before the step of this process's images, (), nats per image.
         """
@@ -88,12 +88,12 @@ def adam_state(
 ) -> dict[str, Tensor]:
     """Return Adam's state as ``adam/<moment>/<parameter>``.
 
-    By the parameters' names, where the optimiser's own ``state_dict`` numbers them, and as tensors
+    By the parameters' names, where the optimizer's own ``state_dict`` numbers them, and as tensors
     alone. ``torch.distributed.checkpoint`` offers names, too, but takes 1.6 s to import.
 
     Args:
         optimizer: an Adam.
-        parameters: all that it optimises, by name.
+        parameters: all that it optimizes, by name.
     """
     return {
         f"adam/{moment}/{name}": torch.as_tensor(value)
@@ -111,7 +111,7 @@ def restore_adam(
 
     Args:
         optimizer: an Adam.
-        parameters: all that it optimises, by name, in its own order.
+        parameters: all that it optimizes, by name, in its own order.
         state: may hold more than Adam's.
     """
     moments: dict[str, dict[str, Tensor]] = {}

@@ -24,7 +24,7 @@ class Anneal:
     duration: int
 
     def __call__(self, step: int) -> float:
-        """Return the value at an optimisation step."""
+        """Return the value at an optimization step."""
         done = min(max((step - self.begin) / self.duration, 0.0), 1.0)
         if self.kind == "none" or done == 0.0:
             return self.start
@@ -56,7 +56,7 @@ def count_prior_schedule(config: TrainConfig) -> Anneal:
 
 
 def learning_rate_factor(config: TrainConfig, step: int) -> float:
-    """Return what the learning rates are multiplied by at an optimisation step."""
+    """Return what the learning rates are multiplied by at an optimization step."""
     return (
         cosine_decay(step, config.optimizer.num_steps)
         if config.optimizer.lr_schedule == "cosine"

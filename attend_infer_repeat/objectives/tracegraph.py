@@ -20,7 +20,7 @@ from .processes import Processes
 
 
 class TraceGraph(Objective):
-    """The score-function estimator for z_pres, the reparametrised one for z_where and z_what.
+    """The score-function estimator for z_pres, the reparametrized one for z_where and z_what.
 
     What ``pyro.infer.SVI`` does in a step, with one fused Adam where SVI has one per parameter.
     """

@@ -1,4 +1,4 @@
-"""Where a rollout's draws come from: reparametrised, a draw is mean + sd * noise.
+"""Where a rollout's draws come from: reparametrized, a draw is mean + sd * noise.
 
 Means     no noise: the draw is the mean
 Given     noise that was drawn before, for every image and every step

@@ -98,7 +98,7 @@ def roll_out(
         images: (batch, channels, height, width), intensity.
         sample: draw the latents, or take their means.
         noise: what ``draw_noise`` drew for these images; drawn now if None. The draws are
-            reparametrised: mean + sd * noise. Not used without ``sample``.
+            reparametrized: mean + sd * noise. Not used without ``sample``.
         counts: (batch,), steps to take with an image whose count is known, -1 elsewhere; without a
             bound only.
         explore: see ``Stopping.log_q``; without a bound it also decides which images go on.

@@ -1,7 +1,7 @@
 """Between window and canvas: the spatial transformer (Jaderberg et al. 2015), axis by axis.
 
 A pose z_where = (s, x, y) scales and shifts, so the points that are read form a grid of columns x_j
-and rows y_i. Coordinates run from -1 to 1 over an image, pixel centres as in
+and rows y_i. Coordinates run from -1 to 1 over an image, pixel centers as in
 ``align_corners=False``; outside an image the intensity is 0.
 
 A pose does not rotate, so resampling separates into a matrix of weights for the rows and one for
@@ -118,7 +118,7 @@ def scale_and_shifts(z_where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def pixel_centers(size: int, like: Tensor) -> Tensor:
-    """Return the coordinates in [-1, 1] of the centres of ``size`` pixels."""
+    """Return the coordinates in [-1, 1] of the centers of ``size`` pixels."""
     last = 1 - 1 / size
     return torch.linspace(-last, last, size, dtype=like.dtype, device=like.device)
 
@@ -131,7 +131,7 @@ def _read(
     size: tuple[int, int],
     kernel_radius: int = 1,
 ) -> Tensor:
-    """Read images at the points scale * u + (shift_x, shift_y), u the pixel centres of ``size``.
+    """Read images at the points scale * u + (shift_x, shift_y), u the pixel centers of ``size``.
 
     Args:
         images: (..., channels, h, w).
@@ -173,7 +173,7 @@ def triangular_weights(
 ) -> Tensor:
     """Return the weight of each pixel of a line at points along it: a triangular kernel, sum 1.
 
-    Point i is scale * u_i + shift, where u_i is the centre of the i-th of ``num_points`` pixels;
+    Point i is scale * u_i + shift, where u_i is the center of the i-th of ``num_points`` pixels;
     all coordinates run from -1 to 1 over their line. Beyond the line the weights fall to 0 within
     ``kernel_radius`` pixels.
 

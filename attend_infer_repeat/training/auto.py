@@ -197,7 +197,7 @@ def _choose_noise(choices: _Choices, look: Survey, zoom: float) -> None:
     """Choose the pixel noise and the count prior by an object's log-likelihood gain.
 
     Rendering an object of energy E, its sum of squares, raises the log-likelihood by E / (2 sd^2)
-    nats. For large objects in colour that would be thousands, and the residual that a first
+    nats. For large objects in color that would be thousands, and the residual that a first
     rendering leaves would pay for a second object in the same place. The count prior starts so low
     that a faint rendering, which gains little, does not pay either.
 

@@ -32,10 +32,10 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the source's weights after optimisation step ``step`` (from 0)."""
+        """Take in the source's weights after optimization step ``step`` (from 0)."""
         if self.air is self.source:
             return
-        # Warm-up: at the full decay, the weights of initialisation would stay in the average.
+        # Warm-up: at the full decay, the weights of initialization would stay in the average.
         decay = min(self.decay, (1 + step) / (10 + step))
         averages, weights = list(self.air.parameters()), list(self.source.parameters())
         get_ema_multi_avg_fn(decay)(averages, weights, None)  # a <- decay a + (1 - decay) w

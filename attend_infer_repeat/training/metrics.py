@@ -77,7 +77,7 @@ class Metrics:
     """Writes a run's metrics, a line at a time, to metrics.jsonl and perhaps to TensorBoard."""
 
     def __init__(self, run: Path, step: int, tensorboard: bool = False) -> None:
-        """Open the log after optimisation step ``step``; later lines, if any, are dropped.
+        """Open the log after optimization step ``step``; later lines, if any, are dropped.
 
         They stem from steps that an interrupted run took after its last checkpoint, and that the
         resumed run takes again.

@@ -85,7 +85,7 @@ class TrainingState:
         return self.objective.processes
 
     def take_step(self) -> Tensor:
-        """Take an optimisation step; return the ELBO of ``Objective.step``."""
+        """Take an optimization step; return the ELBO of ``Objective.step``."""
         self.objective.air.model.count_prior.success.fill_(self._count_prior(self.step))
         elbo = self.objective.step(self.step, learning_rate_factor(self.config, self.step))
         self.average.update(self.step)

@@ -30,7 +30,7 @@ class EventWriter:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Open a new file in ``folder`` after optimisation step ``step``.
+        """Open a new file in ``folder`` after optimization step ``step``.
 
         Raises: OSError if it cannot be written, as all the methods.
         """

@@ -15,7 +15,7 @@ from ..air import AIR
 from ..errors import extra
 from ..spatial import MIN_SCALE, image_to_object, window_boxes
 from ..storage import replacing
-from .colors import GREY, INK, readable_color
+from .colors import GRAY, INK, readable_color
 from .plots import approximately, plural, show_box, show_code, show_image, symbol
 from .steps import Array, Step, read_steps
 
@@ -47,7 +47,7 @@ class Moment:
     window: Array | None = None  # (channels, h, w), middle
     count_probs: Array | None = None  # (T + 1,), in the window's place
     presence: float | None = None  # below the left
-    boxes: tuple[tuple[str, Array], ...] = ()  # on the left: colours and pixels (4,)
+    boxes: tuple[tuple[str, Array], ...] = ()  # on the left: colors and pixels (4,)
     glimpse: Array | None = None  # (4,), pixels, likewise
     titles: tuple[str, str, str] = ("attend", "infer", "draw")
     active: int | None = None  # the panel where something happens
@@ -191,12 +191,12 @@ def _shares(milliseconds: int, frame_ms: int) -> Array:
 def _poses_towards(z_where: Array, shares: Array) -> Tensor:
     """Return poses (F, 3) whose windows move evenly from the whole image to that of z_where (3,).
 
-    A window's half width is 1 / s, and its centre lies at -(x, y) / s.
+    A window's half width is 1 / s, and its center lies at -(x, y) / s.
     """
     scale = max(float(z_where[0]), MIN_SCALE)
     half = 1 + shares * (1 / scale - 1)
-    centre = shares[:, None] * (z_where[1:] / scale)
-    return torch.from_numpy(np.column_stack((1 / half, centre / half[:, None])))
+    center = shares[:, None] * (z_where[1:] / scale)
+    return torch.from_numpy(np.column_stack((1 / half, center / half[:, None])))
 
 
 # The picture
@@ -229,7 +229,7 @@ class _Screen:
 
     def _show_titles(self, moment: Moment) -> None:
         for i, (ax, title) in enumerate(zip(self.panels, moment.titles, strict=True)):
-            color, weight = (moment.color, "bold") if i == moment.active else (GREY, "normal")
+            color, weight = (moment.color, "bold") if i == moment.active else (GRAY, "normal")
             size, pad = _points(TITLE), _points(10)
             ax.set_title(title, fontsize=size, color=color, fontweight=weight, pad=pad)
 
@@ -284,7 +284,7 @@ def _points(pixels: float) -> float:
 
 
 def _with_one_palette(frames: list[Image.Image]) -> list[Image.Image]:
-    """Reduce all frames to the same colours, so that what stands still does not flicker."""
+    """Reduce all frames to the same colors, so that what stands still does not flicker."""
     some = frames[:: max(len(frames) // 12, 1)] + frames[-1:]
     montage = Image.fromarray(np.vstack([np.asarray(frame) for frame in some]))
     palette = montage.quantize(256, Image.Quantize.MAXCOVERAGE)

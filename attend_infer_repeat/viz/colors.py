@@ -1,13 +1,13 @@
-"""The colours of step 1, 2, 3, ... in figures and annotated pictures."""
+"""The colors of step 1, 2, 3, ... in figures and annotated pictures."""
 
 from __future__ import annotations
 
 from ..files.annotate import STEP_COLORS, step_color
 
-__all__ = ["INK", "GREY", "READABLE_COLORS", "STEP_COLORS", "readable_color", "step_color"]
+__all__ = ["INK", "GRAY", "READABLE_COLORS", "STEP_COLORS", "readable_color", "step_color"]
 
-INK, GREY = "0.15", "0.5"
-"""What figures are labelled in; and what matters less."""
+INK, GRAY = "0.15", "0.5"
+"""What figures are labeled in; and what matters less."""
 
 # The same hues, toned down: each stands out from black pictures and from white paper alike.
 READABLE_COLORS = (
@@ -23,5 +23,5 @@ READABLE_COLORS = (
 
 
 def readable_color(t: int) -> str:
-    """Return the colour of step t (from 0), toned for figures that are read closely."""
+    """Return the color of step t (from 0), toned for figures that are read closely."""
     return READABLE_COLORS[t % len(READABLE_COLORS)]

@@ -16,7 +16,7 @@ from ..air import AIR, reproducible
 from ..errors import extra
 from ..spatial import window_boxes
 from .animation import save_inference_animation
-from .colors import GREY, INK, readable_color
+from .colors import GRAY, INK, readable_color
 from .plots import (
     approximately,
     plural,
@@ -108,7 +108,7 @@ def _show_objects(
         rounded = z_where[t].round(1) + 0.0  # no -0.0
         place = ", ".join(f"{value:.1f}".replace("-", "\N{MINUS SIGN}") for value in rounded)
         for ax, label in zip(column, ("↓", f"↓ ({place})", "↓"), strict=False):
-            ax.set_xlabel(label, fontsize=9, color=GREY)
+            ax.set_xlabel(label, fontsize=9, color=GRAY)
 
 
 def _show_image_drawn(
@@ -119,11 +119,11 @@ def _show_image_drawn(
         x = air.model.x_dist(torch.from_numpy(canvas).to(air.device)).sample()[0].cpu()
     show_image(column[-1], x.numpy())
     noise = f"noise of sd {float(torch.as_tensor(air.model.likelihood.sd).detach()):.2g}"
-    _title(column[-1], "image $x$", noise, GREY)
+    _title(column[-1], "image $x$", noise, GRAY)
     for ax in column[:-1]:
         _hide(ax)
     if count < air.model.count_prior.max_count:
-        _title(column[0], "stop", f"${symbol('pres', count)} = 0$", GREY)
+        _title(column[0], "stop", f"${symbol('pres', count)} = 0$", GRAY)
 
 
 # An image read
@@ -234,7 +234,7 @@ def _arrow(figure: Figure, start: Axes, end: Axes) -> None:
         coordsA=start.transAxes,
         coordsB=end.transAxes,
         arrowstyle="-|>",
-        color=GREY,
+        color=GRAY,
     )
     arrow.set_in_layout(False)
     figure.add_artist(arrow)

@@ -17,7 +17,7 @@ from ..storage import write_atomically
 from ..training.data import load_held_out
 from ..training.metrics import read_metrics
 from ..training.run import load_run
-from .colors import GREY, INK, step_color
+from .colors import GRAY, INK, step_color
 
 with extra("plots", "a figure"):
     from matplotlib.axes import Axes
@@ -191,7 +191,7 @@ def show_image(ax: Axes, image: NDArray[np.generic]) -> None:
 
 
 def show_boxes(ax: Axes, boxes: NDArray[np.float32]) -> None:
-    """Draw the boxes (T, 4) of each step in its colour; NaN rows are absent."""
+    """Draw the boxes (T, 4) of each step in its color; NaN rows are absent."""
     for t, box in enumerate(boxes):
         if not np.isnan(box[0]):
             show_box(ax, box, step_color(t))
@@ -225,7 +225,7 @@ def show_code(
     """
     limit = limit or 1.0
     ax.bar(np.arange(len(code)), code, width=1.0, color=color)
-    ax.axhline(0, color=GREY, lw=0.5)
+    ax.axhline(0, color=GRAY, lw=0.5)
     ax.set(xlim=(-0.5, len(code) - 0.5), ylim=(-limit, limit), xticks=[], yticks=[])
     ax.set_box_aspect(aspect)
     ax.spines[:].set_color("0.8")

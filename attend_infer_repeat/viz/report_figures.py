@@ -107,7 +107,7 @@ def code_positions(codes: NDArray[np.floating]) -> tuple[NDArray[np.float64], fl
 
 
 def code_map_figure(positions: NDArray[np.float64], objects: NDArray[np.floating]) -> Figure:
-    """Draw objects where their codes lie: in each cell of a grid, the one nearest to its centre.
+    """Draw objects where their codes lie: in each cell of a grid, the one nearest to its center.
 
     Args:
         positions: (M, 2), M >= 1. The map ends at the outermost hundredth along each axis.
@@ -158,10 +158,10 @@ def sizes_figure(found: NDArray[np.floating], true: NDArray[np.floating] | None)
 
 
 def places_figure(boxes: NDArray[np.floating], canvas_size: tuple[int, int]) -> Figure:
-    """Draw where on the canvas the centres of boxes lie, as a map of densities.
+    """Draw where on the canvas the centers of boxes lie, as a map of densities.
 
     Args:
-        boxes: (M, 4), pixels. A centre beyond the canvas counts at its edge.
+        boxes: (M, 4), pixels. A center beyond the canvas counts at its edge.
         canvas_size: (height, width) in pixels.
     """
     height, width = canvas_size

@@ -230,7 +230,7 @@ def _objects(found: Found, canvas_size: tuple[int, int]) -> list[Picture]:
     number = plural(len(boxes), "object")
     return [
         picture(sizes_figure(boxes, true), f"Histogram of the sizes of {number} found", "Sizes"),
-        picture(places_figure(boxes, canvas_size), f"Where the centres of {number} lie", "Places"),
+        picture(places_figure(boxes, canvas_size), f"Where the centers of {number} lie", "Places"),
     ]
 
 

@@ -87,7 +87,7 @@ def data_uri(image: NDArray[np.floating] | NDArray[np.uint8]) -> str:
     """Return a picture, (channels, height, width), as a PNG in a data URI.
 
     Args:
-        image: of 1 (grey), 3 (colours) or 4 channels (colours and opacity); uint8 or intensity,
+        image: of 1 (gray), 3 (colors) or 4 channels (colors and opacity); uint8 or intensity,
             which is cut off at 0 and 1.
     Raises: NotFiniteError if an intensity is not finite.
     """
@@ -101,12 +101,12 @@ def data_uri(image: NDArray[np.floating] | NDArray[np.uint8]) -> str:
 
 
 def transparent(layers: NDArray[np.floating], hides: bool) -> NDArray[np.floating]:
-    """Return an object, of ``SceneModel.layers``, as colours and opacity: (4, height, width).
+    """Return an object, of ``SceneModel.layers``, as colors and opacity: (4, height, width).
 
     Opacity is its own where objects hide one another, else the intensity, the brightest channel's;
     laid on black it looks as the object does.
     """
     layers = layers.clip(0, 1)
     image, opacity = (layers[:-1], layers[-1]) if hides else (layers, layers.max(axis=0))
-    colours = np.divide(image, opacity, out=np.ones_like(image), where=opacity > 0)
-    return np.concatenate((np.broadcast_to(colours, (3, *opacity.shape)), opacity[None]))
+    colors = np.divide(image, opacity, out=np.ones_like(image), where=opacity > 0)
+    return np.concatenate((np.broadcast_to(colors, (3, *opacity.shape)), opacity[None]))

@@ -189,7 +189,7 @@ DAMAGE: dict[str, Callable[[str], str]] = {
     "not an object": lambda text: "[]",
     "null": lambda text: "null",
     **{f"without {key}": without(key) for key in ("model", "train", "step", "seconds", "sha256")},
-    "model of another version": with_value("model", {"colour": True}),
+    "model of another version": with_value("model", {"color": True}),
     "model out of range": with_value("model", {"channels": -1}),
     "model is a list": with_value("model", []),
     "train is a number": with_value("train", 3),

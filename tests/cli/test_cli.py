@@ -227,7 +227,7 @@ MISTAKES = {
     "no test split": ("evaluate {run}", "test"),
     "option of generated scenes": ("evaluate {run} --split train --max-count 3", "max_count"),
     "negative samples": ("evaluate {run} --split train --importance-samples -1", "importance"),
-    "codes of unlabelled scenes": ("codes {run} --split validation", "boxes"),
+    "codes of unlabeled scenes": ("codes {run} --split validation", "boxes"),
     "codes of the fitted split": ("codes {run} --split train", "validation or test"),
     "no images for the codes": ("codes {run} --split validation --num-images 0", "num_images"),
     "missing picture": ("infer {run} nowhere.png", "nowhere.png"),

@@ -44,8 +44,8 @@ def test_noise_has_the_documented_mean_and_deviation(value):
     expected = (level + 0.2 * rng.standard_normal(10**6)).clip(0, 1)
     assert images.mean() / 255 == pytest.approx(expected.mean(), abs=1e-3)
     assert images.std() / 255 == pytest.approx(expected.std(), abs=1e-3)
-    neighbours = np.corrcoef(images[:, :, :-1].ravel(), images[:, :, 1:].ravel())[0, 1]
-    assert abs(neighbours) < 0.01  # each pixel by itself
+    neighbors = np.corrcoef(images[:, :, :-1].ravel(), images[:, :, 1:].ravel())[0, 1]
+    assert abs(neighbors) < 0.01  # each pixel by itself
 
 
 @pytest.mark.parametrize("background", ["noisy", "grid"])

@@ -11,7 +11,7 @@ from attend_infer_repeat.data import Dataset
 from attend_infer_repeat.errors import DataError
 
 
-def labelled(num: int) -> Dataset:
+def labeled(num: int) -> Dataset:
     """Make a set whose images, counts, boxes and labels all carry the scene's number."""
     ids = np.arange(num)
     return Dataset(
@@ -35,7 +35,7 @@ def labelled(num: int) -> Dataset:
     ],
 )
 def test_a_subset_keeps_every_field_of_the_chosen_scenes(index, expected):
-    part = labelled(6)[index]
+    part = labeled(6)[index]
     assert len(part) == len(expected)
     assert part.images[:, 0, 0].tolist() == expected
     assert part.counts is not None
@@ -48,11 +48,11 @@ def test_a_subset_keeps_every_field_of_the_chosen_scenes(index, expected):
 
 
 def test_a_slice_shares_memory_with_the_whole():
-    data = labelled(6)
+    data = labeled(6)
     assert np.shares_memory(data[:3].images, data.images)
 
 
-def test_a_subset_of_unlabelled_images_stays_unlabelled():
+def test_a_subset_of_unlabeled_images_stays_unlabeled():
     part = Dataset("toy", "train", np.zeros((4, 5, 5), np.uint8))[:2]
     assert (part.counts, part.boxes, part.labels) == (None, None, None)
 
@@ -60,7 +60,7 @@ def test_a_subset_of_unlabelled_images_stays_unlabelled():
 @pytest.mark.parametrize("index", [3, np.int64(3), "a", [[0, 1], [2, 3]]])
 def test_anything_but_a_slice_or_a_list_of_positions_is_refused(index):
     with pytest.raises(DataError, match=r"expected a slice or a list"):
-        labelled(6)[index]
+        labeled(6)[index]
 
 
 @pytest.mark.parametrize(("shape", "channels"), [((2, 6, 8), 1), ((2, 3, 6, 8), 3)])
@@ -99,4 +99,4 @@ def test_images_of_another_type_or_shape_are_refused_in_one_line(images):
 )
 def test_a_truth_that_does_not_fit_the_images_is_refused_by_name(field, value):
     with pytest.raises(DataError, match=f"toy: {field}: expected"):
-        dataclasses.replace(labelled(6), **{field: value})
+        dataclasses.replace(labeled(6), **{field: value})

@@ -16,13 +16,13 @@ from attend_infer_repeat.errors import DataError
 
 
 def picture(value: int = 0, size: tuple[int, int] = (8, 6)) -> Image.Image:
-    """Return a grey picture of (width, height) pixels."""
+    """Return a gray picture of (width, height) pixels."""
     return Image.new("L", size, value)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder of three pictures whose grey value tells them apart."""
+    """Return a folder of three pictures whose gray value tells them apart."""
     path = tmp_path / "pictures"
     path.mkdir()
     for name, value in (("c.png", 30), ("a.png", 10), ("b.PNG", 20)):
@@ -42,7 +42,7 @@ def assert_refused(path, *parts: str, split="train") -> None:
 # Folders of pictures
 
 
-def test_pictures_are_sorted_by_name_and_unlabelled(folder):
+def test_pictures_are_sorted_by_name_and_unlabeled(folder):
     data = load_path(folder)
     assert (data.name, data.split) == ("pictures", "train")
     assert data.images.shape == (3, 6, 8)
@@ -76,9 +76,9 @@ def test_jpeg_and_png_may_be_mixed(folder):
         (Image.fromarray(np.full((6, 8), 257 * 100, np.uint16)), 100),
         (Image.new("RGB", (8, 6), (9, 9, 9)).quantize(4), 9),
     ],
-    ids=["rgb", "transparent", "opaque", "grey-alpha", "1-bit", "white-16", "grey-16", "palette"],
+    ids=["rgb", "transparent", "opaque", "gray-alpha", "1-bit", "white-16", "gray-16", "palette"],
 )
-def test_every_kind_of_png_is_read_as_grey_on_black(tmp_path, given, expected):
+def test_every_kind_of_png_is_read_as_gray_on_black(tmp_path, given, expected):
     given.save(tmp_path / "a.png")
     images = load_path(tmp_path).images
     assert images.dtype == np.uint8
@@ -154,17 +154,17 @@ def test_the_first_frame_of_a_moving_gif_is_taken(tmp_path):
     assert np.unique(load_path(tmp_path).images).tolist() == [40]
 
 
-def test_colours_are_kept_where_pictures_have_some(folder):
+def test_colors_are_kept_where_pictures_have_some(folder):
     Image.new("RGB", (8, 6), (200, 0, 100)).save(folder / "d.png")
-    colour = load_path(folder)
-    assert colour.images.shape == (4, 3, 6, 8)
-    assert colour.images[3, :, 0, 0].tolist() == [200, 0, 100]
-    assert colour.images[0, :, 0, 0].tolist() == [10, 10, 10]
+    color = load_path(folder)
+    assert color.images.shape == (4, 3, 6, 8)
+    assert color.images[3, :, 0, 0].tolist() == [200, 0, 100]
+    assert color.images[0, :, 0, 0].tolist() == [10, 10, 10]
     assert load_path(folder, channels=1).images.shape == (4, 6, 8)
     assert load_path(folder, channels=3).channels == 3
 
 
-def test_cmyk_and_16_bit_colours_are_read(tmp_path):
+def test_cmyk_and_16_bit_colors_are_read(tmp_path):
     Image.new("CMYK", (8, 6), (0, 255, 255, 0)).save(tmp_path / "a.tif")
     assert load_path(tmp_path).images[0, :, 0, 0].tolist() == [255, 0, 0]
     Image.fromarray(np.full((6, 8), 257 * 9, np.uint16)).save(tmp_path / "a.tif")
@@ -200,7 +200,7 @@ def test_dark_things_on_bright_pictures_can_be_demanded_and_denied(tmp_path):
     np.testing.assert_array_equal(load_path(tmp_path, invert="yes").images[0], 255 - shown)
 
 
-def test_a_grey_background_becomes_black(tmp_path):
+def test_a_gray_background_becomes_black(tmp_path):
     shown = np.full((20, 20), 80, np.uint8)
     shown[5:10, 5:10] = 255
     Image.fromarray(shown).save(tmp_path / "a.png")
@@ -454,8 +454,8 @@ def test_masks_become_black_and_white(tmp_path):
 
 def test_a_channel_axis_of_one_is_dropped_and_of_three_is_kept(tmp_path):
     assert load_path(save(tmp_path, images=IMAGES[:, None])).images.shape == (2, 5, 4)
-    colour = np.repeat(IMAGES[:, None], 3, axis=1)
-    assert load_path(save(tmp_path, images=colour)).channels == 3
+    color = np.repeat(IMAGES[:, None], 3, axis=1)
+    assert load_path(save(tmp_path, images=color)).channels == 3
 
 
 @pytest.mark.parametrize(
@@ -520,9 +520,9 @@ def test_a_bare_array_holds_images(tmp_path):
 def test_16_bits_and_channels_that_come_last_are_understood(tmp_path):
     deep = load_path(save(tmp_path, images=IMAGES.astype(np.uint16) * 257))
     np.testing.assert_array_equal(deep.images, IMAGES)
-    colour = np.stack([IMAGES, IMAGES // 2, IMAGES * 0], axis=-1)
-    last = load_path(save(tmp_path, images=colour))
-    np.testing.assert_array_equal(last.images, colour.transpose(0, 3, 1, 2))
+    color = np.stack([IMAGES, IMAGES // 2, IMAGES * 0], axis=-1)
+    last = load_path(save(tmp_path, images=color))
+    np.testing.assert_array_equal(last.images, color.transpose(0, 3, 1, 2))
 
 
 # The test split

@@ -89,7 +89,7 @@ def test_a_generated_sets_option_out_of_range_is_refused(option, value, parts):
         ("max_count", 3, ["'max_count'", "canvas_size, channels, resize"]),
         ("canvas_size", 0, ["canvas_size", "0"]),
         ("canvas_size", (8, -1), ["canvas_size", "-1"]),
-        ("channels", 2, ["1 (grey) or 3 (colour)"]),
+        ("channels", 2, ["1 (gray) or 3 (color)"]),
         ("resize", "stretch", ["resize", "'stretch'", "fit, pad, crop"]),
         ("invert", True, ["invert", "auto, yes, no"]),
     ],
@@ -110,7 +110,7 @@ def test_an_option_that_is_no_positive_whole_number_is_refused(value):
 
 @pytest.mark.parametrize("channels", [2, 4])
 def test_images_have_one_or_three_channels(channels):
-    assert_refused("1 (grey) or 3 (colour)", args=["sprites"], channels=channels)
+    assert_refused("1 (gray) or 3 (color)", args=["sprites"], channels=channels)
 
 
 @pytest.mark.parametrize("name", ["digits", "sprites"])

@@ -238,7 +238,7 @@ def test_slanted_edges_are_smooth_and_straight_ones_sharp():
         assert ((mask > 0) & (mask < 1)).any()
 
 
-def test_grey_sprites_take_every_brightness_from_three_fifths_to_one(load):
+def test_gray_sprites_take_every_brightness_from_three_fifths_to_one(load):
     data = load("sprites", "test")
     brightest = data.images[data.counts == 1].max(axis=(1, 2)) / 255
     assert brightest.min() == pytest.approx(0.6, abs=0.02)
@@ -253,4 +253,4 @@ def test_sprites_options_shape_the_scenes(monkeypatch):
     assert set(data.counts) == set(range(6))
     single = data.images[data.counts == 1]
     assert (single.max(axis=(1, 2, 3)) >= 0.59 * 255).all()
-    assert len(np.unique(single.max(axis=(2, 3)), axis=0)) == len(single)  # each its own colour
+    assert len(np.unique(single.max(axis=(2, 3)), axis=0)) == len(single)  # each its own color

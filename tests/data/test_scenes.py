@@ -89,7 +89,7 @@ def test_ink_may_overlap_up_to_a_full_pixel_and_no_further():
     assert make(full(8, 8, ink=128)).images.max() == 128
 
 
-def test_overlap_of_colours_is_judged_by_their_brightest_channel():
+def test_overlap_of_colors_is_judged_by_their_brightest_channel():
     def red_or_green(rng):
         glyph = np.zeros((3, 6, 6), np.uint8)
         glyph[rng.randint(2)] = 200

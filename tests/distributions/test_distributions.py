@@ -97,7 +97,7 @@ def test_count_log_prob_equals_the_sum_over_all_presence_strings(steps: int) -> 
 
 
 @pytest.mark.parametrize("size", [1.0, 30.0, 800.0])
-def test_count_log_prob_is_normalised_and_finite_for_extreme_logits(size: float) -> None:
+def test_count_log_prob_is_normalized_and_finite_for_extreme_logits(size: float) -> None:
     logits = (size * torch.randn(50, 4)).requires_grad_()
     log_prob = count_log_prob(logits)
     assert torch.isfinite(log_prob).all()

@@ -51,7 +51,7 @@ def number(images: np.ndarray) -> np.ndarray:
     return images[:, 0, 0].astype(int) * 256 + images[:, 0, 1]
 
 
-def labelled(num: int = 200, num_classes: int = 3) -> Dataset:
+def labeled(num: int = 200, num_classes: int = 3) -> Dataset:
     """Return numbered noise with two boxes per image, of random classes."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (num, 8, 8), dtype=np.uint8)
@@ -79,7 +79,7 @@ def finding_air() -> AIR:
 
 
 def test_codes_that_tell_the_class_are_read_and_clustered_without_error() -> None:
-    data = labelled()
+    data = labeled()
     evaluation = evaluate_codes(telling(data), data)
     codes = evaluation.features["z_what"]
     assert codes.size == 3
@@ -91,7 +91,7 @@ def test_codes_that_tell_the_class_are_read_and_clustered_without_error() -> Non
 
 
 def test_objects_found_in_another_order_get_their_own_labels() -> None:
-    data, rng = labelled(), np.random.default_rng(1)
+    data, rng = labeled(), np.random.default_rng(1)
     order = rng.permuted(np.tile(np.arange(2), (len(data), 1)), axis=1)[..., None]
     shuffled = Reader(
         np.take_along_axis(data.boxes, order, 1),
@@ -102,7 +102,7 @@ def test_objects_found_in_another_order_get_their_own_labels() -> None:
 
 @pytest.mark.parametrize("num_classes", [2, 5])
 def test_codes_and_pixels_that_know_nothing_are_at_chance(num_classes: int) -> None:
-    data = labelled(1_000, num_classes)
+    data = labeled(1_000, num_classes)
     codes = np.random.default_rng(1).normal(size=(1_000, 2, 4)).astype(np.float32)
     evaluation = evaluate_codes(Reader(data.boxes, codes), data)
     chance = 1 / num_classes
@@ -118,7 +118,7 @@ def test_codes_and_pixels_that_know_nothing_are_at_chance(num_classes: int) -> N
 
 def test_scenes_are_never_divided_between_fit_and_test() -> None:
     # Both objects of an image have its class, and a code that tells the image and nothing else.
-    data = labelled(120, num_classes=2)
+    data = labeled(120, num_classes=2)
     data = replace(data, labels=np.repeat(data.labels[:, :1], 2, axis=1))
     codes = one_hot(np.repeat(np.arange(120)[:, None], 2, axis=1))
     evaluation = evaluate_codes(Reader(data.boxes, codes), data)
@@ -128,7 +128,7 @@ def test_scenes_are_never_divided_between_fit_and_test() -> None:
 
 
 def test_only_found_objects_with_a_matching_label_count() -> None:
-    data = labelled()
+    data = labeled()
     labels, boxes, found = data.labels.copy(), data.boxes.copy(), data.boxes.copy()
     labels[0, 0] = -1  # of unknown class
     labels[1, 1], boxes[1, 1] = -1, ABSENT  # no such object
@@ -149,7 +149,7 @@ def test_only_found_objects_with_a_matching_label_count() -> None:
 
 
 def test_min_iou_decides_what_matches() -> None:
-    data = labelled()
+    data = labeled()
     reader = Reader(data.boxes + np.float32([0, 0, 3, 0]), one_hot(data.labels))
     # Boxes of 3 x 3 and 4 x 4 pixels, found 3 pixels too wide: IoU 3/6 and 4/7.
     for min_iou, matched in ((0.4, 400), (0.55, 200)):
@@ -158,7 +158,7 @@ def test_min_iou_decides_what_matches() -> None:
 
 
 def test_pixels_are_those_that_the_codes_are_read_from() -> None:
-    air, data = finding_air(), labelled(60)
+    air, data = finding_air(), labeled(60)
     scenes = air.infer(data.images)
     truth = replace(data, boxes=scenes.boxes, labels=np.ones((60, 3), dtype=np.int64))
     objects = _read_objects(air, truth, min_iou=0.99, batch_size=16)
@@ -184,7 +184,7 @@ def test_clusters_are_judged_as_by_hand() -> None:
 
 
 def test_a_test_set_of_its_own_is_what_is_tested() -> None:
-    data = labelled(300)
+    data = labeled(300)
     fit, test = data[:200], replace(data[200:], name="other", split="validation")
     evaluation = evaluate_codes(telling(data), fit, test=test)
     assert (evaluation.data, evaluation.split) == ("other", "validation")
@@ -194,14 +194,14 @@ def test_a_test_set_of_its_own_is_what_is_tested() -> None:
 
 
 def test_a_class_that_no_probe_has_seen_is_misread() -> None:
-    data = labelled(300)
+    data = labeled(300)
     data = replace(data, labels=np.where(np.arange(300)[:, None] < 200, data.labels % 2, 2))
     evaluation = evaluate_codes(telling(data), data[:200], test=data[200:])
     assert evaluation.features["z_what"].accuracy == 0
 
 
 def test_figures_are_reproducible_plain_values_and_the_seed_divides() -> None:
-    data = labelled()
+    data = labeled()
     codes = np.random.default_rng(1).normal(size=(200, 2, 4)).astype(np.float32)
     reader = Reader(data.boxes, codes)
     evaluation = evaluate_codes(reader, data)
@@ -236,10 +236,10 @@ def mistakes(data: Dataset) -> dict[str, tuple[type[Exception], str, Dataset, di
     }
 
 
-@pytest.mark.parametrize("mistake", mistakes(labelled()))
+@pytest.mark.parametrize("mistake", mistakes(labeled()))
 def test_a_mistake_is_named_on_one_line(mistake: str) -> None:
-    error, hint, data, options = mistakes(labelled())[mistake]
-    air = make_air() if mistake == "another size" else telling(labelled())
+    error, hint, data, options = mistakes(labeled())[mistake]
+    air = make_air() if mistake == "another size" else telling(labeled())
     with pytest.raises(error, match=hint) as raised:
         evaluate_codes(air, data, **options)
     assert "\n" not in str(raised.value)
@@ -247,7 +247,7 @@ def test_a_mistake_is_named_on_one_line(mistake: str) -> None:
 
 def test_the_command_fits_on_train_and_tests_on_the_split(tmp_path: Path, capsys) -> None:
     torch.set_default_dtype(torch.float32)
-    air, data = finding_air(), labelled(300)
+    air, data = finding_air(), labeled(300)
     labels = np.random.default_rng(0).integers(0, 2, (300, 3))
     boxes = air.infer(data.images).boxes
     np.savez(tmp_path / "data.npz", images=data.images, boxes=boxes, labels=labels)

@@ -18,7 +18,7 @@ from attend_infer_repeat.evaluation import confusion_matrix, elbo_per_image
 from attend_infer_repeat.model import intensity
 
 
-def labelled(num: int = 60, max_count: int = 3) -> Dataset:
+def labeled(num: int = 60, max_count: int = 3) -> Dataset:
     """Return noise of different brightness with counts that mean nothing."""
     rng = np.random.default_rng(0)
     images = rng.random((num, 8, 8)) * np.linspace(0, 255, num)[:, None, None]
@@ -34,7 +34,7 @@ def mixed_air() -> AIR:
 
 @pytest.mark.parametrize("max_count", [1, 3, 6])
 def test_confusion_counts_every_image_once_and_accuracy_is_its_diagonal(max_count: int) -> None:
-    data, air = labelled(max_count=max_count), mixed_air()
+    data, air = labeled(max_count=max_count), mixed_air()
     evaluation = evaluate(air, data)
     confusion = np.array(evaluation.confusion)
     assert confusion.shape == (max_count + 1, 4)
@@ -51,7 +51,7 @@ def test_confusion_matrix_has_true_counts_in_rows() -> None:
 
 
 def test_without_true_counts_there_is_an_elbo_and_no_accuracy() -> None:
-    data, air = labelled(), mixed_air()
+    data, air = labeled(), mixed_air()
     evaluation = evaluate(air, replace(data, counts=None))
     assert evaluation.count_accuracy is None
     assert evaluation.confusion is None
@@ -59,7 +59,7 @@ def test_without_true_counts_there_is_an_elbo_and_no_accuracy() -> None:
 
 
 def test_evaluation_is_reproducible_and_leaves_the_generator_alone() -> None:
-    data, air = labelled(), mixed_air()
+    data, air = labeled(), mixed_air()
     state = torch.get_rng_state()
     first = evaluate(air, data)
     assert torch.equal(torch.get_rng_state(), state)
@@ -71,21 +71,21 @@ def test_evaluation_is_reproducible_and_leaves_the_generator_alone() -> None:
 def test_evaluation_leaves_the_model_alone() -> None:
     air = mixed_air().train()
     before = {name: value.clone() for name, value in air.state_dict().items()}
-    evaluate(air, labelled())
+    evaluate(air, labeled())
     assert all(torch.equal(value, before[name]) for name, value in air.state_dict().items())
     assert all(parameter.grad is None for parameter in air.parameters())
     assert air.training
 
 
 def test_elbo_is_the_combination_of_its_parts() -> None:
-    evaluation = evaluate(mixed_air(), labelled())
+    evaluation = evaluate(mixed_air(), labeled())
     parts = dict(evaluation.parts)
     expected = parts.pop("log_likelihood") - sum(parts.values())
     assert evaluation.elbo == pytest.approx(expected)
 
 
 def test_elbo_is_the_mean_over_the_images_in_nats_per_image() -> None:
-    air, data = make_air(), labelled(5)
+    air, data = make_air(), labeled(5)
     elbos = torch.tensor([evaluate(air, data, seed=seed).elbo for seed in range(60)])
     images = torch.as_tensor(data.images).double()[:, None] / 255
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_elbo_is_the_mean_over_the_images_in_nats_per_image() -> None:
 
 
 def test_evaluation_is_the_mean_of_the_terms_of_each_image() -> None:
-    data, air = labelled(), mixed_air()
+    data, air = labeled(), mixed_air()
     terms, evaluation = elbo_per_image(air, data), evaluate(air, data)
     assert evaluation.elbo == terms["elbo"].mean()
     assert evaluation.parts == {name: v.mean() for name, v in terms.items() if name != "elbo"}
@@ -103,7 +103,7 @@ def test_evaluation_is_the_mean_of_the_terms_of_each_image() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 7, 60])
 def test_batch_size_changes_no_count(batch_size: int) -> None:
-    air, data = mixed_air(), labelled()
+    air, data = mixed_air(), labeled()
     assert evaluate(air, data, batch_size=batch_size).confusion == evaluate(air, data).confusion
 
 
@@ -124,7 +124,7 @@ def test_importance_samples_tighten_the_bound_and_judge_the_counts_again() -> No
 
 
 def test_figures_are_plain_values() -> None:
-    figures = evaluate(mixed_air(), labelled()).to_dict()
+    figures = evaluate(mixed_air(), labeled()).to_dict()
     assert json.loads(json.dumps(figures)) == figures
     assert figures["data"] == "noise"
     assert figures["split"] == "test"
@@ -132,11 +132,11 @@ def test_figures_are_plain_values() -> None:
 
 def test_images_of_another_size_are_refused() -> None:
     with pytest.raises(ShapeError):
-        evaluate(make_air(replace(TINY, canvas_size=(9, 9))), labelled())
+        evaluate(make_air(replace(TINY, canvas_size=(9, 9))), labeled())
 
 
 def test_boxes_that_are_found_where_they_are_have_an_iou_of_one() -> None:
-    data, air = labelled(), mixed_air()
+    data, air = labeled(), mixed_air()
     assert evaluate(air, data).box_iou is None
     scenes = air.infer(data.images)
     truth = replace(data, counts=scenes.counts, boxes=scenes.boxes)
@@ -162,7 +162,7 @@ def test_an_elbo_that_is_not_finite_is_an_error_of_one_line(
     measure: Any, options: dict[str, int]
 ) -> None:
     with pytest.raises(DataError, match=r"the ELBO is -?(inf|nan) for \d+ of 60 images") as raised:
-        measure(overflowing_air(), labelled(), **options)
+        measure(overflowing_air(), labeled(), **options)
     assert "\n" not in str(raised.value)
 
 
@@ -171,7 +171,7 @@ def test_the_command_prints_no_evaluation_that_is_not_finite(
     form: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     overflowing_air().save(tmp_path / "model")
-    np.savez(tmp_path / "noise.npz", images=labelled().images)
+    np.savez(tmp_path / "noise.npz", images=labeled().images)
     options = ["--data", str(tmp_path / "noise.npz"), "--split", "train", *form]
     assert main(["evaluate", str(tmp_path / "model"), *options]) == 2
     captured = capsys.readouterr()

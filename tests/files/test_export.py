@@ -82,7 +82,7 @@ def test_an_exported_program_equals_infer_to_the_last_bit_for_every_batch_size(g
 
 
 @pytest.mark.long
-def test_colour_ink_boxes_backgrounds_and_single_precision_are_exported() -> None:
+def test_color_ink_boxes_backgrounds_and_single_precision_are_exported() -> None:
     torch.set_default_dtype(torch.float32)
     model = make(guide="pursuit", channels=3, boxes="ink", background_model="learned")
     read = loaded(model)

@@ -34,7 +34,7 @@ from attend_infer_repeat.rollout.importance import (
 )
 
 SEED = 4  # of weights that see different numbers of objects in noise
-COLOUR = replace(TINY, canvas_size=(12, 10), channels=3, model_steps=4, likelihood_sd=2.0)
+COLOR = replace(TINY, canvas_size=(12, 10), channels=3, model_steps=4, likelihood_sd=2.0)
 
 
 def seeing_air(config=TINY) -> AIR:
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model, model/, and one of 30 pictures of several sizes, pictures/."""
     folder = tmp_path_factory.mktemp("inference")
     torch.set_default_dtype(torch.float32)
-    seeing_air(COLOUR).save(folder / "model")
+    seeing_air(COLOR).save(folder / "model")
     rng = np.random.default_rng(0)
     (folder / "pictures").mkdir()
     for i in range(30):

@@ -593,8 +593,8 @@ def test_frames_are_decoded_when_they_are_asked_for(tmp_path, monkeypatch) -> No
     path = tmp_path / "clip.gif"
     frames[0].save(path, save_all=True, append_images=frames[1:])
     decoded: list[object] = []
-    plain = gif.as_grey_or_rgb
-    monkeypatch.setattr(gif, "as_grey_or_rgb", lambda p: decoded.append(p) or plain(p))
+    plain = gif.as_gray_or_rgb
+    monkeypatch.setattr(gif, "as_gray_or_rgb", lambda p: decoded.append(p) or plain(p))
     sources = list(find_sources([str(path)]))
     assert not decoded
     for number, i in enumerate([0, 1, 3, 2, 4, 20, 14, 29], 1):  # as threads may ask

@@ -26,7 +26,7 @@ def as_users_have_it() -> None:
 
 
 def thing(x: float, y: float, code: float) -> dict:
-    """An object with its centre at (x, y), in -1..1, and a code that is its own."""
+    """An object with its center at (x, y), in -1..1, and a code that is its own."""
     scale = 2.5
     return {"z_where": [scale, -scale * x, -scale * y], "z_what": [code] * 20}
 
@@ -67,10 +67,10 @@ def test_what_is_far_away_or_different_is_new() -> None:
     assert identified([[thing(0, 0, 1.2)], [thing(0, 0, -1.2)]]) == [[1], [2]]
 
 
-@pytest.mark.parametrize(("missed", "recognised"), [(PATIENCE, True), (PATIENCE + 1, False)])
-def test_an_object_may_be_missed_for_a_while(missed: int, recognised: bool) -> None:
+@pytest.mark.parametrize(("missed", "recognized"), [(PATIENCE, True), (PATIENCE + 1, False)])
+def test_an_object_may_be_missed_for_a_while(missed: int, recognized: bool) -> None:
     found = identified([[thing(0, 0, 0)], *[[]] * missed, [thing(0.05, 0, 0)]])
-    assert found[-1] == ([1] if recognised else [2])
+    assert found[-1] == ([1] if recognized else [2])
 
 
 def test_every_video_counts_anew_and_a_single_picture_has_no_identities() -> None:
@@ -139,7 +139,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> list[dict]:
 
 
 def paths(records: list[dict]) -> dict[int, list[float]]:
-    """Return each identity's horizontal centres, frame by frame."""
+    """Return each identity's horizontal centers, frame by frame."""
     found: dict[int, list[float]] = {}
     for record in records:
         for one in record["objects"]:
@@ -157,7 +157,7 @@ def test_each_frame_has_its_scene_and_each_digit_one_identity(
     assert [record["count"] for record in records] == [2] * FRAMES
     found = paths(records)
     assert set(found) == {1, 2}
-    steps = sorted(np.diff(centres).mean() for centres in found.values())
+    steps = sorted(np.diff(centers).mean() for centers in found.values())
     assert steps == pytest.approx([-2, 2], abs=0.5)  # each goes its own way, to the end
 
 

@@ -21,12 +21,12 @@ from attend_infer_repeat.rollout.terms import count_terms
 
 KINDS = ("constant", "smooth", "learned")
 CODES = BackgroundConfig(background_latent_size=4)
-COLOUR = replace(TINY, canvas_size=(9, 7), channels=3, background=CODES)
+COLOR = replace(TINY, canvas_size=(9, 7), channels=3, background=CODES)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_background_is_a_canvas_of_its_latent(kind: str) -> None:
-    config = replace(COLOUR, background_model=kind)
+    config = replace(COLOR, background_model=kind)
     background = make_background(config)
     z = torch.randn(5, 2, background.latent_size)
     canvases = background(z)
@@ -36,7 +36,7 @@ def test_a_background_is_a_canvas_of_its_latent(kind: str) -> None:
 
 
 def test_a_constant_background_has_one_intensity_in_each_channel() -> None:
-    canvases = make_background(replace(COLOUR, background_model="constant"))(torch.randn(4, 3))
+    canvases = make_background(replace(COLOR, background_model="constant"))(torch.randn(4, 3))
     assert (canvases.flatten(2).std(dim=2) < 1e-9).all()
     assert (canvases[..., 0, 0].std(dim=1) > 1e-3).all()
 
@@ -58,7 +58,7 @@ def test_background_comes_first_and_everything_after_it_sees_the_image_without_i
     kind: str,
 ) -> None:
     """An image and the same one on another background are read alike, once that is known."""
-    config = replace(COLOUR, background_model=kind)
+    config = replace(COLOR, background_model=kind)
     air, objects = make_air(config, gain=2.0), random_images(4, config)
     trace = poutine.trace(air.guide).get_trace(objects)
     assert latent_sites(trace)[0] == "z_background"
@@ -74,26 +74,26 @@ def test_background_comes_first_and_everything_after_it_sees_the_image_without_i
         torch.testing.assert_close(one, other)
 
 
-def painted(colours: Tensor, opacities: Tensor, background: Tensor, count: int) -> Tensor:
+def painted(colors: Tensor, opacities: Tensor, background: Tensor, count: int) -> Tensor:
     """Paint back to front, as a painter does: each object over all that lies behind it."""
     x = background
     for t in reversed(range(count)):
-        x = (1 - opacities[t]) * x + opacities[t] * colours[t]
+        x = (1 - opacities[t]) * x + opacities[t] * colors[t]
     return x
 
 
 @pytest.mark.parametrize("kind", ["none", *KINDS])
 def test_objects_hide_what_comes_after_them_and_the_background(kind: str) -> None:
-    config = replace(COLOUR, composition="over", background_model=kind)
+    config = replace(COLOR, composition="over", background_model=kind)
     air, images = make_air(config, gain=3.0), random_images(1, config)
     rollout = air.rollout(images)
     layers = air.model.render(rollout.z_where, rollout.z_what)[0]
     opacity = layers[:, 3:]
     assert opacity.max() > 0.05
-    colours = torch.where(opacity > 0, layers[:, :3] / opacity.clamp(min=1e-12), 0.0)
+    colors = torch.where(opacity > 0, layers[:, :3] / opacity.clamp(min=1e-12), 0.0)
     behind = air.model.background(rollout.z_background)[0]
     for count in range(4):
-        expected = painted(colours, opacity, behind, count)
+        expected = painted(colors, opacity, behind, count)
         left = rollout.residual(torch.tensor([count]))[0]
         torch.testing.assert_close(images[0] - left, expected)
         presence = (torch.arange(3) < count).double()
@@ -101,7 +101,7 @@ def test_objects_hide_what_comes_after_them_and_the_background(kind: str) -> Non
             torch.testing.assert_close(air.model.prior(1)[-1].x[0], expected)
     if kind == "none":
         pictures = air.model.partial_canvases(rollout.z_where, rollout.z_what)[0]
-        torch.testing.assert_close(pictures[3], painted(colours, opacity, behind, 3))
+        torch.testing.assert_close(pictures[3], painted(colors, opacity, behind, 3))
         torch.testing.assert_close(
             air.model.draw(rollout.z_where, rollout.z_what)[0], layers[:, :3]
         )
@@ -180,7 +180,7 @@ def test_a_rollouts_weights_charge_the_background(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["none", *KINDS])
 def test_scenes_hold_all_that_draws_them_again(kind: str, composition: str) -> None:
     torch.set_default_dtype(torch.float32)
-    config = replace(COLOUR, background_model=kind, composition=composition)
+    config = replace(COLOR, background_model=kind, composition=composition)
     air = make_air(config, gain=3.0)
     for scenes in (
         air.infer(random_images(6, config).numpy()),

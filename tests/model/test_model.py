@@ -24,7 +24,7 @@ from torch.distributions import Normal
 from attend_infer_repeat import ModelConfig, geom
 from attend_infer_repeat.model import geom_prior, intensity
 
-COLOUR = replace(TINY, canvas_size=(9, 7), channels=3)
+COLOR = replace(TINY, canvas_size=(9, 7), channels=3)
 PRIORS = [replace(TINY, z_pres_prior_raw=raw) for raw in (False, True)]
 
 
@@ -33,7 +33,7 @@ def strings() -> list[list[float]]:
     return [s.tolist() for s in presence_strings(3) if (s.diff() <= 0).all() and s.sum() < 3]
 
 
-@pytest.mark.parametrize("config", [TINY, COLOUR])
+@pytest.mark.parametrize("config", [TINY, COLOR])
 def test_model_has_the_tutorials_sites_in_their_order(config: ModelConfig) -> None:
     air = make_air(config)
     trace = poutine.trace(air.model).get_trace(random_images(5, config))
@@ -108,7 +108,7 @@ def test_the_canvas_before_the_first_object_is_empty() -> None:
 
 
 def test_pixels_are_independent_gaussians_around_the_canvas() -> None:
-    air, images = make_air(replace(COLOUR, likelihood_sd=0.7)), random_images(4, COLOUR)
+    air, images = make_air(replace(COLOR, likelihood_sd=0.7)), random_images(4, COLOR)
     rollout = air.rollout(images)
     trace = conditioned_trace(air.model, on_path(rollout, torch.ones(3)), images)
     canvas = canvases_of(air, rollout.z_where, rollout.z_what)[:, 3]
@@ -199,7 +199,7 @@ def test_geom_counts_the_trials_before_the_first_success() -> None:
 
 
 def test_geom_prior_adds_objects_to_the_canvas_until_it_stops() -> None:
-    model, canvas = make_air(COLOUR).model, random_images(1, COLOUR)
+    model, canvas = make_air(COLOR).model, random_images(1, COLOR)
     data = {f"i_{t}": torch.tensor(float(t == 2)) for t in range(3)}
     trace = poutine.trace(poutine.condition(geom_prior, data)).get_trace(model, canvas)
     objects = [

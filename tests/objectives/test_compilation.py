@@ -162,7 +162,7 @@ def test_a_step_neither_reads_from_the_device_nor_copies_numbers_to_it() -> None
     air = AIR(SMALL)
     images = torch.randint(0, 256, (48, 1, *SMALL.canvas_size), dtype=torch.uint8)
     objective = OBJECTIVES["exact"](air, images, train_config())
-    for step in range(3):  # the optimiser makes its state, the first composites are made
+    for step in range(3):  # the optimizer makes its state, the first composites are made
         objective.step(step, 1.0)
     with DeviceReads() as reads:
         objective.step(3, 1.0)

@@ -57,8 +57,8 @@ def num_blobs(image: Tensor) -> int:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_moved_object_is_the_same_object_elsewhere(channels: int) -> None:
     images = blocks(12, channels)
-    centres = torch.rand(12, 2) * torch.tensor(CANVAS)
-    moved = place(images, centres, torch.ones(12))
+    centers = torch.rand(12, 2) * torch.tensor(CANVAS)
+    moved = place(images, centers, torch.ones(12))
     for before, after in zip(images, moved, strict=True):
         ink = before[before > 0].sort().values
         torch.testing.assert_close(after[after > 1e-9].sort().values, ink)
@@ -81,8 +81,8 @@ def test_objects_go_where_they_are_sent_unless_the_canvas_ends() -> None:
 @pytest.mark.parametrize("zoom", [1.2, 1.7])
 def test_an_enlarged_object_grows_by_the_square_of_the_zoom(zoom: float) -> None:
     images = blocks(12)
-    centres = torch.tensor(CANVAS).double() / 2
-    larger = place(images, centres.expand(12, 2), torch.full((12,), zoom))
+    centers = torch.tensor(CANVAS).double() / 2
+    larger = place(images, centers.expand(12, 2), torch.full((12,), zoom))
     growth = larger.sum((1, 2, 3)) / images.sum((1, 2, 3))
     # Interpolation keeps the mass of a smooth object; blocks of 3 pixels are not smooth.
     torch.testing.assert_close(growth.mean(), torch.tensor(zoom**2), rtol=0.02, atol=0)
@@ -122,14 +122,14 @@ def test_every_scene_adds_one_object_to_the_last_one() -> None:
         before = scene
 
 
-def test_neighbours_are_close_and_never_brighter_than_white() -> None:
+def test_neighbors_are_close_and_never_brighter_than_white() -> None:
     scenes = composed(blocks(90), sure_of([1] * 90))
     usable = scenes.images[scenes.weights > 0]
     assert usable.amax() <= 1
     pairs = scenes.images[(scenes.weights > 0) & (scenes.counts == 2)]
     extents = [(image[0] > 0.02).nonzero() for image in pairs]
     spans = torch.stack([(e.amax(0) - e.amin(0)).max() for e in extents]).double()
-    # Sizes are 3 to 7, enlarged to 12 at most, centres at most 1.3 sizes apart: 16 + 12 pixels.
+    # Sizes are 3 to 7, enlarged to 12 at most, centers at most 1.3 sizes apart: 16 + 12 pixels.
     assert spans.max() <= 28
     assert spans.mean() < 15
 

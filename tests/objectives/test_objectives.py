@@ -52,7 +52,7 @@ VARIANTS = {
     "improved": IMPROVED,
     "basic": BASIC,
     "raw prior": replace(TINY, z_pres_prior_raw=True),
-    "colour": replace(TINY, canvas_size=(9, 7), channels=2, model_steps=2),
+    "color": replace(TINY, canvas_size=(9, 7), channels=2, model_steps=2),
     "one step": replace(TINY, model_steps=1),
     "embedded": replace(TINY, embed_net=(6,), decoder_output_use_sigmoid=False),
     "learned noise and prior": replace(TINY, learn_likelihood_sd=True, learn_z_pres_prior=True),
@@ -534,7 +534,7 @@ def test_tracegraph_trains_without_masking() -> None:
         ("exact", {"canvas_size": (24, 40), "channels": 2, "window_size": 9, "model_steps": 1}),
         ("tracegraph", {"canvas_size": (24, 40), "channels": 2, "window_size": 9}),
     ],
-    ids=["64x64, 5 steps", "colour", "not square, 1 step", "not square"],
+    ids=["64x64, 5 steps", "color", "not square, 1 step", "not square"],
 )
 def test_sizes_are_set_by_configuration_alone(name: str, sizes: dict[str, Any], guide: str) -> None:
     model = replace(TINY, guide=guide, **sizes)

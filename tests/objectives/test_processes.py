@@ -45,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def dots(num: int) -> np.ndarray:
-    """Return images of one or two grey squares, which can be pasted onto one another."""
+    """Return images of one or two gray squares, which can be pasted onto one another."""
     random, images = np.random.default_rng(0), np.zeros((num, 12, 12), np.uint8)
     for i, image in enumerate(images):
         for y, x in random.integers(0, 11, (1 + i % 2, 2)):

@@ -89,7 +89,7 @@ def test_single_precision_errs_by_rounding_alone(function: Callable[..., Tensor]
     single_pose = pose.detach().float().requires_grad_()
     single = function(single_pose, source.float(), size)
     ulp = torch.finfo(torch.float32).eps
-    # A point errs by some ulps of its coordinate, up to 8 * 25 pixels; neighbours differ by <= 1.
+    # A point errs by some ulps of its coordinate, up to 8 * 25 pixels; neighbors differ by <= 1.
     torch.testing.assert_close(single.double(), exact, rtol=0, atol=4 * 200 * ulp)
 
 
@@ -127,8 +127,8 @@ def test_a_shrunk_image_is_the_window_over_the_whole_canvas(
 
 def test_image_to_object_undoes_object_to_image_on_smooth_windows() -> None:
     side, canvas, sd = 40, (240, 200), 0.25
-    centres = (2 * torch.arange(side) + 1) / side - 1
-    bump = torch.exp(-(centres**2) / (2 * sd**2))
+    centers = (2 * torch.arange(side) + 1) / side - 1
+    bump = torch.exp(-(centers**2) / (2 * sd**2))
     windows = (bump[:, None] * bump).expand(5, 1, side, side)
     poses = torch.tensor(  # all windows lie inside the canvas: |x|, |y| <= s - 1
         [[1.0, 0.0, 0.0], [1.5, 0.4, -0.3], [2.0, -0.9, 0.8], [1.2, 0.1, 0.2], [2.5, 1.0, -1.4]]
@@ -136,7 +136,7 @@ def test_image_to_object_undoes_object_to_image_on_smooth_windows() -> None:
     again = image_to_object(poses, object_to_image(poses, windows, canvas), (side, side))
     # Linear interpolation of f at spacing d errs by at most d^2 / 8 max |f''| per axis, and here
     # |f''| <= 1 / sd^2. The spacing is 2 / side when painting and at most 2 s / 200, in window
-    # units, when cutting. Beyond the last pixel centre, the window falls off to 0.
+    # units, when cutting. Beyond the last pixel center, the window falls off to 0.
     spacings = (2 / side, 2 * poses[:, 0].max().item() / min(canvas))
     edge = math.exp(-((1 - 1 / side) ** 2) / (2 * sd**2))
     tolerance = sum(2 * d**2 / (8 * sd**2) for d in spacings) + edge
@@ -219,7 +219,7 @@ def test_differing_leading_axes_are_refused(
 def test_the_bounds_of_the_foreground_are_where_it_reaches_a_third_of_its_peak() -> None:
     objects = torch.zeros(2, 3, 3, 10, 12)
     objects[0, 0, 1, 2:5, 3:9] = 0.9
-    objects[0, 0, 2, 7, 1] = 0.31  # above a third, in another colour
+    objects[0, 0, 2, 7, 1] = 0.31  # above a third, in another color
     objects[0, 1, 0, 0, 0] = 0.05  # faint, and all there is
     objects[1, 2, :, 4:6, 11] = 0.5
     objects[1, 2, 0, 9, 0] = 0.16  # below a third
@@ -248,11 +248,11 @@ def test_seek_finds_a_window_of_its_size_wherever_it_lies(
 ) -> None:
     seek = EnergySearch(canvas_size, scale)
     within = 2 * torch.rand(20, 2) - 1
-    centres = within * max(1 - 1 / scale, 0.0)  # the window lies on the canvas
+    centers = within * max(1 - 1 / scale, 0.0)  # the window lies on the canvas
     s = torch.full((20, 1), scale)
-    drawn = object_to_image(torch.cat((s, -s * centres), -1), torch.ones(20, 1, 8, 8), canvas_size)
+    drawn = object_to_image(torch.cat((s, -s * centers), -1), torch.ones(20, 1, 8, 8), canvas_size)
     found = seek(drawn)
-    distance = (-found[:, 1:] / scale - centres).abs()
+    distance = (-found[:, 1:] / scale - centers).abs()
     # Points stand a quarter of a window apart; a window's edges blur by a pixel.
     assert (distance <= 2 / (4 * scale) + 1 / min(canvas_size)).all()
 

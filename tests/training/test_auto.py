@@ -142,9 +142,9 @@ def test_an_object_of_much_ink_is_worth_no_more_than_the_most(tmp_path) -> None:
         small.model.likelihood.likelihood_sd == FAST.model.likelihood.likelihood_sd
         or small.model.likelihood.likelihood_sd > 0.3
     )
-    grey = discs(40, 16, (96, 96), 2)
-    colour = np.stack([grey, grey, grey // 2], axis=1)
-    config = chosen(save(tmp_path / "b.npz", colour))
+    gray = discs(40, 16, (96, 96), 2)
+    color = np.stack([gray, gray, gray // 2], axis=1)
+    config = chosen(save(tmp_path / "b.npz", color))
     energy = ((disc(16) / 255.0) ** 2).sum() * (2 + 0.25)
     assert energy / (2 * config.model.likelihood.likelihood_sd**2) == pytest.approx(500, rel=0.05)
     assert np.log(config.annealing.anneal_prior_from) == pytest.approx(-0.28 * 500, rel=0.05)

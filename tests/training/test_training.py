@@ -304,14 +304,14 @@ def test_evaluating_and_saving_more_often_changes_nothing_else(
     assert len(metrics(runs[1], split="validation")) == 12
 
 
-def test_unlabelled_images_train_without_an_accuracy(data_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "unlabelled.npz"
+def test_unlabeled_images_train_without_an_accuracy(data_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "unlabeled.npz"
     np.savez(path, images=np.load(data_file)["images"])
     run = train(tiny(path, num_steps=4), tmp_path / "run", quiet=True)
     (line,) = metrics(run, split="validation")
     assert line["count_accuracy"] is None
     assert line["confusion"] is None
-    assert metrics(run, split="test") == []  # there is no unlabelled_test.npz
+    assert metrics(run, split="test") == []  # there is no unlabeled_test.npz
 
 
 # Schedules

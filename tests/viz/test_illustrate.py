@@ -26,7 +26,7 @@ from attend_infer_repeat.viz.steps import read_steps
 CONFIGS = {
     **{g: replace(TINY, guide=g) for g in ("pursuit", "memoryless", "improved", "basic")},
     "one step": replace(TINY, model_steps=1),
-    "colour, not square": replace(TINY, channels=3, canvas_size=(8, 12)),
+    "color, not square": replace(TINY, channels=3, canvas_size=(8, 12)),
 }
 
 
@@ -89,7 +89,7 @@ def test_the_step_that_stops_is_shown_too_unless_all_are_present(log_odds: float
     assert steps[0].presence == pytest.approx(at_least_one, abs=1e-6)
 
 
-def test_each_steps_window_has_its_colour_and_the_glimpse_is_dashed() -> None:
+def test_each_steps_window_has_its_color_and_the_glimpse_is_dashed() -> None:
     air = air_that_sees(TINY)
     image = an_image(TINY)
     steps = read_steps(air, image)[1]
@@ -143,7 +143,7 @@ def test_figures_are_the_same_each_time() -> None:
     assert png(inference_figure(air, image)) == png(inference_figure(air, image))
 
 
-@pytest.mark.parametrize("name", ["pursuit", "improved", "basic", "colour, not square"])
+@pytest.mark.parametrize("name", ["pursuit", "improved", "basic", "color, not square"])
 def test_animations_move_and_start_again(name: str, tmp_path) -> None:
     path, config = tmp_path / "read.gif", CONFIGS[name]
     air = air_that_sees(config)
@@ -156,7 +156,7 @@ def test_animations_move_and_start_again(name: str, tmp_path) -> None:
         assert gif.info["duration"] >= 3_000
 
 
-def test_animations_are_the_same_each_time_and_grey_images_may_lack_their_axis(tmp_path) -> None:
+def test_animations_are_the_same_each_time_and_gray_images_may_lack_their_axis(tmp_path) -> None:
     config = CONFIGS["one step"]
     air, image = air_that_sees(config), an_image(config)
     for name, picture in (("a.gif", image), ("b.gif", image[0])):
@@ -169,7 +169,7 @@ def test_an_image_of_another_size_is_refused() -> None:
         inference_figure(make_air(), np.zeros((9, 9)))
 
 
-def test_readable_colours_have_the_hues_of_the_steps() -> None:
+def test_readable_colors_have_the_hues_of_the_steps() -> None:
     for plain, readable in zip(STEP_COLORS, READABLE_COLORS, strict=True):
         hues = [colorsys.rgb_to_hsv(*to_rgb(color))[0] for color in (plain, readable)]
         apart = abs(hues[0] - hues[1])

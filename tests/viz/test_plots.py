@@ -33,7 +33,7 @@ def air() -> AIR:
     return air
 
 
-def test_reconstructions_have_a_box_per_object_in_the_colours_of_the_steps(air, images) -> None:
+def test_reconstructions_have_a_box_per_object_in_the_colors_of_the_steps(air, images) -> None:
     figure = reconstructions_figure(air, Dataset("noise", "test", images))
     scenes = air.infer(images)
     assert scenes.counts.sum() > 0
@@ -52,7 +52,7 @@ def test_the_first_three_steps_are_red_green_blue_as_in_the_tutorial() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (3, 1, 8, 8), (3, 3, 8, 9)])
-def test_image_grids_take_grey_and_colour(shape, tmp_path) -> None:
+def test_image_grids_take_gray_and_color(shape, tmp_path) -> None:
     images_figure(np.random.default_rng(0).random(shape)).savefig(tmp_path / "grid.png")
     assert (tmp_path / "grid.png").stat().st_size > 0
 

@@ -259,7 +259,7 @@ def test_few_images_fit_no_temperature(make_run) -> None:
 
 CONFIGS = {
     "one step, one code": replace(TINY, model_steps=1, encoder_latent_size=1),
-    "colour, wide": replace(TINY, channels=3, canvas_size=(8, 14)),
+    "color, wide": replace(TINY, channels=3, canvas_size=(8, 14)),
 }
 
 

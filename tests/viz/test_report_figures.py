@@ -62,12 +62,12 @@ def test_the_map_shows_objects_where_their_codes_lie() -> None:
     (image,) = code_map_figure(np.stack((x, y), axis=1).astype(float), objects).axes[0].images
     pixels = image.get_array()
     assert pixels.shape == (14 * 6, 14 * 6, 3)
-    centres = pixels[3::6, 3::6]
-    assert (np.diff(centres[..., 0], axis=1) > 0).all()  # to the right
-    assert (np.diff(centres[..., 1], axis=0) < 0).all()  # upwards
+    centers = pixels[3::6, 3::6]
+    assert (np.diff(centers[..., 0], axis=1) > 0).all()  # to the right
+    assert (np.diff(centers[..., 1], axis=0) < 0).all()  # upwards
 
 
-def test_each_cell_shows_the_object_nearest_to_its_centre() -> None:
+def test_each_cell_shows_the_object_nearest_to_its_center() -> None:
     # The map's outermost cells are pinned by many objects; the middle has a near and a far one.
     positions = np.array([[0.0, 0.0]] * 50 + [[14.0, 14.0]] * 50 + [[6.1, 6.1], [6.5, 6.5]])
     objects = np.zeros((102, 1, 2, 2))
@@ -92,7 +92,7 @@ def test_sizes_are_the_longer_sides() -> None:
     assert len(sizes_figure(found, None).axes[0].get_legend().get_texts()) == 1
 
 
-def test_places_are_the_centres_kept_on_the_canvas() -> None:
+def test_places_are_the_centers_kept_on_the_canvas() -> None:
     boxes = np.array([[0, 0, 2, 2], [12, 4, 16, 8], [20, -9, 30, -1]], np.float32)
     (image,) = places_figure(boxes, (10, 16)).axes[0].images
     density = image.get_array()

@@ -1,4 +1,4 @@
-"""The server serves any model: other guides, sizes, colours, numbers of objects."""
+"""The server serves any model: other guides, sizes, colors, numbers of objects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONFIGS = {
     "one step": replace(TINY, model_steps=1),
     "no bound": replace(TINY, unbounded=True, step_limit=5),
     "many steps, long codes": replace(TINY, model_steps=7, encoder_latent_size=9),
-    "colour, not square": replace(TINY, channels=3, canvas_size=(8, 12)),
+    "color, not square": replace(TINY, channels=3, canvas_size=(8, 12)),
     "boxes of ink": replace(TINY, boxes="ink", decoder_output_use_sigmoid=False),
     "background": replace(TINY, background_model="learned"),
     "objects in front of one another": replace(

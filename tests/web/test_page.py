@@ -221,7 +221,7 @@ def decoded(uri: str) -> Image.Image:
 
 
 def middle(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The centre of brightness (x, y) of a picture, in pixels."""
+    """The center of brightness (x, y) of a picture, in pixels."""
     light = picture.astype(float).sum(axis=-1)
     y, x = np.mgrid[: light.shape[0], : light.shape[1]] + 0.5
     return np.array([(x * light).sum(), (y * light).sum()]) / light.sum()
@@ -759,10 +759,10 @@ def test_help_opens_by_its_key_and_closes(tab: Tab) -> None:
     sync_api.expect(dialog).to_be_hidden()
 
 
-def test_colours_and_a_canvas_that_is_not_square(browser: Any, page: Page) -> None:
+def test_colors_and_a_canvas_that_is_not_square(browser: Any, page: Page) -> None:
     air = AIR(ModelConfig(canvas_size=(30, 48), channels=3, model_steps=2))
-    with serving(make_app(air, "colour"), air) as colour:
-        tab = Tab(browser, colour.url, viewport={"width": 400, "height": 800}).open()
+    with serving(make_app(air, "color"), air) as color:
+        tab = Tab(browser, color.url, viewport={"width": 400, "height": 800}).open()
         stage = tab.page.locator("#draw-stage").bounding_box()
         assert stage["width"] / stage["height"] == pytest.approx(48 / 30, abs=0.01)
         tab.page.click("#clear")
@@ -836,23 +836,23 @@ def test_objects_are_edited_in_front_of_their_background(
     settings = {"canvas_size": (30, 30), "model_steps": 2, "background_model": "smooth"}
     air = AIR(ModelConfig(**settings, composition=composition, decoder_output_bias=1.0))
     with torch.no_grad():
-        air.model.background.mean[:, 0] = 0.3  # of a scene: dark grey, with brighter parts
-    with serving(make_app(air, "grey"), air) as grey:
-        tab = Tab(browser, grey.url).open()
+        air.model.background.mean[:, 0] = 0.3  # of a scene: dark gray, with brighter parts
+    with serving(make_app(air, "gray"), air) as gray:
+        tab = Tab(browser, gray.url).open()
         for _ in range(2):
             tab.page.click("#add")
             tab.page.keyboard.press("Shift+ArrowRight")
         shown, scene = tab.settled_pixels(), tab.saved_scene()
         things = [{name: t[name] for name in ("z_where", "z_what")} for t in scene["objects"]]
         behind = scene["z_background"]
-        drawn = grey.ask("/api/render", {"objects": things, "z_background": behind})
+        drawn = gray.ask("/api/render", {"objects": things, "z_background": behind})
         np.testing.assert_allclose(shown[..., 0].astype(int), pixels_of(drawn["image"]), atol=3)
-        bare = grey.ask("/api/render", {"objects": [], "z_background": behind})
+        bare = gray.ask("/api/render", {"objects": [], "z_background": behind})
         assert np.abs(pixels_of(bare["image"]).astype(int) - shown[..., 0]).max() > 30
         assert pixels_of(bare["image"]).mean() > 30
 
         tab.page.click("#copy-link")
-        other = Tab(browser, grey.url).open(tab.page.evaluate("location.hash"))
+        other = Tab(browser, gray.url).open(tab.page.evaluate("location.hash"))
         other.wait_objects(len(things))
         np.testing.assert_allclose(other.settled_pixels().astype(int), shown, atol=3)
         other.close()
@@ -879,7 +879,7 @@ def test_poses_move_and_scale_by_pixels(tab: Tab) -> None:
         const moved = m.moved(pose, 3, -2, canvas), large = m.resized(pose, 1.5, canvas);
         const box = m.windowBox(pose, canvas);
         return [[m.windowBox(moved, canvas), box], [m.windowBox(large, canvas), box],
-          m.centre(m.moved(pose, 1000, -1000, canvas), canvas),
+          m.center(m.moved(pose, 1000, -1000, canvas), canvas),
           [m.carried(box, pose, large, canvas), m.windowBox(large, canvas)]];""",
     )
     np.testing.assert_allclose(np.subtract(*moved), [3, -2, 3, -2], atol=1e-9)
@@ -1012,5 +1012,5 @@ def test_files_that_are_no_scenes_are_refused_with_the_reason(tab: Tab) -> None:
         assert part in reason
 
 
-def test_colours_are_those_of_the_figures(tab: Tab) -> None:
+def test_colors_are_those_of_the_figures(tab: Tab) -> None:
     assert tab.evaluate("colors", "return m.STEP_COLORS") == list(READABLE_COLORS)

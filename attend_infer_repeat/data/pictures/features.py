@@ -39,7 +39,7 @@ def image_shape(shape: Any, num_features: int) -> tuple[int, int, int]:
         ) from error
     if channels not in ([], [1], [3]):
         channels_last = len(channels) == 1 and width in (1, 3)
-        advice = "give image_shape, or leave out what is no colour, such as opacity"
+        advice = "give image_shape, or leave out what is no color, such as opacity"
         if channels_last:
             advice = "move channels forward with X.transpose(0, 3, 1, 2)"
         raise ShapeError(

@@ -223,7 +223,7 @@ def _log_loaded(
         " to ".join(f"{w} x {h}" for w, h in dict.fromkeys((sizes[0], sizes[-1]))),
         width,
         height,
-        "grey" if framing.channels == 1 else "colour",
+        "gray" if framing.channels == 1 else "color",
         how,
         "" if num_read == num_files else f"; {num_files - num_read} of {num_files} skipped",
     )

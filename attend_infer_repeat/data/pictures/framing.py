@@ -81,7 +81,7 @@ def place(
 ) -> tuple[NDArray[np.uint8], Frame]:
     """Put a picture onto the canvas, in the middle, and its background to black.
 
-    A grey picture of the canvas's size, dark in the background, stays as it is, bit for bit.
+    A gray picture of the canvas's size, dark in the background, stays as it is, bit for bit.
 
     Args:
         picture: of mode ``L`` or ``RGB``.
@@ -99,7 +99,7 @@ def place(
     pixels = on_black(pixels, framing.invert)
     if scaled == framing.canvas_size[::-1]:
         return np.ascontiguousarray(pixels), frame
-    return _centred(pixels, framing.canvas_size), frame
+    return _centered(pixels, framing.canvas_size), frame
 
 
 def place_canvas(pixels: NDArray[np.uint8], framing: Framing) -> tuple[NDArray[np.uint8], Frame]:
@@ -123,7 +123,7 @@ def enough(size: tuple[int, int], framing: Framing) -> tuple[int, int]:
 def on_black(pixels: NDArray[np.uint8], invert: Invert = "auto") -> NDArray[np.uint8]:
     """Return a picture with bright objects on black.
 
-    Where the background is bright, intensity becomes how much darker a pixel is; where it is grey,
+    Where the background is bright, intensity becomes how much darker a pixel is; where it is gray,
     how much brighter; both as a share of what is possible, per channel. A dark background is left
     as it is.
 
@@ -137,7 +137,7 @@ def on_black(pixels: NDArray[np.uint8], invert: Invert = "auto") -> NDArray[np.u
     if kind == "bright":
         level = np.maximum(level, 1)
         return _to_uint8((level - pixels) / level)
-    if kind == "grey":
+    if kind == "gray":
         return _to_uint8((pixels - level) / np.maximum(255 - level, 1))
     return pixels
 
@@ -147,18 +147,18 @@ def background(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.median(_border(pixels), axis=1).astype(np.float32)
 
 
-def background_kind(pixels: NDArray[np.uint8]) -> Literal["bright", "grey", "dark"]:
+def background_kind(pixels: NDArray[np.uint8]) -> Literal["bright", "gray", "dark"]:
     """Tell what the background of a picture, (channels, height, width), is.
 
     It is what most of the border agrees on; where that is nothing, as in a photo, it counts as
-    dark. A grey one only counts where something brighter shows on it.
+    dark. A gray one only counts where something brighter shows on it.
     """
     low, middle, high = _quartiles(pixels)
     if high - low > EVEN:
         return "dark"
     if low > 127:
         return "bright"
-    return "grey" if low > GRAY_BACKGROUND and pixels.max() - middle >= CONTRAST else "dark"
+    return "gray" if low > GRAY_BACKGROUND and pixels.max() - middle >= CONTRAST else "dark"
 
 
 def _quartiles(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -193,7 +193,7 @@ def _frame(size: tuple[int, int], framing: Framing) -> tuple[Frame, tuple[int, i
     return Frame(size, (scaled[0] / size[0], scaled[1] / size[1]), offset), scaled
 
 
-def _centred(pixels: NDArray[np.uint8], canvas_size: tuple[int, int]) -> NDArray[np.uint8]:
+def _centered(pixels: NDArray[np.uint8], canvas_size: tuple[int, int]) -> NDArray[np.uint8]:
     """Cut or pad a picture, (channels, h, w), to (channels, height, width), with its background."""
     low, _, high = _quartiles(pixels)
     has_background = low > GRAY_BACKGROUND and high - low <= EVEN

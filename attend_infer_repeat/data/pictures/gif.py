@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
-from .modes import as_grey_or_rgb
+from .modes import as_gray_or_rgb
 from .reading import (
     BYTES_PER_PIXEL,
     MAX_PIXELS,
@@ -108,7 +108,7 @@ class Frames:
         assert self._picture is not None
         with self._remembering():
             self._picture.seek(self._next)
-            frame = as_grey_or_rgb(self._picture.copy())
+            frame = as_gray_or_rgb(self._picture.copy())
         self._next += 1
         if self._next == self._num:
             self._close()

@@ -1,4 +1,4 @@
-"""Pillow's modes of pictures, and what becomes of them: grey, or red, green and blue; 8 bits."""
+"""Pillow's modes of pictures, and what becomes of them: gray, or red, green and blue; 8 bits."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 COLORLESS = 12
-"""The largest difference between channels, of 255, that JPEG leaves in a grey picture."""
+"""The largest difference between channels, of 255, that JPEG leaves in a gray picture."""
 
 STRIP = 2**20
 """Pixels that are looked at at a time."""
 
 
-def as_grey_or_rgb(picture: Image.Image) -> Image.Image:
+def as_gray_or_rgb(picture: Image.Image) -> Image.Image:
     """Return a picture of any mode as ``L`` or ``RGB``."""
     from PIL import Image
 
@@ -63,7 +63,7 @@ def opaque(picture: Image.Image) -> Image.Image:
 
 
 def is_colored(picture: Image.Image) -> bool:
-    """Tell whether a picture has colours that matter: of more than one pixel in a thousand."""
+    """Tell whether a picture has colors that matter: of more than one pixel in a thousand."""
     if picture.mode != "RGB":
         return False
     num = 0

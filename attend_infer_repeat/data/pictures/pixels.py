@@ -102,7 +102,7 @@ def as_planes(images: NDArray[Any]) -> NDArray[Any]:
         images = images[None]
     elif images.ndim == 3 and shape[2] in (3, 4) and min(shape[:2]) > 2 * shape[2]:
         raise ShapeError(
-            f"images: {shape} is one picture in colour, or {shape[0]} that are {shape[2]} pixels "
+            f"images: {shape} is one picture in color, or {shape[0]} that are {shape[2]} pixels "
             "wide; save images[None], or images[:, None]."
         )
     elif images.ndim == 4:

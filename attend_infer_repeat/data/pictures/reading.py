@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from ...errors import AirError, DataError
-from .modes import as_grey_or_rgb
+from .modes import as_gray_or_rgb
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,7 +78,7 @@ def read_picture(
 ) -> Image.Image:
     """Read a picture: upright, its first frame, 8 bits a channel, without transparency.
 
-    16 bits become 8; CMYK and palettes become colours, colours that are all grey become grey.
+    16 bits become 8; CMYK and palettes become colors, colors that are all gray become gray.
     What is transparent becomes black, or white if what is to be seen is dark.
 
     Args:
@@ -115,7 +115,7 @@ def decode(
         need.reserve(BYTES_PER_PIXEL * picture.size[0] * picture.size[1])
         ImageOps.exif_transpose(picture, in_place=True)
         # Copied here, where the file is still open.
-        return Decoded(as_grey_or_rgb(picture), size if picture.format in DRAFTED else picture.size)
+        return Decoded(as_gray_or_rgb(picture), size if picture.format in DRAFTED else picture.size)
 
 
 @contextmanager

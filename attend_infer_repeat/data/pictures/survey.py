@@ -32,8 +32,8 @@ class Look:
 
     Attributes:
         size: (width, height) in pixels.
-        colored, shows_something: whether it has colours, and anything on its background.
-        background: its background, ``bright``, ``grey`` or ``dark``.
+        colored, shows_something: whether it has colors, and anything on its background.
+        background: its background, ``bright``, ``gray`` or ``dark``.
         sides: (n,), the longer side of each component of the foreground, in pixels of the picture.
         energies: (n,), the sum of its squared intensities over pixels and channels.
     """
@@ -64,7 +64,7 @@ class Survey:
 
     @property
     def any_light_background(self) -> bool:
-        """Whether any picture shows something on a bright or grey background."""
+        """Whether any picture shows something on a bright or gray background."""
         return any(look.background != "dark" and look.shows_something for look in self.looks)
 
     @property
@@ -130,11 +130,11 @@ def connected_components(
     from scipy import ndimage
 
     foreground = pixels.max(axis=0) > max(FOREGROUND * float(pixels.max()), 1)
-    neighbours = ndimage.generate_binary_structure(2, 2)
+    neighbors = ndimage.generate_binary_structure(2, 2)
     radius = max(pixels.shape[1:]) // 100
     if radius:
-        foreground = ndimage.binary_dilation(foreground, neighbours, radius)
-    found, num = ndimage.label(foreground, neighbours)
+        foreground = ndimage.binary_dilation(foreground, neighbors, radius)
+    found, num = ndimage.label(foreground, neighbors)
     sides = np.array(
         [max(s.stop - s.start for s in part) - 2 * radius for part in ndimage.find_objects(found)],
         np.float64,

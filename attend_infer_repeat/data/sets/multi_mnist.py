@@ -80,10 +80,10 @@ def _digit_drawer(digits: NDArray[np.uint8], classes: NDArray[np.uint8]) -> Draw
 
 @functools.cache
 def nearest_pixels(old_size: int, new_size: int) -> NDArray[np.intp]:
-    """Return, for each pixel of a resized line, the old pixel under its centre, (new_size,).
+    """Return, for each pixel of a resized line, the old pixel under its center, (new_size,).
 
-    Centre i lies at (i + 1/2) old / new. Like Pillow, which resized the original, this adds up
-    the steps one by one: where a centre falls on the edge between two old pixels, the rounding
+    Center i lies at (i + 1/2) old / new. Like Pillow, which resized the original, this adds up
+    the steps one by one: where a center falls on the edge between two old pixels, the rounding
     of the running sum decides between them, and the checksum notices.
     """
     step = old_size / new_size

@@ -13,7 +13,7 @@ from ...errors import DataError
 from .backgrounds import Background, put_behind
 
 Glyph = NDArray[np.uint8]
-"""(h, w) uint8, or (3, h, w) for colour."""
+"""(h, w) uint8, or (3, h, w) for color."""
 
 Draw = Callable[[np.random.RandomState], tuple[Glyph, int]]
 """Draws the next object from the generator: its glyph, already at its size, and its label."""
@@ -105,7 +105,7 @@ def compose(
             left ~ Uniform{0, ..., canvas width - glyph width - 1}
         until the brightness nowhere adds up to more than 255
 
-    where a glyph's brightness is its grey value, or its brightest channel if it has colours. The
+    where a glyph's brightness is its gray value, or its brightest channel if it has colors. The
     order of the draws, the generator (NumPy's legacy ``RandomState``, whose stream is frozen) and
     the ranges, which leave out the last row and column, are those of the multi-MNIST set in Pyro's
     AIR tutorial: with its glyphs this makes the same pixels. In scenes of ``CROWDED`` objects and
@@ -189,9 +189,9 @@ def _one_by_one(
     for _ in range(count):
         for _ in range(MAX_TRIES_OF_ONE):
             objects.append(place())
-            grey, rows, columns = _brightness(objects[-1])
-            if (brightness[rows, columns] + grey).max() <= 255:
-                brightness[rows, columns] += grey
+            gray, rows, columns = _brightness(objects[-1])
+            if (brightness[rows, columns] + gray).max() <= 255:
+                brightness[rows, columns] += gray
                 break
             objects.pop()
         else:
@@ -220,13 +220,13 @@ def _overlap(objects: list[_Placed], canvas_size: tuple[int, int]) -> bool:
         return False
     brightness = np.zeros(canvas_size, np.uint32)
     for placed in objects:
-        grey, rows, columns = _brightness(placed)
-        brightness[rows, columns] += grey
+        gray, rows, columns = _brightness(placed)
+        brightness[rows, columns] += gray
     return bool(brightness.max() > 255)
 
 
 def _brightness(placed: _Placed) -> tuple[NDArray[np.uint8], slice, slice]:
     """Return an object's brightness, and the rows and columns of the canvas that it covers."""
     glyph, _, top, left = placed
-    grey = glyph if glyph.ndim == 2 else glyph.max(axis=0)
-    return grey, slice(top, top + grey.shape[0]), slice(left, left + grey.shape[1])
+    gray = glyph if glyph.ndim == 2 else glyph.max(axis=0)
+    return gray, slice(top, top + gray.shape[0]), slice(left, left + gray.shape[1])

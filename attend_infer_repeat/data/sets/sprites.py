@@ -1,4 +1,4 @@
-"""Scenes of squares, circles and triangles, drawn here, in grey or in colour."""
+"""Scenes of squares, circles and triangles, drawn here, in gray or in color."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def load(
 
     Args:
         split: ``"train"`` (20,000 scenes) or ``"test"`` (5,000).
-        channels: 1 for grey shapes, 3 for coloured ones.
+        channels: 1 for gray shapes, 3 for colored ones.
         canvas_size: height and width in pixels; the shapes keep their size.
         max_count: the largest number of shapes in a scene.
         counts: the numbers of shapes, all as frequent, in place of 0 to ``max_count``.
@@ -53,7 +53,7 @@ def load(
 
     def generate() -> SceneArrays:
         return compose(
-            _grey_shape if channels == 1 else _coloured_shape,
+            _gray_shape if channels == 1 else _colored_shape,
             num_scenes=NUM_SCENES[split],
             seed=SEEDS[split],
             layout=layout,
@@ -65,16 +65,16 @@ def load(
     return load_or_generate(recipe, generate)
 
 
-def _grey_shape(rng: np.random.RandomState) -> tuple[Glyph, int]:
+def _gray_shape(rng: np.random.RandomState) -> tuple[Glyph, int]:
     label, mask = _random_mask(rng)
     return _to_uint8(mask * rng.uniform(*BRIGHTNESS)), label
 
 
-def _coloured_shape(rng: np.random.RandomState) -> tuple[Glyph, int]:
+def _colored_shape(rng: np.random.RandomState) -> tuple[Glyph, int]:
     label, mask = _random_mask(rng)
     value = rng.uniform(*BRIGHTNESS)  # the brightest channel
-    colour = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(*SATURATION), value)
-    return _to_uint8(mask * np.array(colour)[:, None, None]), label  # (3, size, size)
+    color = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(*SATURATION), value)
+    return _to_uint8(mask * np.array(color)[:, None, None]), label  # (3, size, size)
 
 
 def _random_mask(rng: np.random.RandomState) -> tuple[int, NDArray[np.float64]]:

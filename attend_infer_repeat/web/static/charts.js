@@ -6,7 +6,7 @@ import { el, shortProbability, svg, tint } from './dom.js';
  * @property {string} label
  * @property {number} value 0 to 1
  * @property {number} [mark] where a tick stands, 0 to 1
- * @property {number} [step] its colour
+ * @property {number} [step] its color
  * @property {boolean} [strong] whether it is the one that counts
  */
 

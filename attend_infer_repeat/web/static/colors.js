@@ -1,4 +1,4 @@
-/** The colours of step 1, 2, 3, ...: colors.READABLE_COLORS. A number always stands beside them. */
+/** The colors of step 1, 2, 3, ...: colors.READABLE_COLORS. A number always stands beside them. */
 export const STEP_COLORS = [
   '#e0483e',
   '#22a05b',

@@ -40,7 +40,7 @@ function dressed(element, attributes, children) {
 }
 
 /**
- * Give an element the colour of a step. By script: the page's policy forbids style attributes.
+ * Give an element the color of a step. By script: the page's policy forbids style attributes.
  * @template {HTMLElement | SVGElement} Element
  * @param {Element} element
  * @param {number} step from 1

@@ -1,6 +1,6 @@
 /** The scene under the hands: objects to drag, scale, copy, swap and delete. */
 import { byId, el, objects as someObjects, tint } from './dom.js';
-import { centre, moved, resized, windowBox } from './geometry.js';
+import { center, moved, resized, windowBox } from './geometry.js';
 import { added, changed, duplicated, swapped, without } from './scene.js';
 
 /**
@@ -207,7 +207,7 @@ export function createEdit(model, layers, doings) {
 
 /** @returns {string} for those who listen */
 function describe({ step, z_where }, canvas) {
-  const [x, y] = centre(z_where, canvas).map(Math.round);
+  const [x, y] = center(z_where, canvas).map(Math.round);
   const [x0, , x1] = windowBox(z_where, canvas);
   return `Object ${step}, middle at ${x}, ${y}, ${Math.round(x1 - x0)} pixels wide`;
 }
@@ -229,7 +229,7 @@ function dragFrom(start, pose, stage, canvas) {
         canvas,
       );
   }
-  const [cx, cy] = centre(pose, canvas);
+  const [cx, cy] = center(pose, canvas);
   const away = ({ clientX, clientY }) =>
     Math.hypot((clientX - left) * pixels - cx, (clientY - top) * pixels - cy);
   const before = Math.max(away(start), 1);

@@ -32,7 +32,7 @@ export function windowBox([scale, x, y], { width, height }) {
  * @param {Size} canvas
  * @returns {[number, number]}
  */
-export function centre(pose, canvas) {
+export function center(pose, canvas) {
   const [x0, y0, x1, y1] = windowBox(pose, canvas);
   return [(x0 + x1) / 2, (y0 + y1) / 2];
 }
@@ -44,7 +44,7 @@ export function centre(pose, canvas) {
  * @param {Size} canvas
  * @returns {Pose}
  */
-export function centredAt([scale, ,], [px, py], { width, height }) {
+export function centeredAt([scale, ,], [px, py], { width, height }) {
   const s = Math.max(scale, MIN_SCALE);
   const shift = (p, size) => s * (1 - (2 * Math.min(Math.max(p, 0), size)) / size);
   return [s, shift(px, width), shift(py, height)];
@@ -59,8 +59,8 @@ export function centredAt([scale, ,], [px, py], { width, height }) {
  * @returns {Pose}
  */
 export function moved(pose, dx, dy, canvas) {
-  const [px, py] = centre(pose, canvas);
-  return centredAt(pose, [px + dx, py + dy], canvas);
+  const [px, py] = center(pose, canvas);
+  return centeredAt(pose, [px + dx, py + dy], canvas);
 }
 
 /**
@@ -73,7 +73,7 @@ export function moved(pose, dx, dy, canvas) {
 export function resized(pose, factor, canvas) {
   const largest = Math.min(canvas.width, canvas.height) / SMALLEST;
   const s = Math.min(Math.max(pose[0] / factor, MIN_SCALE), largest);
-  return centredAt([s, 0, 0], centre(pose, canvas), canvas);
+  return centeredAt([s, 0, 0], center(pose, canvas), canvas);
 }
 
 /**
@@ -85,8 +85,8 @@ export function resized(pose, factor, canvas) {
  */
 export function between(from, to, canvas) {
   const scale = Math.max(from[0], MIN_SCALE) / Math.max(to[0], MIN_SCALE);
-  const [fx, fy] = centre(from, canvas);
-  const [tx, ty] = centre(to, canvas);
+  const [fx, fy] = center(from, canvas);
+  const [tx, ty] = center(to, canvas);
   return { scale, dx: tx - scale * fx, dy: ty - scale * fy };
 }
 

@@ -1,4 +1,4 @@
-/** Boxes over a picture, in the colours of their steps, with their numbers. */
+/** Boxes over a picture, in the colors of their steps, with their numbers. */
 import { svg, tint } from './dom.js';
 
 /**

@@ -6,7 +6,7 @@
  * @typedef {import('./geometry.js').Size} Size
  *
  * @typedef {object} SceneObject
- * @property {number} step its number and colour, from 1; no two of a scene share one
+ * @property {number} step its number and color, from 1; no two of a scene share one
  * @property {number} score q(z_pres_t = 1 | x), or 1 where somebody said that it is there
  * @property {Pose} z_where
  * @property {number[]} z_what

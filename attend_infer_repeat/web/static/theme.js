@@ -25,7 +25,7 @@
   const show = (theme, button) => {
     document.documentElement.dataset.theme = theme;
     if (!button) return;
-    button.title = `Colours: ${NAMES[theme]}`;
+    button.title = `Colors: ${NAMES[theme]}`;
     button.setAttribute('aria-label', button.title);
   };
 
