@@ -164,8 +164,8 @@ class InferenceConfig(Settings):
     """Numbers in the state of the guide's LSTM (and of the baseline's)."""
     embed_net: Layers | None = None
     """Layers between the image and the LSTM; none feeds it the raw pixels."""
-    predict_net: Layers = (100,)
-    """Hidden layers between the glimpse and the LSTM's state, and z_pres and z_where."""
+    predict_net: Layers = (200,)
+    """Hidden layers from the glimpse and the LSTM's state to z_pres and z_where."""
     encoder_net: Layers = (200,)
     """Hidden layers of the encoder (window to z_what)."""
 
