@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 def load_model(path: str | Path, device: str) -> AIR:
     """Load a model onto a device, in a process that is set up to compute quickly."""
     from ..air import AIR
+    from ..checkpoints.checkpoint import read_checkpoint
     from ..training.devices import find_device
 
-    tune_process()
+    tune_process(shapes_repeat=not read_checkpoint(path).model_config.count.unbounded)
     return AIR.load(path).to(find_device(device))
 
 

@@ -22,10 +22,17 @@ def prepare_messages(quiet: bool = True) -> None:
     warnings.filterwarnings("error", message="Image size .* exceeds limit")  # a bomb: refused
 
 
-def tune_process() -> None:
-    """Set up this process to compute quickly on a CPU; each command that computes does."""
+def tune_process(shapes_repeat: bool = True) -> None:
+    """Set up this process to compute quickly on a CPU; each command that computes does.
+
+    Args:
+        shapes_repeat: whether products have few shapes. Those of a rollout without a bound have
+            new ones all the time, for each of which oneDNN would first build a kernel: they stay
+            with PyTorch's own.
+    """
     _keep_freed_memory()
-    _multiply_by_onednn()
+    if shapes_repeat:
+        _multiply_by_onednn()
 
 
 def _keep_freed_memory() -> None:

@@ -83,9 +83,9 @@ class Train(Command):
         """Run the command."""
         from ..trainer import train
 
-        tune_process()
-        prepare_messages(self.quiet)
         training = self.training
+        tune_process(shapes_repeat=not training.model.count.unbounded)
+        prepare_messages(self.quiet)
         if training.preset == "auto" and self.resume is None:
             from ..training.auto import choose_settings
 

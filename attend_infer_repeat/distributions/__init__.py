@@ -21,7 +21,7 @@ from .gaussians import (
     reparametrized,
     standard_gaussian,
 )
-from .pixels import PixelNoise, pixel_noise_log_prob
+from .pixels import PixelNoise, pixel_noise_log_prob, pixel_noise_log_prob_of
 from .presence import mix_with_coin, presence
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "mix_with_coin",
     "mix_with_uniform",
     "pixel_noise_log_prob",
+    "pixel_noise_log_prob_of",
     "positive",
     "presence",
     "reparametrized",

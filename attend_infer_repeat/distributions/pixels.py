@@ -23,11 +23,23 @@ def pixel_noise_log_prob(residual: Tensor, sd: float | Tensor) -> Tensor:
     Returns: (...), nats.
     """
     pixels = residual.flatten(-3)
-    log_sd = sd.log() if isinstance(sd, Tensor) else math.log(sd)
-    log_normalizer = pixels.shape[-1] * (log_sd + 0.5 * math.log(2 * math.pi))
     # |residual|^2, by way of the loss whose gradient takes a single pass over the pixels.
     squares = F.mse_loss(pixels, pixels.new_zeros(()).expand_as(pixels), reduction="none")
-    return squares.sum(dim=-1) * (-0.5 / sd**2) - log_normalizer
+    return pixel_noise_log_prob_of(squares.sum(dim=-1), pixels.shape[-1], sd)
+
+
+def pixel_noise_log_prob_of(energy: Tensor, num_pixels: int, sd: float | Tensor) -> Tensor:
+    """Return the log-density of an image by its residual's energy, |residual|^2.
+
+    Args:
+        energy: (...).
+        num_pixels: of the image, in all channels.
+        sd: standard deviation of every pixel, ().
+    Returns: (...), nats.
+    """
+    log_sd = sd.log() if isinstance(sd, Tensor) else math.log(sd)
+    log_normalizer = num_pixels * (log_sd + 0.5 * math.log(2 * math.pi))
+    return energy * (-0.5 / sd**2) - log_normalizer
 
 
 class PixelNoise(dist.Independent):

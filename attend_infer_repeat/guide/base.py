@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from ..distributions import gaussian, positive, presence
 from ..errors import ConfigError
-from ..model import SceneModel, intensity
+from ..model import Canvas, SceneModel, intensity
 from ..nn import MLP
 from .background import make_background_reader
 from .look import Look
@@ -111,7 +111,9 @@ class SceneGuide(nn.Module):
         features, memory = self.memory.begin(foreground)
         z_where, z_what = self.memory.first_latents(foreground)
         present = images.new_ones(1)
-        return GuideState(features, memory, foreground, present, z_where, z_what, residual)
+        latents = present, z_where, z_what
+        scores = self.look.scores(foreground)
+        return GuideState(features, memory, Canvas(foreground), *latents, residual, scores)
 
     def attend(self, previous: GuideState) -> Attention:
         """Advance the memory; decide whether there is one more object, and where.
@@ -120,8 +122,9 @@ class SceneGuide(nn.Module):
         untrained guide starts near the prior.
         """
         memory = self.memory(previous)
-        # What is rendered is data, as the image is: its gradient would flow to earlier samples.
-        proposal, glimpse = self.look(previous.residual.x.detach(), previous.image)
+        # What is rendered is data to the look, as the image is: its gradient would flow to earlier
+        # samples.
+        proposal, glimpse = self.look(previous.residual, previous.image, previous.scores)
         outputs = self.predict(torch.cat((glimpse, memory[0]), dim=-1))
         logits, loc, scale = outputs.split((self.presence.num_logits, 3, 3), dim=-1)
         z_where_dist = gaussian(proposal + loc, self.look.prior_scale * positive(scale))
@@ -165,8 +168,10 @@ class SceneGuide(nn.Module):
             z_where = pyro.sample(f"z_where_{t}", z_where_dist.to_event(1))
             z_what_dist = self.reading(previous.image, z_where, memory)
             z_what = pyro.sample(f"z_what_{t}", z_what_dist.to_event(1))
-        residual = previous.residual
+        residual, scores = previous.residual, previous.scores
         if self.sees_residual:
             residual = self.model.take_away(residual, z_where, z_what, z_pres)
+            scores = self.look.scores(residual.x.detach())
         found = {"z_pres": z_pres, "z_where": z_where, "z_what": z_what, "residual": residual}
+        found["scores"] = scores
         return previous._replace(memory=memory, **found)

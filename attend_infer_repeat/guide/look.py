@@ -8,11 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import pyro.distributions as dist
-import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from ..spatial import EnergySearch, image_to_object
+from ..model import Canvas
+from ..spatial import EnergySearch
+from ..spatial.patches import Place, cut
 
 GLIMPSE_WIDTH = 2  # in widths of the proposed window
 
@@ -39,20 +40,40 @@ class Look(nn.Module, ABC):
         self.register_buffer("prior_scale", z_where_dist.scale.clone())
 
     @abstractmethod
-    def propose(self, residual: Tensor) -> Tensor:
-        """Return a pose for each residual r_t, (batch, channels, height, width): (batch, 3)."""
+    def propose(self, residual: Canvas, scores: Tensor) -> Tensor:
+        """Return a pose for each residual r_t, (num, 3).
 
-    def forward(self, residual: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return proposals, (batch, 3), and glimpses of r_t and of x there, (batch, glimpse_size).
+        Args:
+            residual: (batch, channels, height, width), r_t, intensity; data. Those are meant that
+                ``residual.on`` lists, ``residual.copied()``.
+            scores: of ``scores``, for r_t.
+        """
+
+    def scores(self, residual: Tensor) -> Tensor:
+        """Return what a look knows of places in residuals, (batch, ...): nothing, (batch, 0)."""
+        return residual.new_zeros(len(residual), 0)
+
+    def rescored(self, scores: Tensor, energy: Tensor, place: Place) -> Tensor:
+        """Return the scores of residuals that have changed on patches.
+
+        Args:
+            scores: of ``scores``, before.
+            energy: (batch, h, w), the change of the squared residual, summed over the channels.
+            place: of the patches.
+        """
+        return scores
+
+    def forward(self, residual: Canvas, image: Canvas, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Return proposals, (num, 3), and glimpses of r_t and of x there, (num, glimpse_size).
 
         A glimpse reaches further than the window. What x shows and r_t does not is drawn already:
         so the two together tell an object that is left from what is left of an object.
         """
-        proposal = self.propose(residual)
+        proposal = self.propose(residual, scores)
         # Divided as a whole, (s, x, y) keeps its center -(x, y) / s and the window becomes larger.
         pose, size = proposal / GLIMPSE_WIDTH, (self.window_size, self.window_size)
-        both = torch.cat((residual, image), dim=1)
-        return proposal, image_to_object(pose, both, size, GLIMPSE_WIDTH).flatten(1)
+        seen = (residual.x.detach(), residual.on), (image.x, image.on)
+        return proposal, cut(pose, seen, size, GLIMPSE_WIDTH).flatten(1)
 
 
 class PriorMean(Look):
@@ -64,13 +85,13 @@ class PriorMean(Look):
         super().__init__(config, z_where_dist)
         self.glimpse_size = 0
 
-    def propose(self, residual: Tensor) -> Tensor:
+    def propose(self, residual: Canvas, scores: Tensor) -> Tensor:
         """See ``Look.propose``."""
-        return self.prior_loc.expand(len(residual), -1)
+        return self.prior_loc.expand(len(scores), -1)
 
-    def forward(self, residual: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, residual: Canvas, image: Canvas, scores: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Look.forward``."""
-        return self.propose(residual), image.new_zeros(len(image), 0)
+        return self.propose(residual, scores), scores.new_zeros(len(scores), 0)
 
 
 class Sought(Look):
@@ -85,6 +106,14 @@ class Sought(Look):
             config.canvas_size, config.pose.scale_prior_mean, config.inference.focus
         )
 
-    def propose(self, residual: Tensor) -> Tensor:
+    def propose(self, residual: Canvas, scores: Tensor) -> Tensor:
         """See ``Look.propose``."""
-        return self.search(residual)
+        return self.search.best(scores)
+
+    def scores(self, residual: Tensor) -> Tensor:
+        """See ``Look.scores``: the energy at each point of the search's grid."""
+        return self.search.scores(residual)
+
+    def rescored(self, scores: Tensor, energy: Tensor, place: Place) -> Tensor:
+        """See ``Look.rescored``."""
+        return scores + self.search.change(energy, place)

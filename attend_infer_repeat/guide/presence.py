@@ -96,9 +96,7 @@ def elbo_gain(
     Returns: (batch,), nats; no gradient passes through it.
     """
     z_what_dist = reading(previous.image, z_where_dist.loc, memory)
-    residual = model.take_away(previous.residual, z_where_dist.loc, z_what_dist.loc)
-    before, after = (model.log_likelihood(r.x) for r in (previous.residual, residual))
+    gain = model.gain(previous.residual, z_where_dist.loc, z_what_dist.loc)
     kl_where = gaussian_kl(z_where_dist, model.z_where_dist()).sum(dim=-1)
     kl_what = gaussian_kl(z_what_dist, model.z_what_dist()).sum(dim=-1)
-    gain = after - before - kl_where - kl_what
-    return gain + model.count_prior.law.log_ratio().to(gain)
+    return gain - kl_where - kl_what + model.count_prior.law.log_ratio().to(gain)

@@ -8,8 +8,9 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from ..config import ModelConfig
+from ..model import Canvas
 from ..nn import Encoder, GaussianNetwork
-from ..spatial import image_to_object
+from ..spatial.patches import cut
 from .state import MemoryState
 
 
@@ -22,12 +23,13 @@ class Reading(nn.Module, ABC):
     """Whether the code is read from a window."""
 
     @abstractmethod
-    def forward(self, image: Tensor, z_where: Tensor, memory: MemoryState) -> dist.Normal:
-        """Return q(z_what), (batch, what_dim).
+    def forward(self, image: Canvas, z_where: Tensor, memory: MemoryState) -> dist.Normal:
+        """Return q(z_what), (num, what_dim).
 
         Args:
-            image: (batch, channels, height, width), x minus its background.
-            z_where: (batch, 3).
+            image: (batch, channels, height, width), x minus its background; data. Those are meant
+                that ``image.on`` lists, ``image.copied()``.
+            z_where: (num, 3).
             memory: the guide's.
         """
 
@@ -58,9 +60,9 @@ class FromWindow(Reading):
             )
         self.encoder = encoder
 
-    def forward(self, image: Tensor, z_where: Tensor, memory: MemoryState) -> dist.Normal:
+    def forward(self, image: Canvas, z_where: Tensor, memory: MemoryState) -> dist.Normal:
         """See ``Reading.forward``."""
-        return self.encoder(image_to_object(z_where, image, self.size))
+        return self.encoder(cut(z_where, ((image.x, image.on),), self.size))
 
 
 class FromState(Reading):
@@ -87,6 +89,6 @@ class FromState(Reading):
             encoder = GaussianNetwork(*sizes, config.non_linearity)
         self.encoder = encoder
 
-    def forward(self, image: Tensor, z_where: Tensor, memory: MemoryState) -> dist.Normal:
+    def forward(self, image: Canvas, z_where: Tensor, memory: MemoryState) -> dist.Normal:
         """See ``Reading.forward``."""
         return self.encoder(memory[0])

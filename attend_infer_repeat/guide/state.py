@@ -20,23 +20,25 @@ class GuideState(NamedTuple):
 
     features: Tensor  # (batch, ...), of the image: its share of the LSTM's gates
     memory: MemoryState
-    image: Tensor  # (batch, channels, height, width), x minus its background
+    image: Canvas  # (batch, channels, height, width), x minus its background; data
     z_pres: Tensor  # (batch,), 0 or 1
     z_where: Tensor  # (batch, 3)
     z_what: Tensor  # (batch, what_dim)
     residual: Canvas  # (batch, channels, height, width), r_t: the image minus its objects so far
+    scores: Tensor  # (batch, ...), what the look knows of places in r_t
 
-    def select(self, rows: Tensor) -> GuideState:
-        """Return the state of some of the images."""
+    def select(self, rows: Tensor, residual: Canvas, scores: Tensor) -> GuideState:
+        """Return the state of some of the images, with their residuals and scores."""
         h, c = self.memory
         return GuideState(
             self.features[rows],
             (h[rows], c[rows]),
-            self.image[rows],
+            self.image.select(rows),
             self.z_pres[rows],
             self.z_where[rows],
             self.z_what[rows],
-            self.residual.select(rows),
+            residual,
+            scores,
         )
 
     def step_input(self) -> Tensor:

@@ -27,11 +27,19 @@ class Canvas(NamedTuple):
     x: Tensor  # (..., channels, height, width)
     transmittance: Tensor | None = None  # (..., 1, height, width), v_t; of over
     background: Tensor | None = None  # (..., channels, height, width), b; of over
+    on: Tensor | None = None  # (num,), the canvases that are meant, of a batch; None: all of them
 
     def select(self, rows: Tensor) -> Canvas:
-        """Return the canvases of some images."""
-        x, *others = self
-        return Canvas(x[rows], *(None if part is None else part[rows] for part in others))
+        """Return some of the canvases that are meant; nothing is copied."""
+        return self._replace(on=rows if self.on is None else self.on[rows])
+
+    def copied(self) -> Canvas:
+        """Return the canvases that are meant, and no others."""
+        if self.on is None:
+            return self
+        x, v, b, on = self
+        others = (None if part is None else part.index_select(0, on) for part in (v, b))
+        return Canvas(x.index_select(0, on), *others)
 
 
 class Composition(nn.Module, ABC):
@@ -39,6 +47,8 @@ class Composition(nn.Module, ABC):
 
     has_opacity: bool
     """Whether decoded windows have a last channel with the object's opacity."""
+    adds_up = False
+    """Whether a canvas is the background plus what ``layers`` returns, object by object."""
 
     @abstractmethod
     def begin(self, x: Tensor, background: Tensor) -> Canvas:
@@ -71,7 +81,7 @@ class Composition(nn.Module, ABC):
 class Sum(Composition):
     """Objects add up."""
 
-    has_opacity = False
+    has_opacity, adds_up = False, True
 
     def begin(self, x: Tensor, background: Tensor) -> Canvas:
         """See ``Composition.begin``."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from ..distributions import PixelNoise, pixel_noise_log_prob
+from ..distributions import PixelNoise, pixel_noise_log_prob, pixel_noise_log_prob_of
 
 MIN_LEARNED_SD = 0.01  # images that can be drawn exactly would take a learned one to 0
 
@@ -40,6 +40,15 @@ class PixelLikelihood(nn.Module):
     def log_prob(self, residual: Tensor) -> Tensor:
         """Return log p(x | canvas), (...), of x - canvas, (..., channels, height, width)."""
         return pixel_noise_log_prob(residual, self.sd)
+
+    def of_energy(self, energy: Tensor, num_pixels: int) -> Tensor:
+        """Return log p(x | canvas), (...), of |x - canvas|^2, (...), on so many numbers."""
+        return pixel_noise_log_prob_of(energy, num_pixels, self.sd)
+
+    @property
+    def is_of_energy(self) -> bool:
+        """Whether ``of_energy`` is the law: not in a subclass with a ``log_prob`` of its own."""
+        return type(self).log_prob is PixelLikelihood.log_prob
 
 
 class LearnedNoise(PixelLikelihood):

@@ -27,6 +27,7 @@ from ..config import ModelConfig
 from ..distributions import gaussian, presence, standard_gaussian
 from ..nn import Decoder
 from ..spatial import object_to_image
+from ..spatial.patches import Place, gather, paint
 from .background import Background, make_background
 from .composition import COMPOSITIONS, Canvas, Composition
 from .count_prior import CountPrior, make_count_prior
@@ -191,6 +192,33 @@ class SceneModel(nn.Module):
         layers = self.render(z_where, z_what, -1)
         layers = layers if z_pres is None else z_pres[:, None, None, None] * layers
         return self.composition.add(residual, layers, -1)
+
+    def gain(self, residual: Canvas, z_where: Tensor, z_what: Tensor) -> Tensor:
+        """Return what one more object adds to log p(x | objects): (num,), nats.
+
+        Args:
+            residual: of the images, without it.
+            z_where: (num, 3).
+            z_what: (num, what_dim).
+        """
+        if self.adds_energies and not torch.compiler.is_compiling():
+            patch, place = self.paint(z_where, z_what)
+            before = gather(residual.x, place.pixels(residual.x, residual.on))
+            energy = (patch * (patch - 2 * before)).sum(dim=(1, 2, 3))
+            return self.likelihood.of_energy(energy, 0)
+        residual = residual.copied()
+        after = self.take_away(residual, z_where, z_what)
+        return self.log_likelihood(after.x) - self.log_likelihood(residual.x)
+
+    @property
+    def adds_energies(self) -> bool:
+        """Whether log p(x | canvas) is known by the energy of x - canvas, and objects add up."""
+        return self.composition.adds_up and self.likelihood.is_of_energy
+
+    def paint(self, z_where: Tensor, z_what: Tensor) -> tuple[Tensor, Place]:
+        """Render one object per pose and code on its patch of the canvas: ``spatial.paint``."""
+        windows = self.composition.layers(self.decoder(z_what))
+        return paint(z_where, windows, self.config.canvas_size)
 
     def draw(self, z_where: Tensor, z_what: Tensor) -> Tensor:
         """Draw one object per pose and code on a black canvas of its own.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from .noise import draw_noise, make_noise, noise_shape
-from .rollout import Residual, Rollout, roll_out
+from .rollout import Rollout, roll_out
 from .stopping import Stopping, make_stopping
 
 __all__ = [
-    "Residual",
     "Rollout",
     "Stopping",
     "draw_noise",

@@ -15,16 +15,9 @@ from torch import Tensor
 
 from ..distributions import gaussian, reparametrized
 from ..guide import Attention, GuideState, SceneGuide
-from ..model import Canvas
 from .noise import Means, make_noise
+from .residuals import Residuals, make_residuals
 from .stopping import Progress, Stopping, make_stopping
-
-
-class Residual(NamedTuple):
-    """What n objects leave of the images that were still on the rollout after n steps."""
-
-    rows: Tensor | None  # the images' indices in the batch; None: all of them
-    images: Tensor  # (len(rows), channels, height, width)
 
 
 class Rollout(NamedTuple):
@@ -38,7 +31,7 @@ class Rollout(NamedTuple):
     z_where: Tensor  # (batch, steps, 3)
     z_what: Tensor  # (batch, steps, what_dim)
     proposals: Tensor  # (batch, steps, 3), the proposed poses p_t
-    residuals: tuple[Residual, ...]  # steps + 1 of them, after n objects
+    residuals: Residuals  # what n objects leave of the images
     log_likelihood: Tensor  # (batch, steps + 1), log p(x | the first n objects)
     weights: Tensor  # (batch, steps + 1), of the terms of a sum over n
     z_background_dist: dist.Normal  # (batch, latent_size)
@@ -62,23 +55,11 @@ class Rollout(NamedTuple):
 
     def residual(self, counts: Tensor) -> Tensor:
         """Return the residual of each image after its first ``counts``, (batch,), objects."""
-        residual = self.residuals[0].images
-        for n, (rows, images) in enumerate(self.residuals):
-            chosen = (counts if rows is None else counts[rows]) == n
-            if rows is None:
-                residual = torch.where(chosen[:, None, None, None], images, residual)
-            else:
-                residual = residual.index_copy(0, rows[chosen], images[chosen])
-        return residual
+        return self.residuals.after(counts)
 
     def steps_of(self, row: int) -> int:
         """Return the number of steps that were taken with one image."""
         return int((self.weights[row] > 0).sum()) - 1
-
-    def residual_of(self, row: int, count: int) -> Tensor:
-        """Return the residual of one image after ``count`` objects, (channels, height, width)."""
-        rows, images = self.residuals[count]
-        return images[row if rows is None else int((rows == row).nonzero())]
 
 
 def roll_out(
@@ -123,8 +104,10 @@ def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progres
         if not progress.size:
             break
         if going is not None:
-            state, attention = state.select(going), attention.select(going)
-            record.residual = state.residual
+            left = record.residuals
+            left.select(going)
+            state = state.select(going, left.now, left.scores)
+            attention = attention.select(going)
             draws = None if draws is None else draws[going]
         z_where = reparametrized(attention.z_where_dist, None if draws is None else draws[:, :3])
         z_what_dist = guide.reading(state.image, z_where, attention.memory)
@@ -136,7 +119,8 @@ def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progres
             z_pres=z_where.new_ones(len(z_where)),
             z_where=z_where,
             z_what=z_what,
-            residual=record.residual,
+            residual=record.residuals.now,
+            scores=record.residuals.scores,
         )
     return record.rollout(z_background_dist, z_background)
 
@@ -145,29 +129,19 @@ class _Record:
     """What has happened on a rollout, step by step."""
 
     def __init__(self, guide: SceneGuide, progress: Progress, state: GuideState) -> None:
-        self.model, self.progress = guide.model, progress
-        self.residual = state.residual
+        self.progress = progress
+        self.residuals = make_residuals(guide, state, progress)
         # If no step looks at the residual, all objects are rendered at once, at the end.
         self.renders_last = progress.stopping.has_fixed_steps and not guide.sees_residual
         self.logits: list[Tensor] = []
         self.steps: list[tuple[Tensor, Tensor, Tensor]] = []
-        self.residuals: list[Residual] = []
-        self.log_likelihood: list[Tensor] = []
-        self._leave(state.residual)
-
-    def _leave(self, residual: Canvas) -> None:
-        # The likelihood of each count is computed at once, while the residual is in the cache.
-        self.residual = residual
-        self.residuals.append(Residual(self.progress.rows, residual.x))
-        terms = self.model.log_likelihood(residual.x)
-        self.log_likelihood.append(self.progress.spread(terms))
 
     def add(
         self, attention: Attention, z_what_dist: dist.Normal, z_where: Tensor, z_what: Tensor
     ) -> None:
         """Add a step: its laws, and its object's pose and code."""
         if not self.renders_last:
-            self._leave(self.model.take_away(self.residual, z_where, z_what))
+            self.residuals.take_away(z_where, z_what)
         laws = attention.z_where_dist, z_what_dist
         means = torch.cat([law.loc for law in laws], dim=-1)
         sds = torch.cat([law.scale for law in laws], dim=-1)
@@ -180,9 +154,8 @@ class _Record:
         means, sds, values = (torch.stack(s, dim=1) for s in zip(*self.steps, strict=True))
         z_where, z_what, proposals = values.split((3, values.shape[-1] - 6, 3), dim=-1)
         if self.renders_last:
-            for layers in self.model.render(z_where, z_what, -1).unbind(dim=1):
-                self._leave(self.model.composition.add(self.residual, layers, -1))
-        log_likelihood = torch.stack(self.log_likelihood, dim=1)
+            self.residuals.take_away_all(z_where, z_what)
+        log_likelihood = self.residuals.log_likelihood()
         return Rollout(
             stopping=self.progress.stopping,
             z_pres_logits=torch.stack(self.logits, dim=1),
@@ -191,7 +164,7 @@ class _Record:
             z_where=z_where,
             z_what=z_what,
             proposals=proposals,
-            residuals=tuple(self.residuals),
+            residuals=self.residuals,
             log_likelihood=log_likelihood,
             weights=self.progress.finish(log_likelihood),
             z_background_dist=z_background_dist,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..provenance import one_operation
+from .patches import Place
 from .transformer import pixel_centers, triangular_weights
 
 POINTS_PER_KERNEL = 4  # grid points to a kernel's width
@@ -50,7 +51,29 @@ class EnergySearch(nn.Module):
         self.register_buffer("poses", poses.flatten(0, 1), persistent=False)
 
     @one_operation
+    def scores(self, images: Tensor) -> Tensor:
+        """Return the energy at each grid point, (batch, num, num).
+
+        Args:
+            images: (batch, channels, height, width), intensity.
+        """
+        return self.rows @ (images.square().sum(dim=-3) @ self.columns)
+
+    def change(self, energy: Tensor, place: Place) -> Tensor:
+        """Return what a change of energy on patches changes of the scores: (batch, num, num).
+
+        Args:
+            energy: (batch, h, w), the change, summed over the channels.
+            place: of the patches.
+        """
+        rows, columns = self.rows.t()[place.rows()], self.columns[place.columns()]
+        return rows.transpose(-1, -2) @ (energy @ columns)
+
+    @one_operation
+    def best(self, scores: Tensor) -> Tensor:
+        """Return the poses (batch, 3) of the best grid points."""
+        return self.poses[scores.flatten(-2).argmax(dim=-1)]
+
     def forward(self, images: Tensor) -> Tensor:
         """Return poses (batch, 3) of images (batch, channels, height, width), intensity."""
-        energy = self.rows @ (images.square().sum(dim=-3) @ self.columns)  # (batch, num, num)
-        return self.poses[energy.flatten(-2).argmax(dim=-1)]
+        return self.best(self.scores(images))

@@ -184,8 +184,23 @@ def triangular_weights(
         kernel_radius: half the kernel's width in pixels.
     Returns: (..., num_points, num_pixels).
     """
+    points = torch.addcmul(shift, scale, pixel_centers(num_points, scale))
+    return kernel_weights(points, pixel_centers(num_pixels, scale), num_pixels, kernel_radius)
+
+
+def kernel_weights(
+    points: Tensor, centers: Tensor, num_pixels: int, kernel_radius: int = 1
+) -> Tensor:
+    """Return the weight of each pixel at points along a line: a triangular kernel, sum 1.
+
+    Args:
+        points: (..., num_points), in [-1, 1] over the line.
+        centers: (..., num), of pixels, likewise.
+        num_pixels: of the whole line.
+        kernel_radius: half the kernel's width in pixels.
+    Returns: (..., num_points, num).
+    """
     # In pixels, 0 in the middle of the line, divided by kernel_radius^2 while the arrays are small.
     unit = num_pixels / (2 * kernel_radius**2)
-    points = torch.addcmul(shift, scale, pixel_centers(num_points, scale)) * unit
-    pixels = pixel_centers(num_pixels, scale) * unit
-    return (1 / kernel_radius - (points[..., None] - pixels).abs()).relu()
+    distance = (points * unit)[..., :, None] - (centers * unit)[..., None, :]
+    return (1 / kernel_radius - distance.abs()).relu()

@@ -59,6 +59,35 @@ def test_without_avx512_or_beside_a_gpu_products_stay_where_they_are(
     assert torch.get_float32_matmul_precision() == "highest"
 
 
+def test_where_shapes_do_not_repeat_products_stay_where_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.set_float32_matmul_precision("highest")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch, "equal", lambda first, second: True)
+    tune_process(shapes_repeat=False)
+    assert torch.get_float32_matmul_precision() == "highest"
+    tune_process()
+    assert torch.get_float32_matmul_precision() == "medium"
+
+
+@pytest.mark.parametrize(("line", "repeat"), [("", True), ("--unbounded", False)])
+def test_a_command_says_whether_its_models_shapes_repeat(
+    line: str, repeat: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    for module in (loading, train):
+        monkeypatch.setattr(
+            module, "tune_process", lambda shapes_repeat: told.append(shapes_repeat)
+        )
+    monkeypatch.chdir(tmp_path)
+    np.savez("data.npz", images=np.zeros((4, 12, 10), np.uint8))
+    begun = f"train --data data.npz --preset fast -n 1 -b 2 --out run --quiet {line}"
+    for command in (begun, "sample run --out sample.png"):
+        assert main(command.split()) == 0
+    assert told == [repeat, repeat]
+
+
 def test_another_c_library_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_library(name: None) -> object:
         raise OSError("not glibc")
@@ -91,7 +120,7 @@ class Tuned(Exception):
 def test_each_command_that_computes_sets_its_process_up_first(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def tune() -> NoReturn:
+    def tune(**_: object) -> NoReturn:
         raise Tuned
 
     for module in (loading, plot, report, train):

@@ -13,7 +13,7 @@ from attend_infer_repeat.distributions import TruncatedGeometricCount, count_log
 from attend_infer_repeat.guide import Look, SceneGuide
 from attend_infer_repeat.guide.memory import NoMemory
 from attend_infer_repeat.guide.presence import Foresight
-from attend_infer_repeat.model import CountPrior, SceneModel
+from attend_infer_repeat.model import Canvas, CountPrior, SceneModel
 from attend_infer_repeat.rollout.terms import count_terms
 from attend_infer_repeat.spatial import window_boxes
 
@@ -23,11 +23,12 @@ CONFIG = ModelConfig(canvas_size=(16, 16), window_size=8, encoder_latent_size=4)
 class BrightestPixel(Look):
     """Propose the window around the brightest pixel."""
 
-    def propose(self, residual: Tensor) -> Tensor:
-        height, width = residual.shape[-2:]
-        brightest = residual.amax(dim=1).flatten(1).argmax(dim=1)
+    def propose(self, residual: Canvas, scores: Tensor) -> Tensor:
+        left = residual.copied().x
+        height, width = left.shape[-2:]
+        brightest = left.amax(dim=1).flatten(1).argmax(dim=1)
         y, x = brightest // width, brightest % width
-        scale = self.prior_loc[0].expand(len(residual))
+        scale = self.prior_loc[0].expand(len(left))
         u = torch.stack(((x + 0.5) * 2 / width - 1, (y + 0.5) * 2 / height - 1), dim=1)
         return torch.cat((scale[:, None], -scale[:, None] * u), dim=1)
 

@@ -145,21 +145,22 @@ def test_code_is_read_from_the_window_alone(config: ModelConfig) -> None:
     state = begin(guide, images)
     memory = guide.attend(state).memory
     pose = torch.tensor([[2.0, -0.5, -0.5]]).expand(4, 3)  # the upper left or lower right quarter
-    here = guide.reading(images, pose, memory)
-    assert not torch.allclose(here.loc, guide.reading(images, -pose.abs(), memory).loc)
+    here = guide.reading(state.image, pose, memory)
+    assert not torch.allclose(here.loc, guide.reading(state.image, -pose.abs(), memory).loc)
     other_memory = tuple(torch.randn_like(m) for m in memory)
-    assert torch.equal(here.loc, guide.reading(images, pose, other_memory).loc)
+    assert torch.equal(here.loc, guide.reading(state.image, pose, other_memory).loc)
 
 
 def test_basic_guide_reads_the_code_from_its_memory_alone() -> None:
     guide, images = make_air(BASIC).guide, random_images(4)
     state = begin(guide, images)
     memory, _, z_where_dist, _ = guide.attend(state)
-    law = guide.reading(images, z_where_dist.mean, memory)
-    elsewhere = guide.reading(1 - images, z_where_dist.mean + 1, memory)
+    law = guide.reading(state.image, z_where_dist.mean, memory)
+    elsewhere = guide.reading(Canvas(1 - images), z_where_dist.mean + 1, memory)
     assert torch.equal(law.loc, elsewhere.loc)
     other_memory = tuple(torch.randn_like(m) for m in memory)
-    assert not torch.allclose(law.loc, guide.reading(images, z_where_dist.mean, other_memory).loc)
+    changed = guide.reading(state.image, z_where_dist.mean, other_memory)
+    assert not torch.allclose(law.loc, changed.loc)
 
 
 @pytest.mark.parametrize("config", [TINY, IMPROVED, BASIC])
@@ -206,8 +207,9 @@ def test_rollout_holds_what_is_left_after_every_object_and_its_likelihood(
     air, images = make_air(config), random_images(4, config)
     rollout = air.rollout(images)
     canvases = canvases_of(air, rollout.z_where, rollout.z_what)
-    left = torch.stack([residual.images for residual in rollout.residuals], dim=1)
-    torch.testing.assert_close(left, images[:, None] - canvases)
+    for n in range(canvases.shape[1]):
+        left = rollout.residual(torch.full((4,), n))
+        torch.testing.assert_close(left, images - canvases[:, n])
     expected = air.model.x_dist(canvases).log_prob(images[:, None])
     torch.testing.assert_close(rollout.log_likelihood, expected)
 
@@ -245,8 +247,8 @@ class At(Look):
 
     place = torch.zeros(3)
 
-    def propose(self, residual: Tensor) -> Tensor:
-        return (self.prior_loc + self.place).expand(len(residual), 3)
+    def propose(self, residual: Canvas, scores: Tensor) -> Tensor:
+        return (self.prior_loc + self.place).expand(len(scores), 3)
 
 
 def guide_that_looks_at(place: list[float], config: ModelConfig = TINY) -> SceneGuide:
@@ -267,7 +269,7 @@ def test_glimpse_sees_the_surroundings_of_the_proposed_window_and_no_more(part: 
     changed = torch.zeros(3, 1, 40, 40)
     changed[0, 0, :, 11:15] = changed[1, 0, :, :9] = 1.0  # it reads a pixel beyond its edge
     state = begin(guide, torch.ones_like(changed))
-    given = {"image": changed} if part == "image" else {"residual": Canvas(changed)}
+    given = {part: Canvas(changed)}
     within, beyond, nothing = guide.attend(state._replace(**given)).z_where_dist.loc
     assert not torch.allclose(within, nothing)
     # Equal rows of a batch may differ in their last bit: vector instructions leave a remainder.
@@ -298,7 +300,8 @@ def test_pursuit_looks_where_most_is_left() -> None:
     residual[1, 2, 20:26, 10:16] = 0.5  # less, in one color
     residual[2, 0, 4:10, 30:36] = -0.6  # too much was drawn: that is left, too
     state = begin(guide, torch.zeros_like(residual))
-    places = guide.attend(state._replace(residual=Canvas(residual))).proposal
+    scores = guide.look.scores(residual)
+    places = guide.attend(state._replace(residual=Canvas(residual), scores=scores)).proposal
     boxes = window_boxes(places, (40, 48))
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
     expected = torch.tensor([[13.0, 31.0], [33.0, 7.0], [33.0, 7.0]])
@@ -313,7 +316,7 @@ def test_all_that_the_memoryless_guide_knows_is_the_image_and_what_is_left_of_it
     one, other = (guide.attend(s) for s in (state, altered_step(state)))
     assert torch.equal(one.z_pres_logits, other.z_pres_logits)
     assert torch.equal(one.z_where_dist.loc, other.z_where_dist.loc)
-    elsewhere = guide.attend(state._replace(image=1 - images))
+    elsewhere = guide.attend(state._replace(image=Canvas(1 - images)))
     assert not torch.allclose(one.z_pres_logits, elsewhere.z_pres_logits)
     assert not any("lstm" in name or "_init" in name for name, _ in guide.named_parameters())
 

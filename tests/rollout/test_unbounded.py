@@ -28,6 +28,7 @@ from attend_infer_repeat.evaluation import elbo_per_image
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.rollout import Rollout, stopping
 from attend_infer_repeat.rollout.importance import importance_log_weights, importance_weighted_bound
+from attend_infer_repeat.rollout.residuals import Windows
 from attend_infer_repeat.rollout.terms import count_terms
 from attend_infer_repeat.viz.illustrate import generation_figure
 from attend_infer_repeat.viz.plots import samples_figure
@@ -148,8 +149,6 @@ def test_a_rollout_without_a_bound_takes_the_steps_of_a_bounded_one(
         rows = taken[:, n].nonzero()[:, 0]
         counts = torch.full((6,), n)
         torch.testing.assert_close(rollout.residual(counts)[rows], other.residual(counts)[rows])
-        for row in rows.tolist():
-            torch.testing.assert_close(rollout.residual_of(row, n), other.residual_of(row, n))
     log_q = other.log_q()
     torch.testing.assert_close(
         rollout.log_q()[:, :steps][taken[:, :-1]], log_q[:, :-1][taken[:, :-1]]
@@ -175,9 +174,10 @@ def test_an_image_leaves_the_walk_when_it_is_done_and_the_others_go_on() -> None
     steps = torch.tensor([rollout.steps_of(row) for row in range(40)])
     assert steps.max() == rollout.num_steps
     assert len(steps.unique()) > 1
-    for n, remainder in enumerate(rollout.residuals):
-        rows = torch.arange(40) if remainder.rows is None else remainder.rows
-        assert rows.tolist() == (steps >= n).nonzero()[:, 0].tolist()
+    assert isinstance(rollout.residuals, Windows)
+    for t, step in enumerate(rollout.residuals.steps):
+        rows = torch.arange(40) if step.on is None else step.on
+        assert rows.tolist() == (steps > t).nonzero()[:, 0].tolist()
 
 
 def test_an_answer_does_not_depend_on_the_images_beside_it() -> None:
