@@ -35,9 +35,9 @@ class Canvas(NamedTuple):
 
     def copied(self) -> Canvas:
         """Return the canvases that are meant, and no others."""
-        if self.on is None:
-            return self
         x, v, b, on = self
+        if on is None:
+            return self
         others = (None if part is None else part.index_select(0, on) for part in (v, b))
         return Canvas(x.index_select(0, on), *others)
 

@@ -18,6 +18,7 @@ from ..provenance import one_operation
 from .transformer import image_to_object, kernel_weights, pixel_centers, scale_and_shifts
 
 SIDES = 4  # sides of patches are multiples of it, so that shapes repeat
+LARGEST_SHARE = 0.5  # of a canvas that is read: a larger patch costs more than the whole canvas
 
 
 class Place(NamedTuple):
@@ -131,25 +132,35 @@ def cut(
     reach = [2 * kernel_radius / side for side in canvas_size]
     with torch.no_grad():
         ends = [(p[:, :1] - r, p[:, -1:] + r) for p, r in zip(points, reach, strict=True)]
-        place = _place(ends, canvas_size)
+        place = _place(ends, canvas_size, LARGEST_SHARE)
     rows, columns = (
         kernel_weights(p, (2 * at.to(scale) + 1) / side - 1, side, kernel_radius)
         for p, at, side in zip(points, (place.rows(), place.columns()), canvas_size, strict=True)
     )
-    seen = [gather(image, place.pixels(image, on)) for image, on in images]
-    return _resample(rows, torch.cat(seen, dim=1), columns)
+    windows = [_resample(rows, _seen(image, on, place), columns) for image, on in images]
+    return windows[0] if len(windows) == 1 else torch.cat(windows, dim=1)
+
+
+def _seen(image: Tensor, on: Tensor | None, place: Place) -> Tensor:
+    """Return patches of images, or the images themselves where the patches are as large."""
+    if on is None and place.size == image.shape[-2:]:
+        return image
+    return gather(image, place.pixels(image, on))
 
 
 def _resample(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
     return rows[:, None] @ (images @ columns[:, None].transpose(-1, -2))
 
 
-def _place(ends: Sequence[tuple[Tensor, Tensor]], canvas_size: tuple[int, int]) -> Place:
+def _place(
+    ends: Sequence[tuple[Tensor, Tensor]], canvas_size: tuple[int, int], largest: float = 1.0
+) -> Place:
     """Return patches that hold all pixel centers between two ends along each axis.
 
     Args:
         ends: of rows and of columns, first and last, (num, 1), in [-1, 1] over the canvas.
         canvas_size: (height, width) in pixels.
+        largest: share of the canvas; a larger patch becomes the whole canvas.
     """
     firsts, lengths = [], []
     for (low, high), side in zip(ends, canvas_size, strict=True):
@@ -161,6 +172,8 @@ def _place(ends: Sequence[tuple[Tensor, Tensor]], canvas_size: tuple[int, int]) 
         min(max(SIDES * math.ceil(length / SIDES), SIDES), side)
         for length, side in zip(torch.stack(lengths).tolist(), canvas_size, strict=True)
     )
+    if height * width > largest * canvas_size[0] * canvas_size[1]:
+        height, width = canvas_size
     top, left = (
         first.clamp(max=side - n).long()
         for first, side, n in zip(firsts, canvas_size, (height, width), strict=True)
