@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..config import ModelConfig
 from ..model import Canvas
 from ..spatial import EnergySearch
-from ..spatial.patches import Place, cut
+from ..spatial.patches import GridCut, Place, cut
 
 GLIMPSE_WIDTH = 2  # in widths of the proposed window
 
@@ -106,9 +106,21 @@ class Sought(Look):
             config.canvas_size, config.pose.scale_prior_mean, config.inference.focus
         )
 
+        size = config.appearance.window_size, config.appearance.window_size
+        # Proposals lie on a grid: the weights of all glimpses are computed once.
+        self.grid_cut = GridCut(
+            self.search.poses / GLIMPSE_WIDTH, config.canvas_size, size, GLIMPSE_WIDTH
+        )
+
     def propose(self, residual: Canvas, scores: Tensor) -> Tensor:
         """See ``Look.propose``."""
-        return self.search.best(scores)
+        return self.search.poses[self.search.best(scores)]
+
+    def forward(self, residual: Canvas, image: Canvas, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Look.forward``."""
+        best = self.search.best(scores)
+        seen = (residual.x.detach(), residual.on), (image.x, image.on)
+        return self.search.poses[best], self.grid_cut(best, seen).flatten(1)
 
     def scores(self, residual: Tensor) -> Tensor:
         """See ``Look.scores``: the energy at each point of the search's grid."""

@@ -166,15 +166,15 @@ class Windows(Residuals):
             self._add(patch, place.select(slice(t, None, steps)))
 
     def _add(self, patch: Tensor, place: Place) -> None:
+        x, on = self.canvas.x, self.canvas.on
         with torch.no_grad():
-            x, on = self.canvas.x, self.canvas.on
             index = place.pixels(x, on)
             before = gather(x, index)
             change = (patch * (patch - 2 * before)).sum(dim=1)
             scatter_(x, index, before - patch)
             self.energy = self.energy + change.sum(dim=(1, 2))
             self.scores = self.look.rescored(self.scores, change, place)
-        self.steps.append(_Step(patch, place, self.canvas.on))
+        self.steps.append(_Step(patch, index, on))
         self.energies.append(self.progress.spread(self.energy))
         self.reached.append(self.progress.spread(torch.ones_like(self.energy)))
 
@@ -190,9 +190,8 @@ class Windows(Residuals):
     def after(self, counts: Tensor) -> Tensor:
         """See ``Residuals.after``."""
         residual = self.first.x.clone(memory_format=torch.contiguous_format)
-        for t, (patch, place, on) in enumerate(self.steps):
+        for t, (patch, index, on) in enumerate(self.steps):
             taken = (counts if on is None else counts[on]) > t
-            index = place.pixels(residual, on)
             lost = -patch * taken[:, None, None, None]
             residual.view(-1).index_add_(0, index.view(-1), lost.reshape(-1))
         return residual
@@ -202,7 +201,7 @@ class _Step(NamedTuple):
     """The objects of one step."""
 
     patch: Tensor  # (num, channels, h, w)
-    place: Place
+    index: Tensor  # likewise, where its pixels lie in the memory of canvases of all images
     on: Tensor | None  # (num,), their images in the batch; None: all
 
 
@@ -225,11 +224,11 @@ class _Energies(torch.autograd.Function):
             first: (batch, channels, height, width), r_0.
             energies: what is returned.
             last: like ``first``, the residual of each image when it left, or in the end.
-            steps: the patches' places; the patches are given once more, to be differentiated in.
+            steps: where the patches lie; these are given once more, to be differentiated in.
             patches: of every step, (num, channels, h, w).
         """
         ctx.save_for_backward(last, *patches)
-        ctx.places = [(step.place, step.on) for step in steps]
+        ctx.places = [(step.index, step.on) for step in steps]
         return energies.clone()
 
     @staticmethod
@@ -241,11 +240,10 @@ class _Energies(torch.autograd.Function):
         q = torch.zeros_like(gradient[:, 0])
         gradients: list[Tensor] = []
         for t in reversed(range(len(patches))):
-            (place, on), y = ctx.places[t], patches[t]
+            (index, on), y = ctx.places[t], patches[t]
             here = slice(None) if on is None else on  # the others had left
             q[here] += gradient[here, t + 1]
             q_t = q[here][:, None, None, None]
-            index = place.pixels(r, on)
             r_t, a_t = gather(r, index), gather(a, index)
             gradients.append(-2 * (q_t * r_t - a_t))
             scatter_(r, index, r_t + y)

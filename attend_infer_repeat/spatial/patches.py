@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..provenance import one_operation
 from .transformer import image_to_object, kernel_weights, pixel_centers, scale_and_shifts
@@ -122,9 +122,21 @@ def cut(
     if torch.compiler.is_compiling():  # patches have the sizes of the data
         whole = torch.cat([x if on is None else x.index_select(0, on) for x, on in images], dim=1)
         return image_to_object(z_where, whole, window_size, kernel_radius)
+    canvas_size = images[0][0].shape[-2], images[0][0].shape[-1]
+    rows, columns, place = _reading(z_where, canvas_size, window_size, kernel_radius)
+    windows = [_resample(rows, _seen(image, on, place), columns) for image, on in images]
+    return windows[0] if len(windows) == 1 else torch.cat(windows, dim=1)
+
+
+def _reading(
+    z_where: Tensor,
+    canvas_size: tuple[int, int],
+    window_size: tuple[int, int],
+    kernel_radius: int,
+) -> tuple[Tensor, Tensor, Place]:
+    """Return the weights of rows, (num, h, ..), and columns, (num, w, ..), of patches to read."""
     scale, shift_x, shift_y = scale_and_shifts(z_where)
     shifts = shift_y, shift_x
-    canvas_size = images[0][0].shape[-2], images[0][0].shape[-1]
     points = [
         (pixel_centers(n, scale) - shift) / scale
         for n, shift in zip(window_size, shifts, strict=True)
@@ -137,8 +149,49 @@ def cut(
         kernel_weights(p, (2 * at.to(scale) + 1) / side - 1, side, kernel_radius)
         for p, at, side in zip(points, (place.rows(), place.columns()), canvas_size, strict=True)
     )
-    windows = [_resample(rows, _seen(image, on, place), columns) for image, on in images]
-    return windows[0] if len(windows) == 1 else torch.cat(windows, dim=1)
+    return rows, columns, place
+
+
+class GridCut(nn.Module):
+    """``cut`` at poses of one scale on a square grid, whose weights are computed once.
+
+    Args:
+        poses: (num * num, 3), row by row.
+        canvas_size: (height, width) in pixels.
+        window_size, kernel_radius: see ``cut``.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    top: Tensor
+    left: Tensor
+
+    def __init__(
+        self,
+        poses: Tensor,
+        canvas_size: tuple[int, int],
+        window_size: tuple[int, int],
+        kernel_radius: int,
+    ) -> None:
+        super().__init__()
+        self.num = math.isqrt(len(poses))
+        diagonal = poses[:: self.num + 1]  # all rows and all columns of the grid
+        rows, columns, place = _reading(diagonal, canvas_size, window_size, kernel_radius)
+        self.size = place.size
+        # Constants of the sizes: no part of the weights that are saved.
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns.transpose(-1, -2).contiguous(), persistent=False)
+        self.register_buffer("top", place.top, persistent=False)
+        self.register_buffer("left", place.left, persistent=False)
+
+    @one_operation
+    def forward(self, points: Tensor, images: tuple[tuple[Tensor, Tensor | None], ...]) -> Tensor:
+        """Cut the windows at grid points, (num,), out of their images, as ``cut`` does."""
+        y, x = points // self.num, points % self.num
+        place = Place(self.top[y], self.left[x], self.size)
+        rows, columns = self.rows[y][:, None], self.columns[x][:, None]
+        windows = [rows @ (_seen(image, on, place) @ columns) for image, on in images]
+        return torch.cat(windows, dim=1)
 
 
 def _seen(image: Tensor, on: Tensor | None, place: Place) -> Tensor:

@@ -71,9 +71,14 @@ class EnergySearch(nn.Module):
 
     @one_operation
     def best(self, scores: Tensor) -> Tensor:
-        """Return the poses (batch, 3) of the best grid points."""
-        return self.poses[scores.flatten(-2).argmax(dim=-1)]
+        """Return the best grid points, (batch,): row times ``num`` plus column."""
+        return scores.flatten(-2).argmax(dim=-1)
+
+    @property
+    def num(self) -> int:
+        """Points of the grid along an axis."""
+        return len(self.rows)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return poses (batch, 3) of images (batch, channels, height, width), intensity."""
-        return self.best(self.scores(images))
+        return self.poses[self.best(self.scores(images))]

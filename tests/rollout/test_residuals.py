@@ -76,10 +76,6 @@ def test_windows_have_the_values_and_gradients_of_canvases(
         torch.testing.assert_close(mine, theirs)
 
 
-def steps_of(patches: list[Tensor], places: list[Place], ons: list[Tensor | None]) -> list[_Step]:
-    return [_Step(*parts) for parts in zip(patches, places, ons, strict=True)]
-
-
 def test_the_energies_gradient_is_that_of_finite_differences() -> None:
     """Objects that overlap, of images that leave, in two channels."""
     torch.manual_seed(0)
@@ -91,12 +87,12 @@ def test_the_energies_gradient_is_that_of_finite_differences() -> None:
     patches = [torch.randn(num, 2, 4, 4, requires_grad=True) for num in (3, 2, 1)]
 
     def energies(first: Tensor, *patches: Tensor) -> Tensor:
-        steps = steps_of(list(patches), places, ons)
         with torch.no_grad():
             canvas = first.clone()
+            indices = [p.pixels(canvas, on) for p, on in zip(places, ons, strict=True)]
+            steps = [_Step(*parts) for parts in zip(patches, indices, ons, strict=True)]
             values = [canvas.square().sum(dim=(1, 2, 3))]
-            for patch, place, on in steps:
-                index = place.pixels(canvas, on)
+            for patch, index, on in steps:
                 canvas.view(-1).index_add_(0, index.view(-1), -patch.reshape(-1))
                 energy = canvas.square().sum(dim=(1, 2, 3))
                 rows = torch.arange(3) if on is None else on

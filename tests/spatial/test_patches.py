@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from attend_infer_repeat.spatial import EnergySearch, image_to_object, object_to_image
-from attend_infer_repeat.spatial.patches import Place, cut, gather, paint, scatter_
+from attend_infer_repeat.spatial.patches import GridCut, Place, cut, gather, paint, scatter_
 
 SIZES = [(20, 20), (13, 37), (50, 9), (3, 3)]  # of canvases
 WINDOWS = [(8, 8), (5, 11), (28, 28)]
@@ -88,6 +88,17 @@ def test_scores_follow_a_change_on_patches(size: tuple[int, int], focus: float) 
     energy = ((before - patches).square() - before.square()).sum(dim=1)
     found = search.scores(images) + search.change(energy, place)
     torch.testing.assert_close(found, search.scores(changed))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scale", [1.0, 3.0, 12.0])
+def test_windows_at_grid_points_are_cut_as_any_others(size: tuple[int, int], scale: float) -> None:
+    search = EnergySearch(size, scale, 2.0)
+    points = torch.randint(search.num**2, (40,))
+    images = (torch.rand(40, 2, *size), None), (torch.rand(50, 1, *size), torch.randperm(50)[:40])
+    poses = search.poses / 2
+    found = GridCut(poses, size, (7, 6), 2)(points, images)
+    torch.testing.assert_close(found, cut(poses[points], images, (7, 6), 2))
 
 
 def test_patches_of_some_canvases_of_a_batch_leave_the_others_alone() -> None:
