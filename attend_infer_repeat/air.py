@@ -252,12 +252,12 @@ class AIR(nn.Module):
 def largest_batch(air: AIR) -> int:
     """Return how many images are inferred at a time: 256, or as many as half a gigabyte holds.
 
-    That is for the canvases that a rollout keeps per image: one for each of T objects, or a few and
-    a patch of one for each object.
+    That is for the canvases that a rollout keeps per image: T + 1 of them, or a few and, for each
+    object, a patch and where its pixels lie.
     """
     config, steps = air.config, air.model.count_prior.max_count
-    patch = 2 / config.pose.scale_prior_mean**2  # share of the canvas: windows, and some more
-    canvases = 4 + steps * min(patch, 1) if air.model.adds_energies else steps + 1
+    patch = min(2 / config.pose.scale_prior_mean**2, 1)  # share of the canvas: a window, and more
+    canvases = 4 + 3 * steps * patch if air.model.adds_energies else steps + 1
     numbers = canvases * config.channels * math.prod(config.canvas_size)
     return min(max(int(2**29 // (4 * numbers)), 1), 256)
 

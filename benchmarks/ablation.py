@@ -31,7 +31,7 @@ VARIANTS = {
     "large-window": ("window 20 x 20, not 16 x 16", "--window-size 20"),
     "large-networks": (
         "networks twice as wide, LSTM of 256",
-        "--encoder-net 400 --decoder-net 400 --predict-net 200 --rnn-hidden-size 256",
+        "--encoder-net 400 --decoder-net 400 --predict-net 400 --rnn-hidden-size 256",
     ),
     "small-batches": ("batches of 64 at half the learning rate", "-b 64 -lr 1.5e-3"),
     "relu": ("ReLU in place of SiLU", "--non-linearity ReLU"),

@@ -34,7 +34,7 @@ HOUR = RESULTS / "hour"
 HOUR_OPTIONS = (
     "-n 30000 -b 64 -lr 1.5e-3 --lr-schedule cosine --composite-begin 150 --composite-every 1 "
     "--explore-steps 300 --anneal-prior-duration 500 --window-size 20 --rnn-hidden-size 256 "
-    "--predict-net 200 --encoder-net 400 --decoder-net 400 400 --eval-every 500"
+    "--predict-net 400 --encoder-net 400 --decoder-net 400 400 --eval-every 500"
 )
 
 

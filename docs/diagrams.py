@@ -285,7 +285,12 @@ def attention(left: Point, t: int, pictures: Pictures) -> list[str]:
     seen = glimpse.by(WINDOW_SIDE / 2), decide.by(-46)
     x = left.by(Lanes.x, Rows.glimpse + 42)
     return [
-        arrow(x.by(y=-12), x.by(y=-26), Point(glimpse.x - WINDOW_SIDE / 2, x.y - 26)),
+        arrow(
+            x.by(y=-12),
+            x.by(y=-26),
+            Point(glimpse.x - WINDOW_SIDE / 2, x.y - 26),
+            kind=dashed,
+        ),
         # The residual and the proposal are data: no gradient.
         arrow(
             track.by(y=Rows.residual - CANVAS_SIDE / 2),

@@ -83,8 +83,8 @@ def _without_removed(settings: Mapping[str, Any]) -> Record:
     for name, value in settings.items():
         if name in UNREADABLE and UNREADABLE[name](value):
             raise ConfigError(
-                f"{name} {value!r} is of a version before this one, which has none like it; train "
-                "anew, or use the version that wrote the file"
+                f"{name} {value!r}: of an earlier version, and this one cannot go on with it; "
+                "train anew, or use the version that wrote the file"
             )
         if name not in REMOVED:
             kept[name] = _without_removed(value) if isinstance(value, Mapping) else value

@@ -98,6 +98,11 @@ class PoseConfig(Settings):
     pos_prior_sd: Positive = 1.0
     """Standard deviation of an object's x and y shift."""
 
+    @property
+    def usual_scale(self) -> float:
+        """Three standard deviations below the mean: few objects are larger."""
+        return self.scale_prior_mean - 3 * self.scale_prior_sd
+
 
 class LikelihoodConfig(Settings):
     """The law of the pixels."""

@@ -98,15 +98,15 @@ class SceneGuide(nn.Module):
     def begin(self, images: Tensor, z_background: Tensor) -> GuideState:
         """Look at the images once; return the state before the first step.
 
-        It is one state for all images, of one row, but for the image, its features and the
-        residual. All that follows sees the images without their backgrounds.
+        It is one state for all images, of one row, but for the image, its features, the residual
+        and its scores. All that follows sees the images without their backgrounds.
 
         Args:
             images: (batch, channels, height, width), intensity.
             z_background: (batch, latent_size).
         """
         b = self.model.background(z_background)
-        residual = self.model.composition.begin(images - b, b)
+        residual = self.model.composition.begin((images - b).contiguous(), b)
         foreground = residual.x.detach()
         features, memory = self.memory.begin(foreground)
         z_where, z_what = self.memory.first_latents(foreground)

@@ -36,16 +36,18 @@ class Look(nn.Module, ABC):
         super().__init__()
         self.window_size = config.appearance.window_size
         self.glimpse_size = 2 * config.channels * config.appearance.window_size**2
+        self.usual_scale = config.pose.scale_prior_mean
         self.register_buffer("prior_loc", z_where_dist.loc.clone())
         self.register_buffer("prior_scale", z_where_dist.scale.clone())
 
     @abstractmethod
-    def propose(self, residual: Canvas, scores: Tensor) -> Tensor:
-        """Return a pose for each residual r_t, (num, 3).
+    def forward(self, residual: Canvas, image: Canvas, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Return proposals p_t, (num, 3), and glimpses there, (num, glimpse_size).
 
         Args:
             residual: (batch, channels, height, width), r_t, intensity; data. Those are meant that
-                ``residual.on`` lists, ``residual.copied()``.
+                ``residual.rows`` lists, ``residual.of_rows()``.
+            image: likewise, x minus its background.
             scores: of ``scores``, for r_t.
         """
 
@@ -53,27 +55,30 @@ class Look(nn.Module, ABC):
         """Return what a look knows of places in residuals, (batch, ...): nothing, (batch, 0)."""
         return residual.new_zeros(len(residual), 0)
 
-    def rescored(self, scores: Tensor, energy: Tensor, place: Place) -> Tensor:
+    def rescored(self, scores: Tensor, change: Tensor, place: Place) -> Tensor:
         """Return the scores of residuals that have changed on patches.
 
         Args:
             scores: of ``scores``, before.
-            energy: (batch, h, w), the change of the squared residual, summed over the channels.
+            change: (batch, h, w), of the squared residual, summed over the channels.
             place: of the patches.
+        Raises: NotImplementedError if a look has scores and does not say how they change.
         """
+        if scores[:1].numel():
+            raise NotImplementedError("a look with scores also says how they change")
         return scores
 
-    def forward(self, residual: Canvas, image: Canvas, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Return proposals, (num, 3), and glimpses of r_t and of x there, (num, glimpse_size).
+    def glimpse(self, proposal: Tensor, residual: Canvas, image: Canvas) -> Tensor:
+        """Look at r_t and x around proposals, (num, 3), further than a window: (num, numbers).
 
-        A glimpse reaches further than the window. What x shows and r_t does not is drawn already:
-        so the two together tell an object that is left from what is left of an object.
+        What x shows and r_t does not is drawn already: so the two together tell an object that is
+        left from what is left of an object.
         """
-        proposal = self.propose(residual, scores)
         # Divided as a whole, (s, x, y) keeps its center -(x, y) / s and the window becomes larger.
-        pose, size = proposal / GLIMPSE_WIDTH, (self.window_size, self.window_size)
-        seen = (residual.x.detach(), residual.on), (image.x, image.on)
-        return proposal, cut(pose, seen, size, GLIMPSE_WIDTH).flatten(1)
+        pose, size = proposal.detach() / GLIMPSE_WIDTH, (self.window_size, self.window_size)
+        seen = (residual.x.detach(), residual.rows), (image.x, image.rows)
+        scale = self.usual_scale / GLIMPSE_WIDTH
+        return cut(pose, seen, size, scale, GLIMPSE_WIDTH).flatten(1)
 
 
 class PriorMean(Look):
@@ -85,13 +90,9 @@ class PriorMean(Look):
         super().__init__(config, z_where_dist)
         self.glimpse_size = 0
 
-    def propose(self, residual: Canvas, scores: Tensor) -> Tensor:
-        """See ``Look.propose``."""
-        return self.prior_loc.expand(len(scores), -1)
-
     def forward(self, residual: Canvas, image: Canvas, scores: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Look.forward``."""
-        return self.propose(residual, scores), scores.new_zeros(len(scores), 0)
+        return self.prior_loc.expand(len(scores), -1), scores.new_zeros(len(scores), 0)
 
 
 class Sought(Look):
@@ -102,30 +103,27 @@ class Sought(Look):
 
     def __init__(self, config: ModelConfig, z_where_dist: dist.Normal) -> None:
         super().__init__(config, z_where_dist)
-        self.search = EnergySearch(
-            config.canvas_size, config.pose.scale_prior_mean, config.inference.focus
-        )
-
-        size = config.appearance.window_size, config.appearance.window_size
+        canvas_size, scale = config.canvas_size, config.pose.scale_prior_mean
+        self.search = EnergySearch(canvas_size, scale, config.inference.focus)
         # Proposals lie on a grid: the weights of all glimpses are computed once.
         self.grid_cut = GridCut(
-            self.search.poses / GLIMPSE_WIDTH, config.canvas_size, size, GLIMPSE_WIDTH
+            self.search.poses / GLIMPSE_WIDTH,
+            scale / GLIMPSE_WIDTH,
+            canvas_size,
+            (self.window_size, self.window_size),
+            GLIMPSE_WIDTH,
         )
-
-    def propose(self, residual: Canvas, scores: Tensor) -> Tensor:
-        """See ``Look.propose``."""
-        return self.search.poses[self.search.best(scores)]
 
     def forward(self, residual: Canvas, image: Canvas, scores: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Look.forward``."""
         best = self.search.best(scores)
-        seen = (residual.x.detach(), residual.on), (image.x, image.on)
+        seen = (residual.x.detach(), residual.rows), (image.x, image.rows)
         return self.search.poses[best], self.grid_cut(best, seen).flatten(1)
 
     def scores(self, residual: Tensor) -> Tensor:
         """See ``Look.scores``: the energy at each point of the search's grid."""
         return self.search.scores(residual)
 
-    def rescored(self, scores: Tensor, energy: Tensor, place: Place) -> Tensor:
+    def rescored(self, scores: Tensor, change: Tensor, place: Place) -> Tensor:
         """See ``Look.rescored``."""
-        return scores + self.search.change(energy, place)
+        return scores + self.search.changes(change, place)

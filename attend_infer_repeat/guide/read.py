@@ -28,7 +28,7 @@ class Reading(nn.Module, ABC):
 
         Args:
             image: (batch, channels, height, width), x minus its background; data. Those are meant
-                that ``image.on`` lists, ``image.copied()``.
+                that ``image.rows`` lists, ``image.of_rows()``.
             z_where: (num, 3).
             memory: the guide's.
         """
@@ -50,6 +50,7 @@ class FromWindow(Reading):
     ) -> None:
         super().__init__()
         self.size = (config.appearance.window_size, config.appearance.window_size)
+        self.usual_scale = config.pose.usual_scale
         pixels = config.channels * config.appearance.window_size**2
         if encoder is None:
             encoder = Encoder(
@@ -62,7 +63,7 @@ class FromWindow(Reading):
 
     def forward(self, image: Canvas, z_where: Tensor, memory: MemoryState) -> dist.Normal:
         """See ``Reading.forward``."""
-        return self.encoder(cut(z_where, ((image.x, image.on),), self.size))
+        return self.encoder(cut(z_where, ((image.x, image.rows),), self.size, self.usual_scale))
 
 
 class FromState(Reading):

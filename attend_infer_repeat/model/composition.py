@@ -27,19 +27,19 @@ class Canvas(NamedTuple):
     x: Tensor  # (..., channels, height, width)
     transmittance: Tensor | None = None  # (..., 1, height, width), v_t; of over
     background: Tensor | None = None  # (..., channels, height, width), b; of over
-    on: Tensor | None = None  # (num,), the canvases that are meant, of a batch; None: all of them
+    rows: Tensor | None = None  # (num,), of the batch, the canvases that are meant; None: all
 
-    def select(self, rows: Tensor) -> Canvas:
+    def select(self, chosen: Tensor) -> Canvas:
         """Return some of the canvases that are meant; nothing is copied."""
-        return self._replace(on=rows if self.on is None else self.on[rows])
+        return self._replace(rows=chosen if self.rows is None else self.rows[chosen])
 
-    def copied(self) -> Canvas:
+    def of_rows(self) -> Canvas:
         """Return the canvases that are meant, and no others."""
-        x, v, b, on = self
-        if on is None:
+        x, v, b, rows = self
+        if rows is None:
             return self
-        others = (None if part is None else part.index_select(0, on) for part in (v, b))
-        return Canvas(x.index_select(0, on), *others)
+        others = (None if part is None else part.index_select(0, rows) for part in (v, b))
+        return Canvas(x.index_select(0, rows), *others)
 
 
 class Composition(nn.Module, ABC):
@@ -47,8 +47,11 @@ class Composition(nn.Module, ABC):
 
     has_opacity: bool
     """Whether decoded windows have a last channel with the object's opacity."""
-    adds_up = False
-    """Whether a canvas is the background plus what ``layers`` returns, object by object."""
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether a canvas is the background plus what ``layers`` returns, object by object."""
+        return False
 
     @abstractmethod
     def begin(self, x: Tensor, background: Tensor) -> Canvas:
@@ -81,7 +84,12 @@ class Composition(nn.Module, ABC):
 class Sum(Composition):
     """Objects add up."""
 
-    has_opacity, adds_up = False, True
+    has_opacity = False
+
+    @property
+    def adds_up(self) -> bool:
+        """See ``Composition.adds_up``; a subclass may add in another way."""
+        return type(self).add is Sum.add
 
     def begin(self, x: Tensor, background: Tensor) -> Canvas:
         """See ``Composition.begin``."""

@@ -27,7 +27,7 @@ from ..config import ModelConfig
 from ..distributions import gaussian, presence, standard_gaussian
 from ..nn import Decoder
 from ..spatial import object_to_image
-from ..spatial.patches import Place, gather, paint
+from ..spatial.patches import Patches, gather, paint, patches_follow_data
 from .background import Background, make_background
 from .composition import COMPOSITIONS, Canvas, Composition
 from .count_prior import CountPrior, make_count_prior
@@ -181,7 +181,7 @@ class SceneModel(nn.Module):
         Returns: sign * y, (..., channels, height, width); of objects with opacity sign * (o y, o),
             with one channel more.
         """
-        windows = self.composition.layers(self.decoder(z_what))
+        windows = self.windows(z_what)
         windows = windows if sign == 1 else -windows
         return object_to_image(z_where, windows, self.config.canvas_size)
 
@@ -201,12 +201,15 @@ class SceneModel(nn.Module):
             z_where: (num, 3).
             z_what: (num, what_dim).
         """
-        if self.adds_energies and not torch.compiler.is_compiling():
-            patch, place = self.paint(z_where, z_what)
-            before = gather(residual.x, place.pixels(residual.x, residual.on))
-            energy = (patch * (patch - 2 * before)).sum(dim=(1, 2, 3))
+        if self.adds_energies and patches_follow_data(z_where):
+            energy = z_where.new_zeros(len(z_where))
+            for rows, y, place in self.paint(z_where, self.windows(z_what)):
+                on = residual.rows if rows is None else residual.select(rows).rows
+                r = gather(residual.x, place.pixels(residual.x, on))
+                change = (y * (y - 2 * r)).sum(dim=(1, 2, 3))
+                energy = change if rows is None else energy.index_copy(0, rows, change)
             return self.likelihood.of_energy(energy, 0)
-        residual = residual.copied()
+        residual = residual.of_rows()
         after = self.take_away(residual, z_where, z_what)
         return self.log_likelihood(after.x) - self.log_likelihood(residual.x)
 
@@ -215,10 +218,13 @@ class SceneModel(nn.Module):
         """Whether log p(x | canvas) is known by the energy of x - canvas, and objects add up."""
         return self.composition.adds_up and self.likelihood.is_of_energy
 
-    def paint(self, z_where: Tensor, z_what: Tensor) -> tuple[Tensor, Place]:
-        """Render one object per pose and code on its patch of the canvas: ``spatial.paint``."""
-        windows = self.composition.layers(self.decoder(z_what))
-        return paint(z_where, windows, self.config.canvas_size)
+    def windows(self, z_what: Tensor) -> Tensor:
+        """Return what is rendered of codes (..., what_dim): (..., channels, h, w)."""
+        return self.composition.layers(self.decoder(z_what))
+
+    def paint(self, z_where: Tensor, windows: Tensor) -> list[Patches]:
+        """Render windows, one per pose (num, 3), on patches of the canvas: ``patches.paint``."""
+        return paint(z_where, windows, self.config.canvas_size, self.config.pose.usual_scale)
 
     def draw(self, z_where: Tensor, z_what: Tensor) -> Tensor:
         """Draw one object per pose and code on a black canvas of its own.

@@ -186,7 +186,6 @@ class Exact(Objective):
             unknown = composites.counts.new_full((len(batch),), -1)
             counts = torch.cat((unknown, composites.counts))
         rollout = self.rollout(images, noise, counts, explore)
-        # The composites' ELBO is left out last: a slice of every canvas would cost more.
         elbo = count_terms(self.air.model, rollout, explore).elbo[own].mean()
         loss = -elbo
         if composites is not None:

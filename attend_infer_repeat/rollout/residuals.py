@@ -7,20 +7,21 @@ r_n = r_{n-1} - y_n, whose change is a sum over a patch of the canvas,
     |r_n|^2 - |r_{n-1}|^2 = sum over the patch of y_n (y_n - 2 r_{n-1}).
 
 One canvas to an image holds the residual; each object is taken away from it in place. Backward
-walks back from the last object and needs no other canvas. With g_n the gradient of |r_n|^2,
+walks back from the last object, on a copy of it. With g_n the gradient of |r_n|^2,
 
     d / d y_t = -2 sum_{n>=t} g_n r_n = -2 (Q_t r_t - A_t),
     Q_t = sum_{n>=t} g_n,    A_t = sum_{s>t} Q_s y_s,
 
-on the patch of y_t, where r_t is restored by adding the objects after t back, and A is a second
-canvas, changed on patches alone.
+on the patch of y_t, where r_t is restored by adding the objects after t back, and A is one canvas
+more, changed on patches alone.
 
-Where objects hide one another, or the likelihood is another one, every object has a canvas of its
-own (``Canvases``), as in the Pyro programs.
+Where objects hide one another, the likelihood is another one, or patches cannot be had, every
+object has a canvas of its own (``Canvases``), as in the Pyro programs.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from torch.autograd.function import once_differentiable
 
 from ..guide import GuideState, SceneGuide
 from ..model import Canvas
-from ..spatial.patches import Place, gather, scatter_
+from ..spatial.patches import Place, gather, patches_follow_data, scatter_
 from .stopping import Progress
 
 
@@ -98,7 +99,7 @@ class Canvases(Residuals):
 
     def select(self, going: Tensor) -> None:
         """See ``Residuals.select``."""
-        self.canvas = self.canvas.select(going).copied()
+        self.canvas = self.canvas.select(going).of_rows()
         self.scores = self.scores[going]
 
     def take_away(self, z_where: Tensor, z_what: Tensor) -> None:
@@ -140,7 +141,8 @@ class Windows(Residuals):
         super().__init__(guide, state, progress)
         x = self.first.x.detach().clone(memory_format=torch.contiguous_format)
         self.canvas = Canvas(x)
-        self.energy = x.square().sum(dim=(1, 2, 3))
+        # In double precision: the energy that is left may be a small part of that at first.
+        self.energy = x.square().sum(dim=(1, 2, 3), dtype=torch.float64)
         self.steps: list[_Step] = []
         self.energies, self.reached = [self.energy], [torch.ones_like(self.energy)]
 
@@ -156,53 +158,65 @@ class Windows(Residuals):
 
     def take_away(self, z_where: Tensor, z_what: Tensor) -> None:
         """See ``Residuals.take_away``."""
-        self._add(*self.model.paint(z_where, z_what))
+        self._step(z_where, self.model.windows(z_what))
 
     def take_away_all(self, z_where: Tensor, z_what: Tensor) -> None:
         """See ``Residuals.take_away_all``."""
-        num, steps = z_where.shape[:2]
-        patches, place = self.model.paint(z_where.flatten(0, 1), z_what.flatten(0, 1))
-        for t, patch in enumerate(patches.unflatten(0, (num, steps)).unbind(1)):
-            self._add(patch, place.select(slice(t, None, steps)))
+        windows = self.model.windows(z_what)
+        for z_where_t, windows_t in zip(z_where.unbind(1), windows.unbind(1), strict=True):
+            self._step(z_where_t, windows_t)
 
-    def _add(self, patch: Tensor, place: Place) -> None:
-        x, on = self.canvas.x, self.canvas.on
-        with torch.no_grad():
-            index = place.pixels(x, on)
-            before = gather(x, index)
-            change = (patch * (patch - 2 * before)).sum(dim=1)
-            scatter_(x, index, before - patch)
-            self.energy = self.energy + change.sum(dim=(1, 2))
-            self.scores = self.look.rescored(self.scores, change, place)
-        self.steps.append(_Step(patch, index, on))
+    def _step(self, z_where: Tensor, windows: Tensor) -> None:
+        for rows, y, place in self.model.paint(z_where, windows):
+            self._take_away(rows, y, place)
         self.energies.append(self.progress.spread(self.energy))
         self.reached.append(self.progress.spread(torch.ones_like(self.energy)))
 
+    @torch.no_grad()
+    def _take_away(self, rows: Tensor | None, y: Tensor, place: Place) -> None:
+        """Take objects away from the images of ``rows``, of those still on the rollout."""
+        x, on = self.canvas.x, self.canvas.rows if rows is None else self.canvas.select(rows).rows
+        pixels = place.pixels(x, on)
+        r = gather(x, pixels)
+        change = (y * (y - 2 * r)).sum(dim=1)
+        scatter_(x, pixels, r - y)
+        self.steps.append(_Step(len(self.energies), y, pixels, on))
+        energy, scores = change.sum(dim=(1, 2), dtype=torch.float64), self.scores
+        if rows is None:
+            self.energy = self.energy + energy
+            self.scores = self.look.rescored(scores, change, place)
+        else:
+            self.energy = self.energy.index_add(0, rows, energy)
+            changed = self.look.rescored(scores[rows], change, place)
+            self.scores = scores.index_copy(0, rows, changed)
+
     def log_likelihood(self) -> Tensor:
         """See ``Residuals.log_likelihood``."""
-        patches = [step.patch for step in self.steps]
-        energies = torch.stack(self.energies, dim=1)
-        energies = _Energies.apply(self.first.x, energies, self.canvas.x, self.steps, *patches)
-        num_pixels = self.canvas.x[0].numel()
-        terms = self.model.likelihood.of_energy(energies, num_pixels)
-        return terms * torch.stack(self.reached, dim=1)
+        x, steps = self.canvas.x, self.steps
+        energies = torch.stack(self.energies, dim=1).to(x.dtype)
+        places = [(step.n, step.pixels, step.rows) for step in steps]
+        objects = [step.y for step in steps]
+        energies = _Energies.apply(self.first.x, energies, x, places, *objects)
+        terms = self.model.likelihood.of_energy(energies, math.prod(x.shape[1:]))
+        return terms * torch.stack(self.reached, dim=1).to(x.dtype)
 
     def after(self, counts: Tensor) -> Tensor:
         """See ``Residuals.after``."""
         residual = self.first.x.clone(memory_format=torch.contiguous_format)
-        for t, (patch, index, on) in enumerate(self.steps):
-            taken = (counts if on is None else counts[on]) > t
-            lost = -patch * taken[:, None, None, None]
-            residual.view(-1).index_add_(0, index.view(-1), lost.reshape(-1))
+        for n, y, pixels, rows in self.steps:
+            taken = (counts if rows is None else counts[rows]) >= n
+            lost = -y * taken[:, None, None, None]
+            residual.view(-1).index_add_(0, pixels.view(-1), lost.reshape(-1))
         return residual
 
 
 class _Step(NamedTuple):
-    """The objects of one step."""
+    """Objects that one step took away, of one size of patch."""
 
-    patch: Tensor  # (num, channels, h, w)
-    index: Tensor  # likewise, where its pixels lie in the memory of canvases of all images
-    on: Tensor | None  # (num,), their images in the batch; None: all
+    n: int  # objects that were found with them
+    y: Tensor  # (num, channels, h, w)
+    pixels: Tensor  # likewise, where they lie in the memory of canvases of all images
+    rows: Tensor | None  # (num,), whose they are, of all images; None: of all
 
 
 class _Energies(torch.autograd.Function):
@@ -214,8 +228,8 @@ class _Energies(torch.autograd.Function):
         first: Tensor,
         energies: Tensor,
         last: Tensor,
-        steps: list[_Step],
-        *patches: Tensor,
+        places: list[tuple[int, Tensor, Tensor | None]],
+        *objects: Tensor,
     ) -> Tensor:
         """Return the energies, (batch, T + 1).
 
@@ -224,30 +238,29 @@ class _Energies(torch.autograd.Function):
             first: (batch, channels, height, width), r_0.
             energies: what is returned.
             last: like ``first``, the residual of each image when it left, or in the end.
-            steps: where the patches lie; these are given once more, to be differentiated in.
-            patches: of every step, (num, channels, h, w).
+            places: n, pixels and rows of each ``_Step``.
+            objects: y of each.
         """
-        ctx.save_for_backward(last, *patches)
-        ctx.places = [(step.index, step.on) for step in steps]
+        ctx.save_for_backward(last, *objects)
+        ctx.places = places
         return energies.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Walk back from the last object."""
-        last, *patches = ctx.saved_tensors
+        last, *objects = ctx.saved_tensors
         r, a = last.clone(), torch.zeros_like(last)
         q = torch.zeros_like(gradient[:, 0])
         gradients: list[Tensor] = []
-        for t in reversed(range(len(patches))):
-            (index, on), y = ctx.places[t], patches[t]
-            here = slice(None) if on is None else on  # the others had left
-            q[here] += gradient[here, t + 1]
+        for (n, pixels, rows), y in zip(reversed(ctx.places), reversed(objects), strict=True):
+            here = slice(None) if rows is None else rows  # the others have no object here
+            q[here] += gradient[here, n]
             q_t = q[here][:, None, None, None]
-            r_t, a_t = gather(r, index), gather(a, index)
+            r_t, a_t = gather(r, pixels), gather(a, pixels)
             gradients.append(-2 * (q_t * r_t - a_t))
-            scatter_(r, index, r_t + y)
-            scatter_(a, index, a_t + q_t * y)
+            scatter_(r, pixels, r_t + y)
+            scatter_(a, pixels, a_t + q_t * y)
         to_first = None
         if ctx.needs_input_grad[0]:
             to_first = 2 * ((q + gradient[:, 0])[:, None, None, None] * r - a)
@@ -256,6 +269,5 @@ class _Energies(torch.autograd.Function):
 
 def make_residuals(guide: SceneGuide, state: GuideState, progress: Progress) -> Residuals:
     """Return the residuals of a rollout: on windows where the model's parts allow it."""
-    # Patches have the sizes of the data, which a compiler does not know.
-    windows = guide.model.adds_energies and not torch.compiler.is_compiling()
+    windows = guide.model.adds_energies and patches_follow_data(state.residual.x)
     return (Windows if windows else Canvases)(guide, state, progress)

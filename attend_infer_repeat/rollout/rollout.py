@@ -104,9 +104,9 @@ def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progres
         if not progress.size:
             break
         if going is not None:
-            left = record.residuals
-            left.select(going)
-            state = state.select(going, left.now, left.scores)
+            residuals = record.residuals
+            residuals.select(going)
+            state = state.select(going, residuals.now, residuals.scores)
             attention = attention.select(going)
             draws = None if draws is None else draws[going]
         z_where = reparametrized(attention.z_where_dist, None if draws is None else draws[:, :3])

@@ -59,26 +59,22 @@ class EnergySearch(nn.Module):
         """
         return self.rows @ (images.square().sum(dim=-3) @ self.columns)
 
-    def change(self, energy: Tensor, place: Place) -> Tensor:
-        """Return what a change of energy on patches changes of the scores: (batch, num, num).
+    def changes(self, energy: Tensor, place: Place) -> Tensor:
+        """Return how the scores change, (batch, num, num), with the energy on patches.
 
         Args:
-            energy: (batch, h, w), the change, summed over the channels.
+            energy: (batch, h, w), how it changes, summed over the channels.
             place: of the patches.
         """
-        rows, columns = self.rows.t()[place.rows()], self.columns[place.columns()]
+        rows, columns = self.rows.t()[place.pixel_rows()], self.columns[place.pixel_columns()]
         return rows.transpose(-1, -2) @ (energy @ columns)
 
     @one_operation
     def best(self, scores: Tensor) -> Tensor:
-        """Return the best grid points, (batch,): row times ``num`` plus column."""
+        """Return the best grid points, (batch,), as numbers in ``poses``."""
         return scores.flatten(-2).argmax(dim=-1)
 
     @property
     def num(self) -> int:
         """Points of the grid along an axis."""
         return len(self.rows)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return poses (batch, 3) of images (batch, channels, height, width), intensity."""
-        return self.poses[self.best(self.scores(images))]

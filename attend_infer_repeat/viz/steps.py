@@ -86,8 +86,8 @@ def steps_of(air: AIR, images: Tensor, rollout: Rollout, scenes: Scenes, row: in
     image, z_where, z_what = images[row], rollout.z_where[row, :num], rollout.z_what[row, :num]
     boxes = _array(window_boxes(z_where, canvas_size))
     decoded = _array(air.model.decoder(z_what))
-    counts = torch.arange(num + 1, device=image.device)[:, None].expand(-1, len(images))
-    residuals = _array(torch.stack([rollout.residual(n)[row] for n in counts]))
+    drawn = air.model.partial_canvases(z_where, z_what, rollout.z_background[row])
+    residuals = _array(image - drawn)
     presence = presence_scores(scenes.count_probs[row : row + 1])[0]
     glimpses = windows = None
     if guide.look.sees_residual:

@@ -23,14 +23,15 @@ CONFIG = ModelConfig(canvas_size=(16, 16), window_size=8, encoder_latent_size=4)
 class BrightestPixel(Look):
     """Propose the window around the brightest pixel."""
 
-    def propose(self, residual: Canvas, scores: Tensor) -> Tensor:
-        left = residual.copied().x
+    def forward(self, residual: Canvas, image: Canvas, scores: Tensor) -> tuple[Tensor, Tensor]:
+        left = residual.of_rows().x
         height, width = left.shape[-2:]
         brightest = left.amax(dim=1).flatten(1).argmax(dim=1)
         y, x = brightest // width, brightest % width
         scale = self.prior_loc[0].expand(len(left))
         u = torch.stack(((x + 0.5) * 2 / width - 1, (y + 0.5) * 2 / height - 1), dim=1)
-        return torch.cat((scale[:, None], -scale[:, None] * u), dim=1)
+        proposal = torch.cat((scale[:, None], -scale[:, None] * u), dim=1)
+        return proposal, self.glimpse(proposal, residual, image)
 
 
 def brightest_guide() -> AIR:

@@ -247,8 +247,9 @@ class At(Look):
 
     place = torch.zeros(3)
 
-    def propose(self, residual: Canvas, scores: Tensor) -> Tensor:
-        return (self.prior_loc + self.place).expand(len(scores), 3)
+    def forward(self, residual: Canvas, image: Canvas, scores: Tensor) -> tuple[Tensor, Tensor]:
+        proposal = (self.prior_loc + self.place).expand(len(scores), 3)
+        return proposal, self.glimpse(proposal, residual, image)
 
 
 def guide_that_looks_at(place: list[float], config: ModelConfig = TINY) -> SceneGuide:

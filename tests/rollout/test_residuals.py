@@ -11,9 +11,10 @@ from torch import Tensor
 
 from attend_infer_repeat import AIR
 from attend_infer_repeat.config import ModelConfig
-from attend_infer_repeat.model import PixelLikelihood, SceneModel
+from attend_infer_repeat.model import Canvas, PixelLikelihood, SceneModel
+from attend_infer_repeat.model.composition import Sum
 from attend_infer_repeat.rollout import Rollout, rollout
-from attend_infer_repeat.rollout.residuals import Canvases, Residuals, Windows, _Energies, _Step
+from attend_infer_repeat.rollout.residuals import Canvases, Residuals, Windows, _Energies
 from attend_infer_repeat.rollout.terms import count_terms
 from attend_infer_repeat.spatial.patches import Place
 
@@ -32,6 +33,9 @@ CONFIGS = {
     "learned noise": replace(TINY, learn_likelihood_sd=True),
     "constant background": replace(TINY, background_model="constant"),
     "large and off the canvas": replace(TINY, scale_prior_mean=1.0, scale_prior_sd=0.6),
+    "patches of many sizes": replace(
+        TINY, canvas_size=(40, 24), scale_prior_mean=4.0, scale_prior_sd=1.2, window_size=6
+    ),
 }
 NUM = 40
 
@@ -90,9 +94,9 @@ def test_the_energies_gradient_is_that_of_finite_differences() -> None:
         with torch.no_grad():
             canvas = first.clone()
             indices = [p.pixels(canvas, on) for p, on in zip(places, ons, strict=True)]
-            steps = [_Step(*parts) for parts in zip(patches, indices, ons, strict=True)]
+            steps = list(zip((1, 2, 3), indices, ons, strict=True))
             values = [canvas.square().sum(dim=(1, 2, 3))]
-            for patch, index, on in steps:
+            for (_, index, on), patch in zip(steps, patches, strict=True):
                 canvas.view(-1).index_add_(0, index.view(-1), -patch.reshape(-1))
                 energy = canvas.square().sum(dim=(1, 2, 3))
                 rows = torch.arange(3) if on is None else on
@@ -108,8 +112,64 @@ def test_a_rollout_keeps_one_canvas_to_an_image() -> None:
     path = make_air(config).rollout(random_images(2, config), counts=torch.tensor([20, 20]))
     assert path.num_steps == 20
     assert isinstance(path.residuals, Windows)
-    sizes = [step.patch.numel() for step in path.residuals.steps]
-    assert max(sizes) <= 2 * 16 * 16
+    sizes = [step.y[0].numel() for step in path.residuals.steps]
+    assert max(sizes) <= 16 * 16
+
+
+def test_the_energy_that_is_left_is_exact_in_single_precision() -> None:
+    """Little is left of much: a sum of changes in float32 would be off by a thousandth of it."""
+    torch.set_default_dtype(torch.float32)
+    config = replace(TINY, canvas_size=(64, 64), learn_likelihood_sd=True, model_steps=6)
+    air, images = make_air(config), 100 * random_images(4, config)
+    path = air.rollout(images, sample=False)
+    for n in range(7):
+        left = path.residual(torch.full((4,), n)).double()
+        expected = air.model.likelihood.of_energy(left.square().sum(dim=(1, 2, 3)), 64 * 64)
+        torch.testing.assert_close(
+            path.log_likelihood[:, n].double(), expected, rtol=1e-6, atol=1e-3
+        )
+
+
+@pytest.mark.parametrize("kind", [Windows, Canvases])
+def test_images_may_lie_in_memory_in_any_order(
+    kind: type[Residuals], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout, "make_residuals", kind)
+    config = replace(TINY, channels=3, canvas_size=(9, 14))
+    air, images = make_air(config), random_images(5, config)
+    other = images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    assert not other.is_contiguous()
+    torch.testing.assert_close(vars(air.infer(other)), vars(air.infer(images)), equal_nan=True)
+
+
+def test_an_answer_is_the_same_to_the_last_bit_whatever_stands_beside_it() -> None:
+    """Its objects' patches have the size that they need, not that of the largest one."""
+    torch.set_default_dtype(torch.float32)
+    config = replace(TINY, canvas_size=(40, 40), scale_prior_mean=6.0, scale_prior_sd=0.2)
+    air = make_air(config, gain=3)
+    images = random_images(32, config) * (torch.rand(32, 1, 40, 40) < 0.1)
+    one, other = images.clone(), images.clone()
+    other[16:] = 1 - images[16:]
+    found, again = (vars(air.infer(x, batch_size=32)) for x in (one, other))
+    for name, values in found.items():
+        assert torch.equal(values[:16].nan_to_num(-1), again[name][:16].nan_to_num(-1)), name
+
+
+class Clipped(Sum):
+    """Objects add up to an intensity of 1 at most."""
+
+    def add(self, canvas: Canvas, layers: Tensor, sign: int = 1) -> Canvas:
+        return Canvas((canvas.x + layers).clamp(max=1))
+
+
+def test_a_composition_that_adds_in_another_way_has_canvases() -> None:
+    air = AIR(TINY, model=SceneModel(TINY, composition=Clipped()))
+    assert isinstance(air.rollout(random_images(3)).residuals, Canvases)
+
+
+def test_no_images_have_no_answers() -> None:
+    path = make_air(TINY).rollout(random_images(3)[:0])
+    assert path.log_likelihood.shape == (0, 4)
 
 
 class Laplace(PixelLikelihood):

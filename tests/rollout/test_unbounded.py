@@ -175,9 +175,10 @@ def test_an_image_leaves_the_walk_when_it_is_done_and_the_others_go_on() -> None
     assert steps.max() == rollout.num_steps
     assert len(steps.unique()) > 1
     assert isinstance(rollout.residuals, Windows)
-    for t, step in enumerate(rollout.residuals.steps):
-        rows = torch.arange(40) if step.on is None else step.on
-        assert rows.tolist() == (steps > t).nonzero()[:, 0].tolist()
+    for n in range(1, rollout.num_steps + 1):
+        parts = [step.rows for step in rollout.residuals.steps if step.n == n]
+        rows = torch.cat([torch.arange(40) if part is None else part for part in parts])
+        assert sorted(rows.tolist()) == (steps >= n).nonzero()[:, 0].tolist()
 
 
 def test_an_answer_does_not_depend_on_the_images_beside_it() -> None:

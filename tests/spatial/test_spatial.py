@@ -246,12 +246,12 @@ def test_a_painted_window_full_of_ink_has_its_ink_where_the_window_is() -> None:
 def test_seek_finds_a_window_of_its_size_wherever_it_lies(
     canvas_size: tuple[int, int], scale: float
 ) -> None:
-    seek = EnergySearch(canvas_size, scale)
+    search = EnergySearch(canvas_size, scale)
     within = 2 * torch.rand(20, 2) - 1
     centers = within * max(1 - 1 / scale, 0.0)  # the window lies on the canvas
     s = torch.full((20, 1), scale)
     drawn = object_to_image(torch.cat((s, -s * centers), -1), torch.ones(20, 1, 8, 8), canvas_size)
-    found = seek(drawn)
+    found = search.poses[search.best(search.scores(drawn))]
     distance = (-found[:, 1:] / scale - centers).abs()
     # Points stand a quarter of a window apart; a window's edges blur by a pixel.
     assert (distance <= 2 / (4 * scale) + 1 / min(canvas_size)).all()
@@ -267,7 +267,9 @@ def test_a_narrow_kernel_finds_one_of_two_close_objects() -> None:
     images[0, 0, 27:33, 19:25] = images[0, 0, 27:33, 35:41] = 1.0  # centers at 22 and 38
     centers = {}
     for focus in (1.0, 2.0):
-        x0, _, x1, _ = window_boxes(EnergySearch((60, 60), 2.0, focus)(images), (60, 60))[0]
+        search = EnergySearch((60, 60), 2.0, focus)
+        best = search.best(search.scores(images))
+        x0, _, x1, _ = window_boxes(search.poses[best], (60, 60))[0]
         assert x1 - x0 == 30  # the window is as wide as before
         centers[focus] = float(x0 + x1) / 2
     assert abs(centers[1.0] - 30) < 4  # half a step of the grid
