@@ -121,7 +121,7 @@ def measure_point(
 ) -> None:
     """Send the seconds of a batch, and the peak memory of the process, in MiB, and before it."""
     torch.set_num_threads(threads)
-    tune_process()
+    tune_process(shapes_repeat=False)
     device = find_device(device_name)
     config = for_images(get_preset("many"), (CANVAS, CANVAS), 1).model
     air = AIR(replace(config, scale_prior_mean=SCALE)).to(device)

@@ -570,3 +570,15 @@ def test_a_save_waits_for_another_one_to_the_same_folder(tmp_path: Path) -> None
     make_air().save(folder)
     timer.join()
     AIR.load(folder)
+
+
+@pytest.mark.parametrize("guide", ["pursuit", "memoryless", "improved"])
+def test_a_model_of_large_canvases_is_loaded_as_it_was_saved(guide: str, tmp_path: Path) -> None:
+    """Such a model's sizes are checked before any memory is taken."""
+    config = ModelConfig(canvas_size=(96, 96), channels=3, guide=guide)
+    air = AIR(config)
+    air.save(tmp_path / "saved")
+    loaded = AIR.load(tmp_path / "saved")
+    assert_same_weights(air, loaded)
+    images = random_images(2, config)
+    torch.testing.assert_close(vars(loaded.infer(images)), vars(air.infer(images)), equal_nan=True)
