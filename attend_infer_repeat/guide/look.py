@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ..config import ModelConfig
 from ..model import Canvas
 from ..spatial import EnergySearch
-from ..spatial.patches import GridCut, Place, cut
+from ..spatial.patches import GridCut, cut
+from ..spatial.places import Place
 
 GLIMPSE_WIDTH = 2  # in widths of the proposed window
 

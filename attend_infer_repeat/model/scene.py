@@ -27,7 +27,8 @@ from ..config import ModelConfig
 from ..distributions import gaussian, presence, standard_gaussian
 from ..nn import Decoder
 from ..spatial import object_to_image
-from ..spatial.patches import Patches, gather, paint, patches_follow_data
+from ..spatial.patches import Patches, paint
+from ..spatial.places import gather, patches_follow_data
 from .background import Background, make_background
 from .composition import COMPOSITIONS, Canvas, Composition
 from .count_prior import CountPrior, make_count_prior

@@ -31,7 +31,7 @@ from torch.autograd.function import once_differentiable
 
 from ..guide import GuideState, SceneGuide
 from ..model import Canvas
-from ..spatial.patches import Place, gather, patches_follow_data, scatter_
+from ..spatial.places import Place, gather, patches_follow_data, scatter_
 from .stopping import Progress
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..provenance import one_operation
-from .patches import Place
+from .places import Place
 from .transformer import pixel_centers, triangular_weights
 
 POINTS_PER_KERNEL = 4  # grid points to a kernel's width

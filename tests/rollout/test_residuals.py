@@ -16,7 +16,7 @@ from attend_infer_repeat.model.composition import Sum
 from attend_infer_repeat.rollout import Rollout, rollout
 from attend_infer_repeat.rollout.residuals import Canvases, Residuals, Windows, _Energies
 from attend_infer_repeat.rollout.terms import count_terms
-from attend_infer_repeat.spatial.patches import Place
+from attend_infer_repeat.spatial.places import Place
 
 CONFIGS = {
     "pursuit": TINY,

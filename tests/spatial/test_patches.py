@@ -7,15 +7,8 @@ import torch
 from torch import Tensor
 
 from attend_infer_repeat.spatial import EnergySearch, image_to_object, object_to_image
-from attend_infer_repeat.spatial.patches import (
-    GridCut,
-    Patches,
-    Place,
-    cut,
-    gather,
-    paint,
-    scatter_,
-)
+from attend_infer_repeat.spatial.patches import GridCut, Patches, cut, paint
+from attend_infer_repeat.spatial.places import Place, gather, scatter_
 
 SIZES = [(20, 20), (13, 37), (50, 9), (3, 3)]  # of canvases
 WINDOWS = [(8, 8), (5, 11), (28, 28)]
