@@ -167,11 +167,6 @@ def test_a_composition_that_adds_in_another_way_has_canvases() -> None:
     assert isinstance(air.rollout(random_images(3)).residuals, Canvases)
 
 
-def test_no_images_have_no_answers() -> None:
-    path = make_air(TINY).rollout(random_images(3)[:0])
-    assert path.log_likelihood.shape == (0, 4)
-
-
 class Laplace(PixelLikelihood):
     """Another law of the pixels."""
 
