@@ -296,6 +296,7 @@ SQUARES = replace(
     TINY,
     canvas_size=(12, 12),
     guide="memoryless",
+    focus=1.0,
     scale_prior_mean=3.0,
     scale_prior_sd=0.1,
     decoder_net=(),

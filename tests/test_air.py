@@ -29,7 +29,7 @@ FIELDS = [field.name for field in dataclasses.fields(Scenes)]
 
 def mixed_air(config: ModelConfig = TINY) -> AIR:
     """Return an AIR that finds different counts in different images."""
-    return make_air(config, gain=6, seed=2)
+    return make_air(config, gain=6, seed=8)
 
 
 def pictures(num: int, config: ModelConfig = TINY) -> np.ndarray:
@@ -91,7 +91,9 @@ def test_fields_of_a_scene_agree_with_each_other(sample: bool) -> None:
     assert not (scenes.z_pres[:, 1:] & ~scenes.z_pres[:, :-1]).any()
     np.testing.assert_array_equal(np.isnan(scenes.boxes), ~scenes.z_pres[:, :, None].repeat(4, 2))
     boxes = window_boxes(torch.as_tensor(scenes.z_where), (8, 8)).numpy()
-    np.testing.assert_allclose(scenes.boxes[scenes.z_pres], boxes[scenes.z_pres], rtol=1e-4)
+    np.testing.assert_allclose(
+        scenes.boxes[scenes.z_pres], boxes[scenes.z_pres], rtol=1e-4, atol=1e-5
+    )
     for n, (where, what) in enumerate(zip(scenes.z_where, scenes.z_what, strict=True)):
         count = scenes.counts[n]
         objects = air.model.draw(*(torch.as_tensor(z[:count]).double() for z in (where, what)))
@@ -136,7 +138,7 @@ def test_a_batch_without_images_is_refused(batch_size: int) -> None:
     ("config", "expected"),
     [
         (ModelConfig(), 256),
-        (ModelConfig(canvas_size=(256, 256), channels=3, model_steps=12), 52),
+        (ModelConfig(canvas_size=(256, 256), channels=3, model_steps=12), 46),
         (ModelConfig(canvas_size=(20_000, 20_000)), 1),
     ],
 )

@@ -80,8 +80,9 @@ def test_a_command_says_whether_its_models_shapes_repeat(
         monkeypatch.setattr(
             module, "tune_process", lambda shapes_repeat: told.append(shapes_repeat)
         )
+    monkeypatch.setattr("attend_infer_repeat.console.show_log", lambda quiet: None)
     monkeypatch.chdir(tmp_path)
-    np.savez("data.npz", images=np.zeros((4, 12, 10), np.uint8))
+    np.savez("data.npz", images=np.random.default_rng(0).integers(0, 256, (30, 12, 10), np.uint8))
     begun = f"train --data data.npz --preset fast -n 1 -b 2 --out run --quiet {line}"
     for command in (begun, "sample run --out sample.png"):
         assert main(command.split()) == 0

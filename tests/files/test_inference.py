@@ -106,9 +106,11 @@ def test_records_agree_with_the_model_on_the_canvas_and_with_each_other(folder, 
             np.testing.assert_allclose(inside, expected, atol=1e-2)
 
 
-def test_the_importance_weighted_counts_are_those_of_the_walks_with_the_pictures_noise(
-    folder, tmp_path, capsys
+def test_the_importance_weighted_counts_are_those_of_the_rollouts_with_the_pictures_noise(
+    tmp_path, capsys
 ) -> None:
+    folder = tmp_path
+    make_air(COLOR, gain=2, seed=15).save(folder / "model")  # unsure of counts
     air = AIR.load(folder / "model")
     drawn = air.sample(2, counts=[1, 2]).reconstruction  # what the model takes for likely
     arguments = [tmp_path / "one.png", tmp_path / "two.png"]
