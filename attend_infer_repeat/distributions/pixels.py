@@ -29,7 +29,7 @@ def pixel_noise_log_prob(residual: Tensor, sd: float | Tensor) -> Tensor:
 
 
 def pixel_noise_log_prob_of(energy: Tensor, num_pixels: int, sd: float | Tensor) -> Tensor:
-    """Return the log-density of an image by its residual's energy, |residual|^2.
+    """Return the log-density of an image by its residual's energy, ``|residual|^2``.
 
     Args:
         energy: (...).

@@ -42,7 +42,7 @@ class PixelLikelihood(nn.Module):
         return pixel_noise_log_prob(residual, self.sd)
 
     def of_energy(self, energy: Tensor, num_pixels: int) -> Tensor:
-        """Return log p(x | canvas), (...), of |x - canvas|^2, (...), on so many numbers."""
+        """Return log p(x | canvas), (...), of ``|x - canvas|^2``, (...), on so many numbers."""
         return pixel_noise_log_prob_of(energy, num_pixels, self.sd)
 
     @property

@@ -1,13 +1,13 @@
 """What is left of images, object by object, and what that says of each count.
 
 An object changes the pixels under its window and no others. So where objects add up and the pixel
-noise is Gaussian, log p(x | the first n objects) follows from the energy |r_n|^2 of the residual
-r_n = r_{n-1} - y_n, whose change is a sum over a patch of the canvas,
+noise is Gaussian, log p(x | the first n objects) follows from the energy ``|r_n|^2`` of what is
+left, r_n = r_{n-1} - y_n, whose change is a sum over a patch of the canvas,
 
     |r_n|^2 - |r_{n-1}|^2 = sum over the patch of y_n (y_n - 2 r_{n-1}).
 
 One canvas to an image holds the residual; each object is taken away from it in place. Backward
-walks back from the last object, on a copy of it. With g_n the gradient of |r_n|^2,
+walks back from the last object, on a copy of it. With g_n the gradient of ``|r_n|^2``,
 
     d / d y_t = -2 sum_{n>=t} g_n r_n = -2 (Q_t r_t - A_t),
     Q_t = sum_{n>=t} g_n,    A_t = sum_{s>t} Q_s y_s,
@@ -220,7 +220,7 @@ class _Step(NamedTuple):
 
 
 class _Energies(torch.autograd.Function):
-    """|r_n|^2 for n = 0..T, as they were computed on the way; backward as at the head."""
+    """``|r_n|^2`` for n = 0..T, as they were computed on the way; backward as at the head."""
 
     @staticmethod
     def forward(

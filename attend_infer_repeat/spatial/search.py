@@ -12,6 +12,7 @@ from .places import Place
 from .transformer import pixel_centers, triangular_weights
 
 POINTS_PER_KERNEL = 4  # grid points to a kernel's width
+TIE = 1e-5  # of the best score: less is rounding, and shall not decide
 
 
 class EnergySearch(nn.Module):
@@ -71,8 +72,10 @@ class EnergySearch(nn.Module):
 
     @one_operation
     def best(self, scores: Tensor) -> Tensor:
-        """Return the best grid points, (batch,), as numbers in ``poses``."""
-        return scores.flatten(-2).argmax(dim=-1)
+        """Return the first of the best grid points, (batch,), as numbers in ``poses``."""
+        values = scores.flatten(-2)
+        best = values.amax(dim=-1, keepdim=True)
+        return (values >= best - TIE * best.abs()).to(torch.uint8).argmax(dim=-1)
 
     @property
     def num(self) -> int:

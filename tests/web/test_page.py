@@ -494,13 +494,15 @@ def test_by_keyboard_alone_an_object_is_reached_moved_copied_scaled_and_deleted(
     assert page.evaluate(focused).startswith("Object 1")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline != "none"  # it is seen
-    before = page.locator("*:focus").bounding_box()
-    for _ in range(3):
-        page.keyboard.press("Shift+ArrowRight")
+    before, stage = (page.locator(name).bounding_box() for name in ("*:focus", "#edit-stage"))
+    pixel = stage["width"] / 50
+    is_left = before["x"] + before["width"] / 2 < stage["x"] + stage["width"] / 2
+    for _ in range(3):  # towards the middle
+        page.keyboard.press("Shift+ArrowRight" if is_left else "Shift+ArrowLeft")
     page.keyboard.press("ArrowDown")
     moved = page.locator("*:focus").bounding_box()
-    pixel = page.locator("#edit-stage").bounding_box()["width"] / 50
-    assert moved["x"] - before["x"] == pytest.approx(15 * pixel, abs=1)
+    way = 15 * pixel if is_left else -15 * pixel
+    assert moved["x"] - before["x"] == pytest.approx(way, abs=1)
     assert moved["y"] - before["y"] == pytest.approx(pixel, abs=1)
     page.keyboard.press("+")
     assert page.locator("*:focus").bounding_box()["width"] > moved["width"]
