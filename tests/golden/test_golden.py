@@ -1,8 +1,8 @@
 """What every kind of model computes is what it computed before the code was moved.
 
 The record of ``improved`` and ``basic`` is of commit 6b500e8, that of the guides that search is
-later. ``python tests/golden/test_golden.py`` writes a new one: after a change that is meant to change
-results, and then the reason stands in the commit.
+later. ``python tests/golden/test_golden.py`` writes a new one: after a change that is meant to
+change results, and then the reason stands in the commit.
 """
 
 from __future__ import annotations
