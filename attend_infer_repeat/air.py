@@ -257,7 +257,9 @@ def largest_batch(air: AIR) -> int:
     """
     config, steps = air.config, air.model.count_prior.max_count
     patch = min(2 / config.pose.scale_prior_mean**2, 1)  # share of the canvas: a window, and more
-    canvases = 4 + 3 * steps * patch if air.model.adds_energies else steps + 1
+    canvases = (
+        4 + 3 * steps * patch if air.model.adds_energies(air.model.z_where_loc) else steps + 1
+    )
     numbers = canvases * config.channels * math.prod(config.canvas_size)
     return min(max(int(2**29 // (4 * numbers)), 1), 256)
 

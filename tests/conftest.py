@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: at the end, a core would wait for one of them."""
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+LOG = logging.getLogger("attend_infer_repeat")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -45,8 +49,11 @@ def clean_slate() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     pyro.clear_param_store()
     pyro.set_rng_seed(0)
+    level, handlers = LOG.level, LOG.handlers[:]  # which a command sets, for its own process
     with pyro.validation_enabled(True):
         yield
+    LOG.setLevel(level)
+    LOG.handlers[:] = handlers
     pyro.clear_param_store()
     torch.set_default_dtype(dtype)
 

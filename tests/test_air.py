@@ -138,7 +138,7 @@ def test_a_batch_without_images_is_refused(batch_size: int) -> None:
     ("config", "expected"),
     [
         (ModelConfig(), 256),
-        (ModelConfig(canvas_size=(256, 256), channels=3, model_steps=12), 46),
+        (ModelConfig(canvas_size=(256, 256), channels=3, model_steps=12), 52),
         (ModelConfig(canvas_size=(20_000, 20_000)), 1),
     ],
 )

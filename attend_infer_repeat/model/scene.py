@@ -28,7 +28,7 @@ from ..distributions import gaussian, presence, standard_gaussian
 from ..nn import Decoder
 from ..spatial import object_to_image
 from ..spatial.patches import Patches, paint
-from ..spatial.places import gather, patches_follow_data
+from ..spatial.places import gather, patches_pay, usual_size
 from .background import Background, make_background
 from .composition import COMPOSITIONS, Canvas, Composition
 from .count_prior import CountPrior, make_count_prior
@@ -202,7 +202,7 @@ class SceneModel(nn.Module):
             z_where: (num, 3).
             z_what: (num, what_dim).
         """
-        if self.adds_energies and patches_follow_data(z_where):
+        if self.adds_energies(z_where):
             energy = z_where.new_zeros(len(z_where))
             for rows, y, place in self.paint(z_where, self.windows(z_what)):
                 on = residual.rows if rows is None else residual.select(rows).rows
@@ -214,10 +214,16 @@ class SceneModel(nn.Module):
         after = self.take_away(residual, z_where, z_what)
         return self.log_likelihood(after.x) - self.log_likelihood(residual.x)
 
-    @property
-    def adds_energies(self) -> bool:
-        """Whether log p(x | canvas) is known by the energy of x - canvas, and objects add up."""
-        return self.composition.adds_up and self.likelihood.is_of_energy
+    def adds_energies(self, like: Tensor) -> bool:
+        """Whether objects are painted on patches, and their energies added up.
+
+        So it is where objects add up, log p(x | canvas) is known by the energy of x - canvas, and
+        patches pay on the device of a tensor ``like``.
+        """
+        canvas_size, window = self.config.canvas_size, self.config.appearance.window_size
+        usual = usual_size(canvas_size, [1 + 1 / window] * 2, self.config.pose.usual_scale)
+        is_known = self.composition.adds_up and self.likelihood.is_of_energy
+        return is_known and patches_pay(like, canvas_size, usual)
 
     def windows(self, z_what: Tensor) -> Tensor:
         """Return what is rendered of codes (..., what_dim): (..., channels, h, w)."""

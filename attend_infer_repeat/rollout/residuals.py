@@ -31,7 +31,7 @@ from torch.autograd.function import once_differentiable
 
 from ..guide import GuideState, SceneGuide
 from ..model import Canvas
-from ..spatial.places import Place, gather, patches_follow_data, scatter_
+from ..spatial.places import Place, gather, scatter_
 from .stopping import Progress
 
 
@@ -269,5 +269,5 @@ class _Energies(torch.autograd.Function):
 
 def make_residuals(guide: SceneGuide, state: GuideState, progress: Progress) -> Residuals:
     """Return the residuals of a rollout: on windows where the model's parts allow it."""
-    windows = guide.model.adds_energies and patches_follow_data(state.residual.x)
+    windows = guide.model.adds_energies(state.residual.x)
     return (Windows if windows else Canvases)(guide, state, progress)

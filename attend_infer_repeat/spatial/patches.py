@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..provenance import one_operation
-from .places import Place, gather, patches_follow_data, place_at, places_of, usual_size
+from .places import Place, gather, patches_pay, place_at, places_of, usual_size
 from .transformer import (
     MIN_SCALE,
     image_to_object,
@@ -24,7 +24,7 @@ from .transformer import (
     scale_and_shifts,
 )
 
-LARGEST_SHARE = 0.5  # of a canvas: a larger patch costs more than the whole canvas
+LARGEST_READ = 0.5  # share of a canvas: to read a larger patch costs more than the whole canvas
 
 Images = tuple[tuple[Tensor, Tensor | None], ...]
 """Images of equal shapes (batch, channels, height, width), contiguous, each with the rows that are
@@ -100,22 +100,21 @@ def cut(
         kernel_radius: see ``image_to_object``.
     Returns: (num, channels of all images, h, w), differentiable in the pose.
     """
-    if not patches_follow_data(z_where):
+    canvas_size = images[0][0].shape[-2], images[0][0].shape[-1]
+    usual = usual_reading(canvas_size, window_size, usual_scale, kernel_radius)
+    if not patches_pay(z_where, canvas_size, usual):
         whole = torch.cat([x if on is None else x.index_select(0, on) for x, on in images], dim=1)
         return image_to_object(z_where, whole, window_size, kernel_radius)
-    canvas_size = images[0][0].shape[-2], images[0][0].shape[-1]
     scale, *shifts = scale_and_shifts(z_where)
     points = [
         (pixel_centers(n, scale) - shift) / scale
         for n, shift in zip(window_size, reversed(shifts), strict=True)
     ]
-    usual = _readable(
-        usual_reading(canvas_size, window_size, usual_scale, kernel_radius), canvas_size
-    )
+    usual = _readable(usual, canvas_size)
     with torch.no_grad():
         ends = _reading_ends(points, canvas_size, kernel_radius)
     found: Tensor | None = None
-    for rows, place in places_of(ends, canvas_size, usual, LARGEST_SHARE):
+    for rows, place in places_of(ends, canvas_size, usual, LARGEST_READ):
         these = points if rows is None else [p[rows] for p in points]
         seen = (
             images
@@ -197,7 +196,7 @@ def usual_reading(
 
 def _readable(size: tuple[int, int], canvas_size: tuple[int, int]) -> tuple[int, int]:
     """Return the size of a patch, or of the whole canvas if that costs no more."""
-    return canvas_size if math.prod(size) > LARGEST_SHARE * math.prod(canvas_size) else size
+    return canvas_size if math.prod(size) > LARGEST_READ * math.prod(canvas_size) else size
 
 
 def _reading_ends(

@@ -17,14 +17,22 @@ from .transformer import MIN_SCALE
 
 MULTIPLE = 4  # sides of patches are multiples of it, or the canvas's
 GROWTH = 1.5  # of the sides, from one size to the next
+LARGEST_SHARE = 0.12  # of a canvas, of a usual patch that costs less than the canvas
 
 
-def patches_follow_data(like: Tensor) -> bool:
-    """Whether patches may have sizes that the data decide; else whole canvases serve.
+def patches_pay(like: Tensor, canvas_size: tuple[int, int], usual: tuple[int, int]) -> bool:
+    """Whether patches are had, and cost less than whole canvases.
 
-    A compiler does not know them, and the host would wait for a GPU to tell them.
+    Their sizes follow the data: a compiler does not know them, and the host would wait for a GPU to
+    tell them. On small canvases, whole ones cost less, since more threads can share them.
+
+    Args:
+        like: a tensor on the device.
+        canvas_size: (height, width) in pixels.
+        usual: size of a usual patch, (h, w).
     """
-    return like.device.type == "cpu" and not torch.compiler.is_compiling()
+    is_small = math.prod(usual) <= LARGEST_SHARE * math.prod(canvas_size)
+    return is_small and like.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 class Place(NamedTuple):

@@ -18,7 +18,6 @@ from attend_infer_repeat.model import scene
 from attend_infer_repeat.objectives import OBJECTIVES
 from attend_infer_repeat.objectives import augmentation as composites
 from attend_infer_repeat.objectives.compilation import Compiled
-from attend_infer_repeat.rollout import residuals
 from attend_infer_repeat.spatial import patches
 
 SMALL = replace(TINY, model_steps=2)
@@ -164,8 +163,8 @@ class DeviceReads(TorchDispatchMode):
 def test_a_step_neither_reads_from_the_device_nor_copies_numbers_to_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (residuals, scene, patches):  # as on a GPU
-        monkeypatch.setattr(module, "patches_follow_data", lambda like: False)
+    for module in (scene, patches):  # as on a GPU
+        monkeypatch.setattr(module, "patches_pay", lambda *_: False)
     air = AIR(SMALL)
     images = torch.randint(0, 256, (48, 1, *SMALL.canvas_size), dtype=torch.uint8)
     objective = OBJECTIVES["exact"](air, images, train_config())

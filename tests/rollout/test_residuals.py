@@ -16,6 +16,7 @@ from attend_infer_repeat.model.composition import Sum
 from attend_infer_repeat.rollout import Rollout, rollout
 from attend_infer_repeat.rollout.residuals import Canvases, Residuals, Windows, _Energies
 from attend_infer_repeat.rollout.terms import count_terms
+from attend_infer_repeat.spatial import places
 from attend_infer_repeat.spatial.places import Place
 
 CONFIGS = {
@@ -40,12 +41,17 @@ CONFIGS = {
 NUM = 40
 
 
+@pytest.fixture(autouse=True)
+def _patches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "LARGEST_SHARE", 1.0)
+
+
 def rolled(
     config: ModelConfig, kind: type[Residuals], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[AIR, Rollout]:
     monkeypatch.setattr(rollout, "make_residuals", kind)
     if kind is Canvases:  # nor does foresight paint on windows
-        monkeypatch.setattr(SceneModel, "adds_energies", False)
+        monkeypatch.setattr(SceneModel, "adds_energies", lambda *_: False)
     air = make_air(config, gain=2)
     torch.manual_seed(1)
     options = {"roulette": True, "explore": 0.3} if config.count.unbounded else {}
@@ -153,6 +159,14 @@ def test_an_answer_is_the_same_to_the_last_bit_whatever_stands_beside_it() -> No
     found, again = (vars(air.infer(x, batch_size=32)) for x in (one, other))
     for name, values in found.items():
         assert torch.equal(values[:16].nan_to_num(-1), again[name][:16].nan_to_num(-1)), name
+
+
+def test_on_small_canvases_objects_have_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    for side, kind in ((50, Canvases), (75, Windows)):
+        config = replace(TINY, canvas_size=(side, side), scale_prior_mean=side / 19)
+        config = replace(config, scale_prior_sd=0.1, window_size=20)
+        assert isinstance(make_air(config).rollout(random_images(2, config)).residuals, kind)
 
 
 class Clipped(Sum):

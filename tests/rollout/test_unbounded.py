@@ -30,6 +30,7 @@ from attend_infer_repeat.rollout import Rollout, stopping
 from attend_infer_repeat.rollout.importance import importance_log_weights, importance_weighted_bound
 from attend_infer_repeat.rollout.residuals import Windows
 from attend_infer_repeat.rollout.terms import count_terms
+from attend_infer_repeat.spatial import places
 from attend_infer_repeat.viz.illustrate import generation_figure
 from attend_infer_repeat.viz.plots import samples_figure
 
@@ -168,7 +169,10 @@ def test_a_rollout_ends_where_hardly_any_probability_is_left(chances: tuple[floa
     assert rollout.num_steps == max(steps, 1)  # the first is always taken
 
 
-def test_an_image_leaves_the_walk_when_it_is_done_and_the_others_go_on() -> None:
+def test_an_image_leaves_the_walk_when_it_is_done_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(places, "LARGEST_SHARE", 1.0)
     air = make_air(UNBOUNDED, gain=3.0)
     rollout = air.rollout(random_images(40), sample=False)
     steps = torch.tensor([rollout.steps_of(row) for row in range(40)])

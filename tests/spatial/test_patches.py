@@ -6,12 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from attend_infer_repeat.spatial import EnergySearch, image_to_object, object_to_image
+from attend_infer_repeat.spatial import EnergySearch, image_to_object, object_to_image, places
 from attend_infer_repeat.spatial.patches import GridCut, Patches, cut, paint
 from attend_infer_repeat.spatial.places import Place, gather, scatter_
 
 SIZES = [(20, 20), (13, 37), (50, 9), (3, 3)]  # of canvases
 WINDOWS = [(8, 8), (5, 11), (28, 28)]
+
+
+@pytest.fixture(autouse=True)
+def _patches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "LARGEST_SHARE", 1.0)
 
 
 def poses(num: int) -> Tensor:
