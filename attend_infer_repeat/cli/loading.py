@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def load_model(path: str | Path, device: str) -> AIR:
     """Load a model onto a device, in a process that is set up to compute quickly."""
     from ..air import AIR
-    from ..checkpoints.checkpoint import read_checkpoint
     from ..training.devices import find_device
 
-    tune_process(shapes_repeat=not read_checkpoint(path).model_config.count.unbounded)
-    return AIR.load(path).to(find_device(device))
+    air = AIR.load(path)
+    tune_process(shapes_repeat=not air.config.count.unbounded)
+    return air.to(find_device(device))
 
 
 def load_data(path: str, air: AIR, name: str | None, split: str, **options: Any) -> Dataset:

@@ -46,12 +46,12 @@ TUTORIAL = TrainConfig(
 )
 
 # For pictures of any kind, of which there may be few: small mini-batches, since there are few
-# pictures to an epoch. An object of many pixels explains
-# hundreds of nats, so even a part of one would pay for itself at FAST's 1.2 nats. Two copies at one
-# place, each half as bright, draw an object as well as one does, with shorter codes: a sigmoid
-# comes close to full brightness only slowly, so the decoder is linear; and the count goes on
-# exploring to the end, so that it always pays to draw one object as a whole. The rest is
-# chosen from the pictures (``training.auto.choose_settings``).
+# pictures to an epoch. An object of many pixels explains hundreds of nats, so even a part of one
+# would pay for itself at FAST's 1.2 nats. Two copies at one place, each half as bright, draw an
+# object as well as one does, with shorter codes: a sigmoid comes close to full brightness only
+# slowly, so the decoder is linear; and the count goes on exploring to the end, so that it always
+# pays to draw one object as a whole. The rest is chosen from the pictures
+# (``training.auto.choose_settings``).
 AUTO = TrainConfig(
     preset="auto",
     batch_size=64,

@@ -28,12 +28,16 @@ class GuideState(NamedTuple):
     scores: Tensor  # (batch, ...), what the look knows of places in r_t
 
     def select(self, rows: Tensor, residual: Canvas, scores: Tensor) -> GuideState:
-        """Return the state of some of the images, with their residuals and scores."""
+        """Return the state of some of the images, with their residuals and scores.
+
+        Where the residuals are copied, the images are: they are read as whole canvases.
+        """
         h, c = self.memory
+        image = self.image.select(rows)
         return GuideState(
             self.features[rows],
             (h[rows], c[rows]),
-            self.image.select(rows),
+            image.of_rows() if residual.rows is None else image,
             self.z_pres[rows],
             self.z_where[rows],
             self.z_what[rows],

@@ -105,12 +105,7 @@ def cut(
     if not patches_pay(z_where, canvas_size, usual):
         whole = torch.cat([x if on is None else x.index_select(0, on) for x, on in images], dim=1)
         return image_to_object(z_where, whole, window_size, kernel_radius)
-    scale, *shifts = scale_and_shifts(z_where)
-    points = [
-        (pixel_centers(n, scale) - shift) / scale
-        for n, shift in zip(window_size, reversed(shifts), strict=True)
-    ]
-    usual = _readable(usual, canvas_size)
+    points = _window_points(z_where, window_size)
     with torch.no_grad():
         ends = _reading_ends(points, canvas_size, kernel_radius)
     found: Tensor | None = None
@@ -156,14 +151,11 @@ class GridCut(nn.Module):
     ) -> None:
         super().__init__()
         self.num = math.isqrt(len(poses))
-        scales, *shifts = scale_and_shifts(poses[:: self.num + 1])  # all rows, all columns
-        points = [
-            (pixel_centers(n, scales) - shift) / scales
-            for n, shift in zip(window_size, reversed(shifts), strict=True)
-        ]
-        self.size = _readable(
-            usual_reading(canvas_size, window_size, scale, kernel_radius), canvas_size
-        )
+        diagonal = poses[:: self.num + 1]  # all rows, all columns
+        points = _window_points(diagonal, window_size)
+        usual = usual_reading(canvas_size, window_size, scale, kernel_radius)
+        is_large = math.prod(usual) > LARGEST_READ * math.prod(canvas_size)
+        self.size = canvas_size if is_large else usual
         ends = _reading_ends(points, canvas_size, kernel_radius)
         place = place_at([low for low, _ in ends], canvas_size, self.size)
         rows, columns = _reading_weights(points, place, canvas_size, kernel_radius)
@@ -194,9 +186,13 @@ def usual_reading(
     return usual_size(canvas_size, reach, scale)
 
 
-def _readable(size: tuple[int, int], canvas_size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of a patch, or of the whole canvas if that costs no more."""
-    return canvas_size if math.prod(size) > LARGEST_READ * math.prod(canvas_size) else size
+def _window_points(z_where: Tensor, window_size: tuple[int, int]) -> list[Tensor]:
+    """Return where windows' rows and columns of pixels lie on the canvas, (num, n) each."""
+    scale, shift_x, shift_y = scale_and_shifts(z_where)
+    return [
+        (pixel_centers(n, scale) - shift) / scale
+        for n, shift in zip(window_size, (shift_y, shift_x), strict=True)
+    ]
 
 
 def _reading_ends(
@@ -235,8 +231,8 @@ def _read(
 
 def _seen(image: Tensor, on: Tensor | None, place: Place) -> Tensor:
     """Return patches of images, or the images themselves where the patches are as large."""
-    if on is None and place.size == image.shape[-2:]:
-        return image
+    if place.size == image.shape[-2:]:
+        return image if on is None else image.index_select(0, on)
     return gather(image, place.pixels(image, on))
 
 

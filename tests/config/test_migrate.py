@@ -92,15 +92,22 @@ def test_shipped_weights_are_read_with_the_settings_that_were_written(name: str)
     assert json.loads(json.dumps(to_dict(checkpoint.train_config))) == written["train"]
 
 
-@pytest.mark.parametrize("file", ["config.json", "checkpoint/state.json"])
-def test_what_a_newer_version_wrote_is_refused_with_one_line(run: Path, file: str, capsys) -> None:
-    path = run / file
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": VERSION + 1}))
-    if file == "config.json":  # it is read of a run without a checkpoint
+def refusal(run: Path, path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the line that refuses a run of which a file holds something else."""
+    path.write_text(content)
+    if path.name == "config.json":  # it is read of a run without a checkpoint
         shutil.rmtree(run / "checkpoint")
     assert main(["train", "--resume", str(run)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert str(path) in line
+    return line
+
+
+@pytest.mark.parametrize("file", ["config.json", "checkpoint/state.json"])
+def test_what_a_newer_version_wrote_is_refused_with_one_line(run: Path, file: str, capsys) -> None:
+    path = run / file
+    newer = json.loads(path.read_text()) | {"version": VERSION + 1}
+    line = refusal(run, path, json.dumps(newer), capsys)
     assert f"of version {VERSION + 1}, and this package reads versions up to {VERSION}" in line
     assert "update it: pip install" in line
 
@@ -119,12 +126,7 @@ def test_what_this_version_can_no_longer_do_is_refused_with_one_line(
 ) -> None:
     path = run / file
     assert written in path.read_text()
-    path.write_text(path.read_text().replace(written, instead))
-    if file == "config.json":  # it is read of a run without a checkpoint
-        shutil.rmtree(run / "checkpoint")
-    assert main(["train", "--resume", str(run)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert str(path) in line
+    line = refusal(run, path, path.read_text().replace(written, instead), capsys)
     assert f"{named}: of an earlier version" in line
     assert "train anew" in line
 
