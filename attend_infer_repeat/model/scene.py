@@ -206,7 +206,7 @@ class SceneModel(nn.Module):
             energy = z_where.new_zeros(len(z_where))
             for rows, y, place in self.paint(z_where, self.windows(z_what)):
                 on = residual.rows if rows is None else residual.select(rows).rows
-                r = gather(residual.x, place.pixels(residual.x, on))
+                r = gather(residual.x, place.addresses(residual.x, on))
                 change = (y * (y - 2 * r)).sum(dim=(1, 2, 3))
                 energy = change if rows is None else energy.index_copy(0, rows, change)
             return self.likelihood.of_energy(energy, 0)

@@ -31,7 +31,7 @@ from torch.autograd.function import once_differentiable
 
 from ..guide import GuideState, SceneGuide
 from ..model import Canvas
-from ..spatial.places import Place, gather, scatter_
+from ..spatial.places import Addresses, Place, gather, scatter_
 from .stopping import Progress
 
 
@@ -176,11 +176,11 @@ class Windows(Residuals):
     def _take_away(self, rows: Tensor | None, y: Tensor, place: Place) -> None:
         """Take objects away from the images of ``rows``, of those still on the rollout."""
         x, on = self.canvas.x, self.canvas.rows if rows is None else self.canvas.select(rows).rows
-        pixels = place.pixels(x, on)
-        r = gather(x, pixels)
-        change = (y * (y - 2 * r)).sum(dim=1)
-        scatter_(x, pixels, r - y)
-        self.steps.append(_Step(len(self.energies), y, pixels, on))
+        addresses = place.addresses(x, on)
+        r = gather(x, addresses)
+        change = (y * torch.sub(y, r, alpha=2)).sum(dim=1)
+        scatter_(x, addresses, r - y)
+        self.steps.append(_Step(len(self.energies), y, addresses, on))
         energy, scores = change.sum(dim=(1, 2), dtype=torch.float64), self.scores
         if rows is None:
             self.energy = self.energy + energy
@@ -194,7 +194,7 @@ class Windows(Residuals):
         """See ``Residuals.log_likelihood``."""
         x, steps = self.canvas.x, self.steps
         energies = torch.stack(self.energies, dim=1).to(x.dtype)
-        places = [(step.n, step.pixels, step.rows) for step in steps]
+        places = [(step.n, step.addresses, step.rows) for step in steps]
         objects = [step.y for step in steps]
         energies = _Energies.apply(self.first.x, energies, x, places, *objects)
         terms = self.model.likelihood.of_energy(energies, math.prod(x.shape[1:]))
@@ -203,10 +203,10 @@ class Windows(Residuals):
     def after(self, counts: Tensor) -> Tensor:
         """See ``Residuals.after``."""
         residual = self.first.x.clone(memory_format=torch.contiguous_format)
-        for n, y, pixels, rows in self.steps:
+        for n, y, addresses, rows in self.steps:
             taken = (counts if rows is None else counts[rows]) >= n
             lost = -y * taken[:, None, None, None]
-            residual.view(-1).index_add_(0, pixels.view(-1), lost.reshape(-1))
+            residual.view(-1).index_add_(0, addresses.pixels.view(-1), lost.reshape(-1))
         return residual
 
 
@@ -215,7 +215,7 @@ class _Step(NamedTuple):
 
     n: int  # objects that were found with them
     y: Tensor  # (num, channels, h, w)
-    pixels: Tensor  # likewise, where they lie in the memory of canvases of all images
+    addresses: Addresses  # where they lie in the memory of canvases of all images
     rows: Tensor | None  # (num,), whose they are, of all images; None: of all
 
 
@@ -228,7 +228,7 @@ class _Energies(torch.autograd.Function):
         first: Tensor,
         energies: Tensor,
         last: Tensor,
-        places: list[tuple[int, Tensor, Tensor | None]],
+        places: list[tuple[int, Addresses, Tensor | None]],
         *objects: Tensor,
     ) -> Tensor:
         """Return the energies, (batch, T + 1).
@@ -238,7 +238,7 @@ class _Energies(torch.autograd.Function):
             first: (batch, channels, height, width), r_0.
             energies: what is returned.
             last: like ``first``, the residual of each image when it left, or in the end.
-            places: n, pixels and rows of each ``_Step``.
+            places: n, addresses and rows of each ``_Step``.
             objects: y of each.
         """
         ctx.save_for_backward(last, *objects)
@@ -253,14 +253,14 @@ class _Energies(torch.autograd.Function):
         r, a = last.clone(), torch.zeros_like(last)
         q = torch.zeros_like(gradient[:, 0])
         gradients: list[Tensor] = []
-        for (n, pixels, rows), y in zip(reversed(ctx.places), reversed(objects), strict=True):
+        for (n, there, rows), y in zip(reversed(ctx.places), reversed(objects), strict=True):
             here = slice(None) if rows is None else rows  # the others have no object here
             q[here] += gradient[here, n]
             q_t = q[here][:, None, None, None]
-            r_t, a_t = gather(r, pixels), gather(a, pixels)
+            r_t, a_t = gather(r, there), gather(a, there)
             gradients.append(-2 * (q_t * r_t - a_t))
-            scatter_(r, pixels, r_t + y)
-            scatter_(a, pixels, a_t + q_t * y)
+            scatter_(r, there, r_t + y)
+            scatter_(a, there, a_t + q_t * y)
         to_first = None
         if ctx.needs_input_grad[0]:
             to_first = 2 * ((q + gradient[:, 0])[:, None, None, None] * r - a)

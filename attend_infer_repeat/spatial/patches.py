@@ -8,21 +8,23 @@ renders on it: the same weights for the same pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..provenance import one_operation
-from .places import Place, gather, patches_pay, place_at, places_of, usual_size
-from .transformer import (
-    MIN_SCALE,
-    image_to_object,
-    kernel_weights,
-    pixel_centers,
-    scale_and_shifts,
+from .places import (
+    Place,
+    along_axes,
+    centers_along,
+    gather,
+    patches_pay,
+    place_at,
+    places_of,
+    usual_size,
 )
+from .transformer import MIN_SCALE, image_to_object, kernel_weights
 
 LARGEST_READ = 0.5  # share of a canvas: to read a larger patch costs more than the whole canvas
 
@@ -52,33 +54,21 @@ def paint(
         usual_scale: of which windows have patches of the usual size.
     Returns: patches, differentiable in both inputs; the rest of each canvas is 0.
     """
-    scale, *shifts = scale_and_shifts(z_where)
+    scale, shift = _scale_and_shift(z_where)
     window_size = windows.shape[-2], windows.shape[-1]
     # Canvas point u is reached if s u + shift is within the window, or up to one pixel beyond the
     # middle of its outermost one.
-    reach = [1 + 1 / n for n in window_size]
-    usual = usual_size(canvas_size, reach, usual_scale)
+    of_rows, of_columns = (1 + 1 / n for n in window_size)
+    usual = usual_size(canvas_size, (of_rows, of_columns), usual_scale)
     with torch.no_grad():
-        ends = [
-            ((-r - shift) / scale, (r - shift) / scale)
-            for r, shift in zip(reach, reversed(shifts), strict=True)
-        ]
+        middle, half = -shift / scale, along_axes(of_rows, of_columns, scale) / scale
     painted = []
-    for rows, place in places_of(ends, canvas_size, usual):
-        s, x, y, these = (v if rows is None else v[rows] for v in (scale, *shifts, windows))
-        weights = [
-            kernel_weights(
-                torch.addcmul(shift, s, (2 * at.to(s) + 1) / side - 1), pixel_centers(n, s), n
-            )
-            for shift, at, side, n in zip(
-                (y, x),
-                (place.pixel_rows(), place.pixel_columns()),
-                canvas_size,
-                window_size,
-                strict=True,
-            )
-        ]
-        painted.append(Patches(rows, _resample(weights[0], these, weights[1]), place))
+    for rows, place in places_of(middle - half, middle + half, canvas_size, usual):
+        s, xy, these = (v if rows is None else v[rows] for v in (scale, shift, windows))
+        points = torch.addcmul(xy[..., None], s[..., None], place.centers(canvas_size, s))
+        pixels = centers_along(window_size, max(window_size), s)
+        weights = kernel_weights(points, pixels, along_axes(*window_size, s)[:, None])
+        painted.append(Patches(rows, _resample(weights, these, place.size), place))
     return painted
 
 
@@ -105,18 +95,17 @@ def cut(
     if not patches_pay(z_where, canvas_size, usual):
         whole = torch.cat([x if on is None else x.index_select(0, on) for x, on in images], dim=1)
         return image_to_object(z_where, whole, window_size, kernel_radius)
-    points = _window_points(z_where, window_size)
-    with torch.no_grad():
-        ends = _reading_ends(points, canvas_size, kernel_radius)
+    reading = _Reading(z_where, canvas_size, window_size, kernel_radius)
     found: Tensor | None = None
-    for rows, place in places_of(ends, canvas_size, usual, LARGEST_READ):
-        these = points if rows is None else [p[rows] for p in points]
-        seen = (
-            images
-            if rows is None
-            else tuple((x, rows if on is None else on[rows]) for x, on in images)
+    for rows, place in places_of(*reading.ends(), canvas_size, usual, LARGEST_READ):
+        weights = reading.weights(place, rows)
+        windows = torch.cat(
+            [
+                _resample(weights, _seen(x, _of_rows(on, rows), place), window_size)
+                for x, on in images
+            ],
+            dim=1,
         )
-        windows = _read(these, seen, place, canvas_size, kernel_radius)
         if rows is None:
             return windows
         if found is None:
@@ -138,8 +127,7 @@ class GridCut(nn.Module):
 
     rows: Tensor
     columns: Tensor
-    top: Tensor
-    left: Tensor
+    corners: Tensor
 
     def __init__(
         self,
@@ -152,26 +140,25 @@ class GridCut(nn.Module):
         super().__init__()
         self.num = math.isqrt(len(poses))
         diagonal = poses[:: self.num + 1]  # all rows, all columns
-        points = _window_points(diagonal, window_size)
+        reading = _Reading(diagonal, canvas_size, window_size, kernel_radius)
         usual = usual_reading(canvas_size, window_size, scale, kernel_radius)
         is_large = math.prod(usual) > LARGEST_READ * math.prod(canvas_size)
         self.size = canvas_size if is_large else usual
-        ends = _reading_ends(points, canvas_size, kernel_radius)
-        place = place_at([low for low, _ in ends], canvas_size, self.size)
-        rows, columns = _reading_weights(points, place, canvas_size, kernel_radius)
+        place = place_at(reading.ends()[0], canvas_size, self.size)
+        rows, columns = _of_axes(reading.weights(place), window_size, self.size)
         # Constants of the sizes: no part of the weights that are saved.
-        self.register_buffer("rows", rows, persistent=False)
-        self.register_buffer("columns", columns.transpose(-1, -2).contiguous(), persistent=False)
-        self.register_buffer("top", place.top, persistent=False)
-        self.register_buffer("left", place.left, persistent=False)
+        self.register_buffer("rows", rows.contiguous(), persistent=False)
+        self.register_buffer("columns", columns.transpose(1, 2).contiguous(), persistent=False)
+        self.register_buffer("corners", place.corner, persistent=False)
 
     @one_operation
     def forward(self, points: Tensor, images: Images) -> Tensor:
         """Cut the windows at grid points, (num,), out of their images, as ``cut`` does."""
         y, x = points // self.num, points % self.num
-        place = Place(self.top[y], self.left[x], self.size)
-        rows, columns = self.rows[y][:, None], self.columns[x][:, None]
-        windows = [rows @ (_seen(image, on, place) @ columns) for image, on in images]
+        corner = torch.stack((self.corners[y, 0], self.corners[x, 1]), dim=1)
+        place = Place(corner, self.size)
+        rows, columns = self.rows.index_select(0, y), self.columns.index_select(0, x)
+        windows = [_product(rows, _seen(image, on, place), columns) for image, on in images]
         return torch.cat(windows, dim=1)
 
 
@@ -179,62 +166,106 @@ def usual_reading(
     canvas_size: tuple[int, int], window_size: tuple[int, int], scale: float, kernel_radius: int
 ) -> tuple[int, int]:
     """Return the size of a patch that holds what is read for a window, (h, w)."""
-    reach = [
+    of_rows, of_columns = (
         1 - 1 / n + 2 * kernel_radius * max(scale, MIN_SCALE) / side
         for n, side in zip(window_size, canvas_size, strict=True)
-    ]
-    return usual_size(canvas_size, reach, scale)
-
-
-def _window_points(z_where: Tensor, window_size: tuple[int, int]) -> list[Tensor]:
-    """Return where windows' rows and columns of pixels lie on the canvas, (num, n) each."""
-    scale, shift_x, shift_y = scale_and_shifts(z_where)
-    return [
-        (pixel_centers(n, scale) - shift) / scale
-        for n, shift in zip(window_size, (shift_y, shift_x), strict=True)
-    ]
-
-
-def _reading_ends(
-    points: Sequence[Tensor], canvas_size: tuple[int, int], kernel_radius: int
-) -> list[tuple[Tensor, Tensor]]:
-    """Return the ends, along each axis, of what is read for points (num, n) on a canvas."""
-    reach = [2 * kernel_radius / side for side in canvas_size]
-    return [(p[:, :1] - r, p[:, -1:] + r) for p, r in zip(points, reach, strict=True)]
-
-
-def _reading_weights(
-    points: Sequence[Tensor], place: Place, canvas_size: tuple[int, int], kernel_radius: int
-) -> tuple[Tensor, Tensor]:
-    """Return the weights of a patch's rows, (num, n, h), and columns, (num, n, w), at points."""
-    rows, columns = (
-        kernel_weights(p, (2 * at.to(p) + 1) / side - 1, side, kernel_radius)
-        for p, at, side in zip(
-            points, (place.pixel_rows(), place.pixel_columns()), canvas_size, strict=True
-        )
     )
-    return rows, columns
+    return usual_size(canvas_size, (of_rows, of_columns), scale)
 
 
-def _read(
-    points: Sequence[Tensor],
-    images: Images,
-    place: Place,
-    canvas_size: tuple[int, int],
-    kernel_radius: int,
-) -> Tensor:
-    """Read images at points, from patches."""
-    rows, columns = _reading_weights(points, place, canvas_size, kernel_radius)
-    windows = [_resample(rows, _seen(image, on, place), columns) for image, on in images]
-    return windows[0] if len(windows) == 1 else torch.cat(windows, dim=1)
+class _Reading:
+    """Windows that are to be read from patches.
+
+    Args:
+        z_where: (num, 3), rows (s, x, y).
+        canvas_size: (height, width) in pixels.
+        window_size, kernel_radius: see ``cut``.
+    """
+
+    def __init__(
+        self,
+        z_where: Tensor,
+        canvas_size: tuple[int, int],
+        window_size: tuple[int, int],
+        kernel_radius: int,
+    ) -> None:
+        self.canvas_size, self.window_size = canvas_size, window_size
+        self.kernel_radius = kernel_radius
+        self.scale, self.shift = _scale_and_shift(z_where)
+        pixels = centers_along(window_size, max(window_size), z_where)
+        # On the canvas: (num, 2, the window's longer side).
+        self.points = (pixels - self.shift[..., None]) / self.scale[..., None]
+
+    @torch.no_grad()
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """Return the ends of what is read, two of (num, 2)."""
+        of_rows, of_columns = (1 - 1 / n for n in self.window_size)
+        middle = -self.shift / self.scale
+        half = along_axes(of_rows, of_columns, middle) / self.scale
+        of_rows, of_columns = (2 * self.kernel_radius / side for side in self.canvas_size)
+        half = half + along_axes(of_rows, of_columns, middle)
+        return middle - half, middle + half
+
+    def weights(self, place: Place, rows: Tensor | None = None) -> Tensor:
+        """Return weights for ``_resample``, of patches of some of the windows, or all."""
+        points = self.points if rows is None else self.points[rows]
+        sides = along_axes(*self.canvas_size, points)[:, None]
+        centers = place.centers(self.canvas_size, points)
+        return kernel_weights(points, centers, sides, self.kernel_radius)
+
+
+def _scale_and_shift(z_where: Tensor) -> tuple[Tensor, Tensor]:
+    """Split z_where, (num, 3), into s, (num, 1), as ever, and (y, x), (num, 2)."""
+    return z_where[:, :1].clamp(min=MIN_SCALE), z_where[:, 1:].flip(1)
+
+
+def _of_rows(on: Tensor | None, rows: Tensor | None) -> Tensor | None:
+    """Return the images of some rows, where ``on`` lists those of all."""
+    if on is None or rows is None:
+        return rows if on is None else on
+    return on[rows]
 
 
 def _seen(image: Tensor, on: Tensor | None, place: Place) -> Tensor:
     """Return patches of images, or the images themselves where the patches are as large."""
     if place.size == image.shape[-2:]:
         return image if on is None else image.index_select(0, on)
-    return gather(image, place.pixels(image, on))
+    return gather(image, place.addresses(image, on))
 
 
-def _resample(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
-    return rows[:, None] @ (images @ columns[:, None].transpose(-1, -2))
+def _of_axes(
+    weights: Tensor, points: tuple[int, int], pixels: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Split weights (num, 2, the most points, the most pixels) into those of rows and columns."""
+    rows, columns = (
+        weights[:, axis, : points[axis], : pixels[axis]] for axis in range(len(points))
+    )
+    return rows, columns
+
+
+def _resample(weights: Tensor, images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Read images (num, channels, ...) at so many points along each axis: (num, channels, *size).
+
+    Args:
+        weights: (num, 2, the most points, the most pixels), of both axes.
+        images: what is read.
+        size: points along each axis.
+    """
+    rows, columns = _of_axes(weights, size, (images.shape[-2], images.shape[-1]))
+    return _product(rows, images, columns.transpose(1, 2))
+
+
+def _product(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
+    """Return rows @ image @ columns for every channel: (num, channels, a, b).
+
+    Args:
+        rows: (num, a, h).
+        images: (num, channels, h, w).
+        columns: (num, w, b).
+    """
+    channels = images.shape[1]
+    # The channels one below the other; and a product of many pairs of matrices, nothing expanded.
+    across = torch.bmm(images.flatten(1, 2), columns)
+    if channels == 1:
+        return torch.bmm(rows, across)[:, None]
+    return rows[:, None] @ across.unflatten(1, (channels, -1))

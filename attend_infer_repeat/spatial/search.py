@@ -67,8 +67,13 @@ class EnergySearch(nn.Module):
             energy: (batch, h, w), how it changes, summed over the channels.
             place: of the patches.
         """
-        rows, columns = self.rows.t()[place.pixel_rows()], self.columns[place.pixel_columns()]
-        return rows.transpose(-1, -2) @ (energy @ columns)
+        (h, w), num = place.size, self.num
+        # The weights of a patch's rows of pixels lie one after the other in memory.
+        top, left = place.corner.unbind(dim=1)
+        rows = self.rows.t().reshape(-1).unfold(0, h * num, num).index_select(0, top)
+        columns = self.columns.view(-1).unfold(0, w * num, num).index_select(0, left)
+        across = torch.bmm(energy, columns.view(-1, w, num))
+        return torch.bmm(rows.view(-1, h, num).transpose(1, 2), across)
 
     @one_operation
     def best(self, scores: Tensor) -> Tensor:

@@ -189,14 +189,14 @@ def triangular_weights(
 
 
 def kernel_weights(
-    points: Tensor, centers: Tensor, num_pixels: int, kernel_radius: int = 1
+    points: Tensor, centers: Tensor, num_pixels: int | Tensor, kernel_radius: int = 1
 ) -> Tensor:
     """Return the weight of each pixel at points along a line: a triangular kernel, sum 1.
 
     Args:
         points: (..., num_points), in [-1, 1] over the line.
         centers: (..., num), of pixels, likewise.
-        num_pixels: of the whole line.
+        num_pixels: of the whole line; (..., 1) where the lines differ.
         kernel_radius: half the kernel's width in pixels.
     Returns: (..., num_points, num).
     """

@@ -92,18 +92,20 @@ def test_the_energies_gradient_is_that_of_finite_differences() -> None:
     first = torch.randn(3, 2, 5, 6, requires_grad=True)
     ons = [None, torch.tensor([2, 0]), torch.tensor([0])]
     places = [
-        Place(torch.randint(2, (num,)), torch.randint(3, (num,)), (4, 4)) for num in (3, 2, 1)
+        Place(torch.stack((torch.randint(2, (num,)), torch.randint(3, (num,))), 1), (4, 4))
+        for num in (3, 2, 1)
     ]
     patches = [torch.randn(num, 2, 4, 4, requires_grad=True) for num in (3, 2, 1)]
 
     def energies(first: Tensor, *patches: Tensor) -> Tensor:
         with torch.no_grad():
             canvas = first.clone()
-            indices = [p.pixels(canvas, on) for p, on in zip(places, ons, strict=True)]
-            steps = list(zip((1, 2, 3), indices, ons, strict=True))
+            there = [p.addresses(canvas, on) for p, on in zip(places, ons, strict=True)]
+            steps = list(zip((1, 2, 3), there, ons, strict=True))
             values = [canvas.square().sum(dim=(1, 2, 3))]
-            for (_, index, on), patch in zip(steps, patches, strict=True):
-                canvas.view(-1).index_add_(0, index.view(-1), -patch.reshape(-1))
+            for (_, addresses, on), patch in zip(steps, patches, strict=True):
+                index = addresses.pixels.view(-1)
+                canvas.view(-1).index_add_(0, index, -patch.reshape(-1))
                 energy = canvas.square().sum(dim=(1, 2, 3))
                 rows = torch.arange(3) if on is None else on
                 values.append(torch.zeros(3).index_copy(0, rows, energy[rows]))

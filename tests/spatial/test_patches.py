@@ -32,7 +32,7 @@ def on_canvases(painted: list[Patches], num: int, size: tuple[int, int]) -> Tens
     """Put patches on canvases, as autograd can follow."""
     canvases = torch.zeros(num, painted[0].values.shape[1], *size)
     for rows, values, place in painted:
-        index = place.pixels(canvases, rows).view(-1)
+        index = place.addresses(canvases, rows).pixels.view(-1)
         canvases = canvases.view(-1).index_add(0, index, values.reshape(-1)).view(canvases.shape)
     return canvases
 
@@ -109,7 +109,7 @@ def test_scores_follow_a_change_on_patches(size: tuple[int, int], focus: float) 
     images = torch.rand(60, 3, *size)
     changed, scores = images.clone(), search.scores(images)
     for rows, values, place in paint(poses(60), torch.rand(60, 3, 8, 8), size, 2.0):
-        index = place.pixels(changed, rows)
+        index = place.addresses(changed, rows)
         before = gather(changed, index)
         scatter_(changed, index, before - values)
         energy = ((before - values).square() - before.square()).sum(dim=1)
@@ -131,9 +131,9 @@ def test_windows_at_grid_points_are_cut_as_any_others(size: tuple[int, int], sca
 
 def test_patches_of_some_canvases_of_a_batch_leave_the_others_alone() -> None:
     canvases, on = torch.zeros(5, 2, 6, 7), torch.tensor([3, 1])
-    place = Place(torch.tensor([0, 2]), torch.tensor([4, 1]), (4, 3))
+    place = Place(torch.tensor([[0, 4], [2, 1]]), (4, 3))
     patches = torch.rand(2, 2, 4, 3)
-    index = place.pixels(canvases, on)
+    index = place.addresses(canvases, on)
     scatter_(canvases, index, patches)
     assert torch.equal(canvases[3, :, 0:4, 4:7], patches[0])
     assert torch.equal(canvases[1, :, 2:6, 1:4], patches[1])
