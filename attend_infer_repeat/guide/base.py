@@ -31,7 +31,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pyro
-import torch
 from torch import Tensor, nn
 
 from ..distributions import gaussian, positive, presence
@@ -125,7 +124,7 @@ class SceneGuide(nn.Module):
         # What is rendered is data to the look, as the image is: its gradient would flow to earlier
         # samples.
         proposal, glimpse = self.look(previous.residual, previous.image, previous.scores)
-        outputs = self.predict(torch.cat((glimpse, memory[0]), dim=-1))
+        outputs = self.predict(glimpse, memory[0])
         logits, loc, scale = outputs.split((self.presence.num_logits, 3, 3), dim=-1)
         z_where_dist = gaussian(proposal + loc, self.look.prior_scale * positive(scale))
         gain = partial(elbo_gain, self.model, self.reading, previous, z_where_dist, memory)

@@ -221,7 +221,7 @@ class SceneModel(nn.Module):
         patches pay on the device of a tensor ``like``.
         """
         canvas_size, window = self.config.canvas_size, self.config.appearance.window_size
-        usual = usual_size(canvas_size, [1 + 1 / window] * 2, self.config.pose.usual_scale)
+        usual = usual_size(canvas_size, (1 + 1 / window,) * 2, self.config.pose.usual_scale)
         is_known = self.composition.adds_up and self.likelihood.is_of_energy
         return is_known and patches_pay(like, canvas_size, usual)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..provenance import one_operation
 
@@ -20,9 +21,24 @@ class MLP(nn.Sequential):
         super().__init__(*layers[:-1])
 
     @one_operation
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features (..., sizes[0]) to (..., sizes[-1])."""
-        return super().forward(features)
+    def forward(self, *features: Tensor) -> Tensor:
+        """Map features to (..., sizes[-1]).
+
+        Args:
+            features: (..., size), side by side in the first layer's sight; sizes[0] in all. They
+                are not put together: those that need no gradient cost none.
+        """
+        if len(features) == 1:
+            return super().forward(features[0])
+        first, *others = self
+        assert isinstance(first, nn.Linear)
+        weights = first.weight.split([part.shape[-1] for part in features], dim=1)
+        hidden = F.linear(features[0], weights[0], first.bias)
+        for part, weight in zip(features[1:], weights[1:], strict=True):
+            hidden = hidden + F.linear(part, weight)
+        for layer in others:
+            hidden = layer(hidden)
+        return hidden
 
 
 class Embedding(nn.Sequential):

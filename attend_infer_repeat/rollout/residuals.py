@@ -46,10 +46,12 @@ class Residuals(ABC):
 
     def __init__(self, guide: SceneGuide, state: GuideState, progress: Progress) -> None:
         self.model, self.look, self.progress = guide.model, guide.look, progress
-        self.first, self.scores = state.residual, state.scores
+        self.first = state.residual
 
-    scores: Tensor
-    """What the look knows of places in the residuals of images still on the rollout."""
+    @property
+    @abstractmethod
+    def scores(self) -> Tensor:
+        """What the look knows of places in the residuals of images still on the rollout."""
 
     @property
     @abstractmethod
@@ -88,9 +90,17 @@ class Canvases(Residuals):
     def __init__(self, guide: SceneGuide, state: GuideState, progress: Progress) -> None:
         super().__init__(guide, state, progress)
         self.canvas = self.first
+        self._scores: Tensor | None = state.scores
         self.left: list[tuple[Tensor | None, Tensor]] = []  # rows and residuals, after n objects
         self.terms: list[Tensor] = []
         self._leave(self.first)
+
+    @property
+    def scores(self) -> Tensor:
+        """See ``Residuals.scores``; nobody asks after the last step."""
+        if self._scores is None:
+            self._scores = self.look.scores(self.canvas.x.detach())
+        return self._scores
 
     @property
     def now(self) -> Canvas:
@@ -99,13 +109,13 @@ class Canvases(Residuals):
 
     def select(self, going: Tensor) -> None:
         """See ``Residuals.select``."""
+        self._scores = self.scores[going]
         self.canvas = self.canvas.select(going).of_rows()
-        self.scores = self.scores[going]
 
     def take_away(self, z_where: Tensor, z_what: Tensor) -> None:
         """See ``Residuals.take_away``."""
         self._leave(self.model.take_away(self.canvas, z_where, z_what))
-        self.scores = self.look.scores(self.canvas.x.detach())
+        self._scores = None
 
     def take_away_all(self, z_where: Tensor, z_what: Tensor) -> None:
         """See ``Residuals.take_away_all``."""
@@ -139,12 +149,18 @@ class Windows(Residuals):
 
     def __init__(self, guide: SceneGuide, state: GuideState, progress: Progress) -> None:
         super().__init__(guide, state, progress)
+        self._scores = state.scores
         x = self.first.x.detach().clone(memory_format=torch.contiguous_format)
         self.canvas = Canvas(x)
         # In double precision: the energy that is left may be a small part of that at first.
         self.energy = x.square().sum(dim=(1, 2, 3), dtype=torch.float64)
         self.steps: list[_Step] = []
         self.energies, self.reached = [self.energy], [torch.ones_like(self.energy)]
+
+    @property
+    def scores(self) -> Tensor:
+        """See ``Residuals.scores``."""
+        return self._scores
 
     @property
     def now(self) -> Canvas:
@@ -154,7 +170,7 @@ class Windows(Residuals):
     def select(self, going: Tensor) -> None:
         """See ``Residuals.select``."""
         self.canvas = self.canvas.select(going)
-        self.energy, self.scores = self.energy[going], self.scores[going]
+        self.energy, self._scores = self.energy[going], self._scores[going]
 
     def take_away(self, z_where: Tensor, z_what: Tensor) -> None:
         """See ``Residuals.take_away``."""
@@ -181,14 +197,14 @@ class Windows(Residuals):
         change = (y * torch.sub(y, r, alpha=2)).sum(dim=1)
         scatter_(x, addresses, r - y)
         self.steps.append(_Step(len(self.energies), y, addresses, on))
-        energy, scores = change.sum(dim=(1, 2), dtype=torch.float64), self.scores
+        energy, scores = change.sum(dim=(1, 2), dtype=torch.float64), self._scores
         if rows is None:
             self.energy = self.energy + energy
-            self.scores = self.look.rescored(scores, change, place)
+            self._scores = self.look.rescored(scores, change, place)
         else:
             self.energy = self.energy.index_add(0, rows, energy)
             changed = self.look.rescored(scores[rows], change, place)
-            self.scores = scores.index_copy(0, rows, changed)
+            self._scores = scores.index_copy(0, rows, changed)
 
     def log_likelihood(self) -> Tensor:
         """See ``Residuals.log_likelihood``."""

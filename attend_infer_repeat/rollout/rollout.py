@@ -97,6 +97,8 @@ def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progres
     state = guide.begin(images, z_background)
     record = _Record(guide, progress, state)
     for t in range(progress.stopping.max_steps):
+        residuals = record.residuals
+        state = state._replace(residual=residuals.now, scores=residuals.scores)
         attention = guide.attend(state)
         record.logits.append(progress.spread(attention.z_pres_logits))
         draws = noise.step(t, progress)
@@ -104,7 +106,6 @@ def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progres
         if not progress.size:
             break
         if going is not None:
-            residuals = record.residuals
             residuals.select(going)
             state = state.select(going, residuals.now, residuals.scores)
             attention = attention.select(going)
@@ -119,8 +120,6 @@ def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progres
             z_pres=z_where.new_ones(len(z_where)),
             z_where=z_where,
             z_what=z_what,
-            residual=record.residuals.now,
-            scores=record.residuals.scores,
         )
     return record.rollout(z_background_dist, z_background)
 
