@@ -22,6 +22,7 @@ def train(
     figures: bool = True,
     validate: bool = True,
     tensorboard: bool = False,
+    graphs: bool = True,
 ) -> Path:
     """Train an AIR and write a run's folder.
 
@@ -42,6 +43,7 @@ def train(
         figures: draw the run's figures at the end.
         validate: hold images out and evaluate on them; without it, all are trained on, and there is
             nothing to evaluate, or to draw, unless the data has a test split.
+        graphs: on a GPU, record the steps of a bounded model as CUDA graphs.
         tensorboard: write the metrics as TensorBoard's events, too, where its package is installed.
     Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt. If
         training collapses, the log warns of it, and the run goes on: see ``training/collapse.py``.
@@ -52,7 +54,7 @@ def train(
     if not isinstance(config, TrainConfig):
         config = default_config(config)
     draw_figures = _plot_run if figures else None
-    options = RunOptions(device, compiled, quiet, validate, tensorboard, draw_figures)
+    options = RunOptions(device, compiled, quiet, validate, tensorboard, draw_figures, graphs)
     return carry_out(config, out, resume, options)
 
 

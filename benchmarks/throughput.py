@@ -38,7 +38,7 @@ from attend_infer_repeat import AIR, TrainConfig, load_dataset
 from attend_infer_repeat.arrays import as_images
 from attend_infer_repeat.cli.process import tune_process
 from attend_infer_repeat.config import FAST, TUTORIAL
-from attend_infer_repeat.objectives import OBJECTIVES
+from attend_infer_repeat.objectives import OBJECTIVES, Execution
 from attend_infer_repeat.training.averaging import ExponentialMovingAverage
 from attend_infer_repeat.training.devices import find_device
 
@@ -72,14 +72,15 @@ class Case:
     config: str
     batch_size: int
     infers: bool = False
-    compiled: bool = False
+    execution: Execution = "plain"
     tuned: bool = True  # the process is set up as `air` sets it up
 
     @property
     def name(self) -> str:
         """What the table calls it."""
         words = [f"infer, sizes of {self.config}" if self.infers else self.config]
-        words += [f"batch {self.batch_size}"] * (not self.infers) + ["compiled"] * self.compiled
+        words += [f"batch {self.batch_size}"] * (not self.infers)
+        words += [self.execution] * (self.execution != "plain")
         words += ["set up as ours"] * (self.config == "reference" and self.tuned)
         return ", ".join(words)
 
@@ -111,7 +112,7 @@ class Throughput:
 
     def measure(self, device: str) -> dict[str, Any]:
         """Return the result."""
-        workers = {case: Worker(case, device, self.threads) for case in self.cases()}
+        workers = {case: Worker(case, device, self.threads) for case in self.cases(device)}
         times: dict[Case, list[float]] = {case: [] for case in workers}
         for turn in range(self.rounds + 1):
             for case, worker in workers.items():
@@ -122,7 +123,7 @@ class Throughput:
         arithmetic = {
             case.name: worker.ask("arithmetic", self.rounds)
             for case, worker in workers.items()
-            if case.config in ("exact", "fast") and not case.infers and not case.compiled
+            if case.config in ("exact", "fast") and not case.infers and case.execution == "plain"
         }
         peaks = {case: worker.ask("peak", 0) for case, worker in workers.items()}
         for worker in workers.values():
@@ -147,7 +148,7 @@ class Throughput:
             "arithmetic": arithmetic,
         }
 
-    def cases(self) -> list[Case]:
+    def cases(self, device: str) -> list[Case]:
         """Return what is measured."""
         small, large = REFERENCE_BATCH, FAST.optimizer.batch_size
         cases = [
@@ -158,10 +159,9 @@ class Throughput:
             Case("fast", small),
             Case("fast", large),
         ]
-        if self.compile:
-            cases += [
-                replace(case, compiled=True) for case in cases if case.config in ("exact", "fast")
-            ]
+        others: list[Execution] = ["recorded"] * (device == "cuda") + ["compiled"] * self.compile
+        ours = [case for case in cases if case.config in ("exact", "fast")]
+        cases += [replace(case, execution=execution) for execution in others for case in ours]
         return [*cases, Case("exact", 256, infers=True), Case("fast", 256, infers=True)]
 
 
@@ -199,7 +199,7 @@ def serve(connection: Connection, case: Case, device_name: str, threads: int) ->
         call: Callable[[], object] = Reference(floats, case.batch_size).step
     else:
         call, air = trainer(replace(CONFIGS[case.config], batch_size=case.batch_size), images,
-                            device, case.compiled)  # fmt: skip
+                            device, case.execution)  # fmt: skip
         if case.infers:
             some = images[:INFERRED]
             call = lambda: air.infer(some, batch_size=case.batch_size)  # noqa: E731
@@ -218,13 +218,13 @@ def serve(connection: Connection, case: Case, device_name: str, threads: int) ->
 
 
 def trainer(
-    config: TrainConfig, images: np.ndarray, device: torch.device, compiled: bool = False
+    config: TrainConfig, images: np.ndarray, device: torch.device, execution: Execution = "plain"
 ) -> tuple[Callable[[], object], AIR]:
     """Return a function that takes a training step, the running mean included, and its model."""
     torch.manual_seed(0)
     air = AIR(config.model).to(device)
     pixels = as_images(images, config.model).to(device)
-    objective = OBJECTIVES[config.estimator.objective](air, pixels, config, compiled=compiled)
+    objective = OBJECTIVES[config.estimator.objective](air, pixels, config, execution=execution)
     mean = ExponentialMovingAverage(air, config.optimizer.ema_decay)
     taken = 0
 

@@ -58,6 +58,8 @@ class Train(Command):
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
     compile: bool = False
     """Compile the exact objective: CUDA graphs on a GPU; a C++ compiler is needed on a CPU."""
+    graphs: bool = True
+    """On a GPU, record the steps of a bounded model as CUDA graphs."""
     tensorboard: bool = True
     """Write TensorBoard's events, where its package is installed."""
     quiet: bool = False
@@ -96,6 +98,7 @@ class Train(Command):
             resume=self.resume,
             device=self.device,
             compiled=self.compile,
+            graphs=self.graphs,
             quiet=self.quiet,
             tensorboard=self.tensorboard,
         )

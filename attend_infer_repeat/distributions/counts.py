@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,18 +26,20 @@ def count_log_prob(continue_logits: Tensor) -> Tensor:
     return reached + stopped
 
 
-def mix_with_uniform(log_prob: Tensor, share: float) -> Tensor:
+def mix_with_uniform(log_prob: Tensor, share: float | Tensor) -> Tensor:
     """Return the law of a draw that is, with probability ``share``, uniform instead.
 
     Args:
         log_prob: (..., K), a normalized law on K outcomes.
-        share: in [0, 1).
+        share: in [0, 1); or a tensor, (), whose value nobody waits for.
     Returns: (..., K), log((1 - share) P + share / K).
     """
-    if share == 0:
-        return log_prob
-    uniform = torch.full_like(log_prob, math.log(share / log_prob.shape[-1]))
-    return torch.logaddexp(log_prob + math.log1p(-share), uniform)
+    if not isinstance(share, Tensor):
+        if share == 0:
+            return log_prob
+        share = log_prob.new_full((), share)
+    uniform = (share / log_prob.shape[-1]).log()
+    return torch.logaddexp(log_prob + torch.log1p(-share), uniform)
 
 
 @dataclass(frozen=True)

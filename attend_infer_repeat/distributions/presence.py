@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -24,19 +22,20 @@ def presence(continue_logits: Tensor, previous: Tensor) -> dist.Bernoulli:
     return dist.Bernoulli(logits=torch.where(previous > 0, continue_logits, never))
 
 
-def mix_with_coin(logits: Tensor, share: float) -> Tensor:
+def mix_with_coin(logits: Tensor, share: float | Tensor) -> Tensor:
     """Return the log-odds of a choice that is, with probability ``share``, left to a fair coin.
 
     Args:
         logits: (...), log-odds of the choice.
-        share: in [0, 1).
+        share: in [0, 1); or a tensor, (), whose value nobody waits for.
     Returns: (...), logit((1 - share) sigmoid(logits) + share / 2).
     """
-    if share == 0:
-        return logits
-    log_coin, log_kept = math.log(share / 2), math.log1p(-share)
+    if not isinstance(share, Tensor):
+        if share == 0:
+            return logits
+        share = logits.new_full((), share)
+    log_coin, log_kept = (share / 2).log(), torch.log1p(-share)
     yes, no = (
-        torch.logaddexp(F.logsigmoid(signed) + log_kept, signed.new_tensor(log_coin))
-        for signed in (logits, -logits)
+        torch.logaddexp(F.logsigmoid(signed) + log_kept, log_coin) for signed in (logits, -logits)
     )
     return yes - no

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .base import Objective
+from .base import Execution, Objective
 from .exact import Exact
 from .tracegraph import TraceGraph
 
 OBJECTIVES: dict[str, type[Objective]] = {"exact": Exact, "tracegraph": TraceGraph}
 
-__all__ = ["OBJECTIVES", "Exact", "Objective", "TraceGraph"]
+__all__ = ["OBJECTIVES", "Exact", "Execution", "Objective", "TraceGraph"]

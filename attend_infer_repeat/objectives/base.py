@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,10 @@ from ..errors import ConfigError
 from ..seeds import shortened
 from .processes import Processes
 
+Execution = Literal["plain", "compiled", "recorded"]
+"""How steps run: operation by operation; compiled; or, on a GPU, recorded as CUDA graphs. Where the
+last two do not work, a line says so, and steps run plainly."""
+
 
 class Objective(ABC):
     """A way to improve an AIR by one optimization step at a time.
@@ -25,7 +30,7 @@ class Objective(ABC):
         images: (num_images, channels, height, width), uint8, all the training images.
         config: the run's settings; its batch is that of all processes together.
         processes: with which other processes; none if not given.
-        compiled: run compiled, where that works.
+        execution: how its steps run.
     Raises: ConfigError if the objective does not offer what is asked.
     """
 
@@ -35,7 +40,7 @@ class Objective(ABC):
         images: Tensor,
         config: TrainConfig,
         processes: Processes | None = None,
-        compiled: bool = False,
+        execution: Execution = "plain",
     ) -> None:
         self.processes = processes or Processes(air.device)
         self.air = air

@@ -42,12 +42,12 @@ class Compiled(Generic[Args, Result]):
             except Exception as error:  # no compiler, or one that fails
                 self.compiled = None
                 result = self.function(*args, **kwargs)  # which raises what is wrong with itself
-                logger.warning("--compile failed, going on without it: %s", _reason(error))
+                logger.warning("--compile failed, going on without it: %s", reason_of(error))
                 return result
         return self.function(*args, **kwargs)
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Return why compiling failed, in one line: the first of the errors that led to each other."""
     while cause := getattr(error, "inner_exception", None) or error.__cause__:
         error = cause

@@ -30,9 +30,10 @@ from ..rollout import Rollout
 from ..rollout.stopping import make_stopping
 from ..rollout.terms import count_terms
 from .augmentation import Composites, compose, cut_out, single_objects
-from .base import Objective, adam_state, mini_batch, restore_adam
+from .base import Execution, Objective, adam_state, mini_batch, restore_adam
 from .compilation import Compiled
 from .processes import Processes
+from .recording import Recorded
 from .schedules import Anneal
 
 
@@ -44,7 +45,7 @@ class TrainingRollout(nn.Module):
         self.air = air
 
     def forward(
-        self, images: Tensor, noise: Tensor | None, counts: Tensor | None, explore: float
+        self, images: Tensor, noise: Tensor | None, counts: Tensor | None, explore: float | Tensor
     ) -> Rollout:
         """Roll out over images (batch, channels, height, width), with roulette."""
         return self.air.rollout(images, noise=noise, counts=counts, explore=explore, roulette=True)
@@ -71,19 +72,24 @@ class Exact(Objective):
         images: Tensor,
         config: TrainConfig,
         processes: Processes | None = None,
-        compiled: bool = False,
+        execution: Execution = "plain",
     ) -> None:
-        super().__init__(air, images, config, processes, compiled)
+        super().__init__(air, images, config, processes, execution)
         self.stopping = make_stopping(air.model.count_prior)
-        if compiled and not self.stopping.has_fixed_steps:
+        compiles = execution == "compiled"
+        if compiles and not self.stopping.has_fixed_steps:
             raise ConfigError(
                 "compile: unbounded rollouts cannot be compiled; leave --compile or --unbounded "
                 "out."
             )
-        if compiled and self.processes.size > 1:
+        if compiles and self.processes.size > 1:
             raise ConfigError("compile: for one process; leave --compile or torchrun out.")
         self.rollout = self.processes.wrap(TrainingRollout(air))
-        self.compiled = Compiled(self._losses, air.device) if compiled else None
+        self.compiled = Compiled(self._losses, air.device) if compiles else None
+        # A recording has all its shapes for good, and no other process waits within it.
+        records = execution == "recorded" and self.stopping.has_fixed_steps
+        records = records and self.processes.size == 1
+        self.recorded = Recorded(self._descend, list(air.parameters())) if records else None
         self.explore = Anneal(
             "lin", config.exploration.explore, 0.0, 0, config.exploration.explore_steps
         )
@@ -110,20 +116,16 @@ class Exact(Objective):
         noise = self._noise(len(indices), 0 if composites is None else len(composites.images))
         if composites is not None:
             composites = Composites(*map(share, composites))
+        makes = self._makes_composites_after(step)
+        cuts = makes and self.config.composites.composite_of == "objects"
         self.optimizer.zero_grad()
         with pyro.validation_enabled(False):  # the laws' checks would cost more than the laws
-            # Compile only the steady state: each combination of arguments would trigger a
-            # compilation of its own.
-            settled = explore == 0 and (composites is not None or not self.makes_composites)
-            losses = self.compiled if self.compiled and settled else self._losses
-            makes = self._makes_composites_after(step)
-            cuts = makes and self.config.composites.composite_of == "objects"
-            elbo, loss, found = losses(batch, noise, explore, composites, cuts)
+            descend = self._descend if self.recorded is None else self.recorded
+            elbo, found = descend(batch, noise, explore, composites, cuts)
             if makes:
                 self.composites = self._compose(batch, found)
-        self.processes.backward(loss)
         self.optimizer.step()
-        return elbo.detach().clone()  # a CUDA graph overwrites its outputs in its next run
+        return elbo.clone()  # a CUDA graph overwrites its outputs in its next run
 
     def _noise(self, num: int, num_composites: int) -> Tensor | None:
         """Draw the noise for this process's rollouts.
@@ -171,11 +173,29 @@ class Exact(Objective):
         begun = self.makes_composites and step >= self.config.composites.composite_begin
         return begun and (step + 1) % self.config.composites.composite_every == 0
 
+    def _descend(
+        self,
+        batch: Tensor,
+        noise: Tensor | None,
+        explore: float | Tensor,
+        composites: Composites | None,
+        cuts: bool,
+    ) -> tuple[Tensor, Found]:
+        """Compute the gradients; return the mean ELBO and what was found in the batch."""
+        # Compile only the steady state: each combination of arguments would trigger a compilation
+        # of its own.
+        settled = composites is not None or not self.makes_composites
+        is_compiled = self.compiled is not None and settled and explore == 0
+        losses = self.compiled if is_compiled and self.compiled is not None else self._losses
+        elbo, loss, found = losses(batch, noise, explore, composites, cuts)
+        self.processes.backward(loss)
+        return elbo.detach(), found
+
     def _losses(
         self,
         batch: Tensor,
         noise: Tensor | None,
-        explore: float,
+        explore: float | Tensor,
         composites: Composites | None,
         cuts: bool,
     ) -> tuple[Tensor, Tensor, Found]:

@@ -15,7 +15,7 @@ from ..checkpoints.state_dicts import part_of, prefixed
 from ..config import TrainConfig
 from ..errors import ConfigError
 from ..guide.baseline import Baseline
-from .base import Objective, adam_state, restore_adam
+from .base import Execution, Objective, adam_state, restore_adam
 from .processes import Processes
 
 
@@ -31,15 +31,15 @@ class TraceGraph(Objective):
         images: Tensor,
         config: TrainConfig,
         processes: Processes | None = None,
-        compiled: bool = False,
+        execution: Execution = "plain",
     ) -> None:
-        super().__init__(air, images, config, processes, compiled)
+        super().__init__(air, images, config, processes, execution)
         if self.processes.size > 1:
             raise ConfigError(
                 "objective: tracegraph trains in one process; leave torchrun out, or give "
                 "--objective exact."
             )
-        if compiled:
+        if execution == "compiled":
             raise ConfigError("compile: Pyro's estimator is not compiled; leave --compile out.")
         self.baseline = Baseline(config).to(air.device) if config.estimator.baselines else None
         self.elbo = TraceGraph_ELBO()

@@ -42,7 +42,7 @@ class Rollout(NamedTuple):
         """Steps that were taken with some image: T of a bounded rollout."""
         return self.z_where.shape[1]
 
-    def log_q(self, explore: float = 0.0) -> Tensor:
+    def log_q(self, explore: float | Tensor = 0.0) -> Tensor:
         """Return log q(n | rollout), (batch, steps + 1); for ``explore`` see ``Stopping.log_q``."""
         return self.stopping.log_q(self.z_pres_logits, self.num_steps, explore)
 
@@ -69,7 +69,7 @@ def roll_out(
     sample: bool = True,
     noise: Tensor | None = None,
     counts: Tensor | None = None,
-    explore: float = 0.0,
+    explore: float | Tensor = 0.0,
     roulette: bool = False,
 ) -> Rollout:
     """Let the guide find object after object, as if every one were present.

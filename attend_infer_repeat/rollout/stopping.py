@@ -53,7 +53,7 @@ class Stopping(ABC):
 
     @abstractmethod
     def begin(
-        self, num_images: int, counts: Tensor | None, explore: float, roulette: bool
+        self, num_images: int, counts: Tensor | None, explore: float | Tensor, roulette: bool
     ) -> Progress:
         """Return the progress of a new rollout.
 
@@ -66,7 +66,7 @@ class Stopping(ABC):
         """
 
     @abstractmethod
-    def log_q(self, z_pres_logits: Tensor, num_steps: int, explore: float) -> Tensor:
+    def log_q(self, z_pres_logits: Tensor, num_steps: int, explore: float | Tensor) -> Tensor:
         """Return log q(n | rollout), (batch, num_steps + 1).
 
         Args:
@@ -141,12 +141,12 @@ class Bounded(Stopping):
     has_fixed_steps = True
 
     def begin(
-        self, num_images: int, counts: Tensor | None, explore: float, roulette: bool
+        self, num_images: int, counts: Tensor | None, explore: float | Tensor, roulette: bool
     ) -> Progress:
         """See ``Stopping.begin``."""
         return Progress(self, num_images)
 
-    def log_q(self, z_pres_logits: Tensor, num_steps: int, explore: float) -> Tensor:
+    def log_q(self, z_pres_logits: Tensor, num_steps: int, explore: float | Tensor) -> Tensor:
         """See ``Stopping.log_q``."""
         return mix_with_uniform(count_log_prob(z_pres_logits), explore)
 
@@ -158,12 +158,12 @@ class Unbounded(Stopping):
     has_fixed_steps = False
 
     def begin(
-        self, num_images: int, counts: Tensor | None, explore: float, roulette: bool
+        self, num_images: int, counts: Tensor | None, explore: float | Tensor, roulette: bool
     ) -> Progress:
         """See ``Stopping.begin``."""
         return UnboundedProgress(self, num_images, counts, explore, roulette)
 
-    def log_q(self, z_pres_logits: Tensor, num_steps: int, explore: float) -> Tensor:
+    def log_q(self, z_pres_logits: Tensor, num_steps: int, explore: float | Tensor) -> Tensor:
         """See ``Stopping.log_q``."""
         return count_log_prob(mix_with_coin(z_pres_logits, explore))[:, : num_steps + 1]
 
@@ -185,7 +185,7 @@ class UnboundedProgress(Progress):
         stopping: Stopping,
         num_images: int,
         counts: Tensor | None,
-        explore: float,
+        explore: float | Tensor,
         roulette: bool,
     ) -> None:
         super().__init__(stopping, num_images)

@@ -68,7 +68,7 @@ class CountTerms:
         }
 
 
-def count_terms(model: SceneModel, rollout: Rollout, explore: float = 0.0) -> CountTerms:
+def count_terms(model: SceneModel, rollout: Rollout, explore: float | Tensor = 0.0) -> CountTerms:
     """Return the terms of the ELBO for every count.
 
     Args:

@@ -8,10 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from ..air import reproducible
 from ..config import PRESETS, TrainConfig, differences, for_images
 from ..data import Dataset
 from ..errors import ConfigError, Stopped
+from ..objectives import Execution
 from ..objectives.processes import Processes
 from ..storage import discard_leftovers
 from .auto import choose_settings
@@ -41,6 +44,13 @@ class RunOptions:
     validate: bool = True
     tensorboard: bool = False
     draw_figures: DrawFigures | None = None
+    graphs: bool = True
+
+    def execution(self, device: torch.device) -> Execution:
+        """Say how steps run on a device."""
+        if self.compiled:
+            return "compiled"
+        return "recorded" if self.graphs and device.type == "cuda" else "plain"
 
 
 def carry_out(
@@ -106,7 +116,8 @@ class _Session:
         """Train from the seed, or from what was saved; return whether it came to the end."""
         config, options, is_first = data.config, self.options, self.processes.is_first
         with reproducible(config.seed, self.processes.device):
-            state = TrainingState.new(run, config, data.train, self.processes, options.compiled)
+            execution = options.execution(self.processes.device)
+            state = TrainingState.new(run, config, data.train, self.processes, execution)
             if saved is not None:
                 state.restore(saved)
             if is_first:

@@ -17,7 +17,7 @@ from ..checkpoints.state_dicts import first_not_finite, part_of, prefixed
 from ..config import TrainConfig
 from ..data import Dataset
 from ..errors import TrainingError
-from ..objectives import OBJECTIVES, Objective
+from ..objectives import OBJECTIVES, Execution, Objective
 from ..objectives.processes import Processes
 from ..objectives.schedules import count_prior_schedule, learning_rate_factor
 from .averaging import ExponentialMovingAverage
@@ -65,13 +65,19 @@ class TrainingState:
 
     @classmethod
     def new(
-        cls, run: Path, config: TrainConfig, data: Dataset, processes: Processes, compiled: bool
+        cls,
+        run: Path,
+        config: TrainConfig,
+        data: Dataset,
+        processes: Processes,
+        execution: Execution,
     ) -> TrainingState:
         """Make a model and its objective; torch's generator draws the first weights."""
         images = as_images(data.images, config.model).to(processes.device)
         air = AIR(config.model).to(processes.device)
         average = ExponentialMovingAverage(air, config.optimizer.ema_decay)
-        objective = OBJECTIVES[config.estimator.objective](air, images, config, processes, compiled)
+        kind = OBJECTIVES[config.estimator.objective]
+        objective = kind(air, images, config, processes, execution)
         return cls(run, config, objective, average)
 
     @property

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from attend_infer_repeat import AIR, ConfigError, TrainConfig
 from attend_infer_repeat.config import TUTORIAL
 from attend_infer_repeat.model import scene
-from attend_infer_repeat.objectives import OBJECTIVES
+from attend_infer_repeat.objectives import OBJECTIVES, Execution
 from attend_infer_repeat.objectives import augmentation as composites
 from attend_infer_repeat.objectives.compilation import Compiled
 from attend_infer_repeat.spatial import patches
@@ -28,11 +28,11 @@ def train_config(**changes: Any) -> TrainConfig:
     return TrainConfig(**(settings | changes))
 
 
-def trained(num_steps: int, compiled: bool) -> AIR:
+def trained(num_steps: int, execution: Execution = "plain") -> AIR:
     torch.manual_seed(0)
     air = AIR(SMALL)
     images = torch.randint(0, 256, (48, 1, *SMALL.canvas_size), dtype=torch.uint8)
-    objective = OBJECTIVES["exact"](air, images, train_config(), compiled=compiled)
+    objective = OBJECTIVES["exact"](air, images, train_config(), execution=execution)
     for step in range(num_steps):
         objective.step(step, 1.0)
     return air
@@ -66,7 +66,7 @@ def test_where_no_compiler_works_the_same_model_is_trained_and_one_line_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tried = break_compiler(monkeypatch, RuntimeError("no C++ compiler"))
-    assert_equal(trained(5, compiled=True), trained(5, compiled=False))
+    assert_equal(trained(5, "compiled"), trained(5))
     assert len(tried) == 1  # and not once a step
     expected = "--compile failed, going on without it: RuntimeError: no C++ compiler"
     assert our_lines(caplog) == [expected]
@@ -110,7 +110,7 @@ def test_compiled_training_is_training_to_rounding(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         composites, "CONFIDENCE_THRESHOLD", 1e-9
     )  # an untrained guide is sure of no object
-    assert_equal(trained(6, compiled=True), trained(6, compiled=False))
+    assert_equal(trained(6, "compiled"), trained(6))
 
 
 @pytest.mark.parametrize("foresight", [False, pytest.param(True, marks=pytest.mark.long)])
@@ -142,7 +142,7 @@ def test_only_the_exact_objective_is_compiled() -> None:
     config = replace(TUTORIAL, model=replace(SMALL, guide="improved"))
     images = torch.zeros(8, 1, *SMALL.canvas_size, dtype=torch.uint8)
     with pytest.raises(ConfigError, match="compile"):
-        OBJECTIVES["tracegraph"](AIR(config.model), images, config, compiled=True)
+        OBJECTIVES["tracegraph"](AIR(config.model), images, config, execution="compiled")
 
 
 class DeviceReads(TorchDispatchMode):
@@ -180,12 +180,12 @@ def test_a_step_neither_reads_from_the_device_nor_copies_numbers_to_it(
 
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")
-@pytest.mark.parametrize("compiled", [False, True])
-def test_steps_on_a_gpu_never_wait_for_it(compiled: bool) -> None:
+@pytest.mark.parametrize("execution", ["plain", "compiled", "recorded"])
+def test_steps_on_a_gpu_never_wait_for_it(execution: Execution) -> None:
     torch.set_default_dtype(torch.float32)
     air = AIR(SMALL).cuda()
     images = torch.randint(0, 256, (48, 1, *SMALL.canvas_size), dtype=torch.uint8).cuda()
-    objective = OBJECTIVES["exact"](air, images, train_config(), compiled=compiled)
+    objective = OBJECTIVES["exact"](air, images, train_config(), execution=execution)
     for step in range(8):
         objective.step(step, 1.0)
     try:

@@ -409,7 +409,7 @@ def test_a_rollout_without_a_bound_is_not_compiled() -> None:
     config = TrainConfig(model=UNBOUNDED)
     images = torch.zeros(300, 1, 8, 8, dtype=torch.uint8)
     with pytest.raises(ConfigError, match="compile"):
-        OBJECTIVES["exact"](make_air(UNBOUNDED), images, config, None, True)
+        OBJECTIVES["exact"](make_air(UNBOUNDED), images, config, execution="compiled")
 
 
 def test_the_prior_needs_a_probability() -> None:
