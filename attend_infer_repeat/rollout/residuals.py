@@ -140,7 +140,10 @@ class Canvases(Residuals):
             if rows is None:
                 residual = torch.where(chosen[:, None, None, None], left, residual)
             else:
-                residual = residual.index_copy(0, rows[chosen], left[chosen])
+                # Not the chosen rows alone: a GPU would have to tell how many they are.
+                kept = residual.index_select(0, rows)
+                chosen_ones = torch.where(chosen[:, None, None, None], left, kept)
+                residual = residual.index_copy(0, rows, chosen_ones)
         return residual
 
 

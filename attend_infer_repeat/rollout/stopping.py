@@ -13,6 +13,9 @@ Whoever goes on by chance has w m_t = ROULETTE_LEVEL, so that no improbable step
 Without roulette, an image leaves for certain where m_t < NEGLIGIBLE_PROBABILITY. The first step is
 always taken.
 
+Which images are left, the host has to know; a GPU it would have to wait for. So in training on a
+GPU, images that have left are carried along with the weight 0, and sorted out every few steps.
+
 Source of the roulette: Kahn 1956; Lyne et al. 2015, "On Russian roulette estimates".
 """
 
@@ -32,8 +35,14 @@ logger = logging.getLogger(__name__)
 
 ROULETTE_LEVEL = 1e-2
 NEGLIGIBLE_PROBABILITY = 1e-4
+GPU_STEPS = 4  # of training on a GPU, from one time that images are sorted out to the next
 
 _warned: set[int] = set()  # step limits that the log has warned of
+
+
+def sorts_out(t: int, like: Tensor) -> bool:
+    """Whether training sorts out before step t which images are left, on the device of a tensor."""
+    return t % (GPU_STEPS if like.is_cuda else 1) == 0
 
 
 class Stopping(ABC):
@@ -205,7 +214,11 @@ class UnboundedProgress(Progress):
             stays = torch.ones_like(logits, dtype=torch.bool)
         else:
             stays, weight = self._stays(t, weight, log_reached, draws)
-        going = None if stays.all() else stays.nonzero()[:, 0]
+            weight = torch.where(stays, weight, 0.0)
+        going = None
+        if not self.roulette or sorts_out(t, logits):
+            going = stays.nonzero()[:, 0]
+            going = None if len(going) == self.size else going
         if going is not None:
             weight, log_reached = weight[going], log_reached[going]
             self.rows = going if self.rows is None else self.rows[going]
@@ -242,6 +255,7 @@ class UnboundedProgress(Progress):
     def _warn_of_limit(self) -> None:
         """Warn, once for each limit, if an image would have gone on."""
         reached, limit = torch.as_tensor(self.log_reached).exp(), self.stopping.max_steps
+        reached = reached if self.weight is None else torch.where(self.weight > 0, reached, 0.0)
         if self.counts is not None:
             reached = reached[self.select(self.counts) < 0]
         if limit not in _warned and (reached >= NEGLIGIBLE_PROBABILITY).any():

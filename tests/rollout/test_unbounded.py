@@ -279,6 +279,33 @@ def test_roulette_has_the_mean_and_gradient_of_far_more_steps(
     torch.testing.assert_close(mean_gradient, gradient, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.parametrize("known", [False, True])
+def test_images_that_are_sorted_out_later_change_nothing(
+    guide: dict[str, object], known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where they are carried along for some steps."""
+    air = with_chances(make_air(replace(UNBOUNDED, **guide), gain=2.0), 1.0, 0.0, -2.0, -3.0)
+    images, noise = random_images(40), air.noise(40)
+    counts = torch.arange(40) % 6 - 1 if known else None
+    found = []
+    for every in (1, 3):
+        monkeypatch.setattr(stopping, "sorts_out", lambda t, like, every=every: t % every == 0)
+        rollout = air.rollout(images, noise=noise, counts=counts, explore=0.1, roulette=True)
+        count_probs = rollout.count_probs()
+        residual = rollout.residual(count_probs.argmax(dim=1))
+        found.append((rollout, count_probs, residual, value_and_gradient(air, images, rollout)))
+    (now, probs, residual, values), (later, later_probs, later_residual, later_values) = found
+    steps = now.num_steps + 1
+    assert later.num_steps > now.num_steps
+    assert (later.weights[:, steps:] == 0).all()
+    assert (now.weights == 0).any()
+    torch.testing.assert_close(later.weights[:, :steps], now.weights)
+    torch.testing.assert_close(later_probs[:, :steps], probs)
+    torch.testing.assert_close(later_residual, residual)
+    torch.testing.assert_close(later_values, values)
+
+
 def test_no_improbable_step_weighs_more_than_what_counts_as_small() -> None:
     air = with_chances(make_air(UNBOUNDED), 1.0, 0.0, -0.5, -1.0)
     rollout = air.rollout(random_images(20_000), roulette=True)
