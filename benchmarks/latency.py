@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from configs import CONFIGS
 from PIL import Image
 from runs import machine, read_result, result_path, write_result
-from throughput import CONFIGS
 
 from attend_infer_repeat import AIR
 

@@ -3,11 +3,15 @@
     air benchmark objects            measure, and print the table
     air benchmark objects --table    print the table of the last result
 
-The preset many, untrained, on canvases of 128 x 128 with room for the most objects. All images have
+The preset many, untrained, whose windows cover 19 pixels of any canvas. All images of a point have
 the same number of objects, and a rollout takes as many steps with each: a step of training (ELBO,
 its gradient, Adam) and inference (means, boxes, the scene drawn again). Every point has a process
-of its own, whose peak memory counts. A straight line through the points (least squares) shows what
-an object costs, and how far the points lie from it.
+of its own, whose peak memory counts. Three questions:
+
+    objects     1 to 24 on 128 x 128 pixels. A straight line through the points (least squares)
+                shows what an object costs, and how far the points lie from it.
+    crowded     1 to 100 on 512 x 512 pixels, likewise; and 100 of one picture on one core.
+    canvases    50 x 50 to 512 x 512 pixels: what each of ten more objects costs there.
 
 And what the bound is worth: a step of the preset fast on multi-mnist, trained for a while and with
 its copy-paste composites, beside the same without a bound: both in one process, in turns.
@@ -21,12 +25,13 @@ import os
 import statistics
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import tyro
-from runs import machine, read_result, result_path, write_result
+from runs import RESULTS, machine, read_result, result_path, write_result
 from throughput import device_type, in_new_process, peak_memory, timed, trainer
 
 from attend_infer_repeat import AIR, TrainConfig, load_dataset
@@ -37,14 +42,26 @@ from attend_infer_repeat.training.devices import find_device
 
 COUNTS = (1, 2, 4, 8, 12, 16, 20, 24)
 CANVAS, BATCH = 128, 64
+CROWDS = (1, 2, 5, 10, 20, 50, 100)
+CANVASES = (50, 75, 100, 150, 200, 300, 400, 512)
+LARGE, FEW = 512, 8  # canvas and batch of crowds, and of images on all canvases
+MORE = 10  # objects, whose part is set beside the canvas's
+WINDOW = 19.2  # pixels, as the preset's on its canvas
 NUM_IMAGES, PAIRS = 10_000, 41
-SCALE = CANVAS / 19.2  # a window of the preset's size in pixels
 QUANTITIES = {
     "train_ms": "training, ms an image",
     "train_mib": "peak memory of training, MiB an image",
     "infer_ms": "inference, ms an image",
     "infer_mib": "peak memory of inference, MiB an image",
 }
+
+
+class Size(NamedTuple):
+    """What a point measures."""
+
+    canvas: int  # pixels along each side
+    count: int  # objects of each image
+    batch: int  # images
 
 
 @dataclass(frozen=True)
@@ -57,40 +74,61 @@ class Objects:
     """Where to compute: auto, cpu, cuda."""
     rounds: int = 7
     """Times each point is timed; the median counts."""
+    counts: tuple[int, ...] = COUNTS
+    """Numbers of objects."""
+    canvases: bool = True
+    """Measure crowds, and objects on all canvases, too."""
+    results: Path = RESULTS
+    """Folder of the result."""
     table: bool = False
     """Only print the table of the last result."""
 
     def run(self) -> None:
         """Run the command."""
         device = device_type(self.device, self.table)
-        path = result_path("objects", device)
+        path = result_path("objects", device, self.results)
         if not self.table:
             write_result(path, self.measure(device))
         print_table(read_result(path))
 
     def measure(self, device: str) -> dict[str, Any]:
         """Return the result."""
-        points = []
-        for count in COUNTS:
-            point: dict[str, Any] = {"objects": count}
-            for kind in ("train", "infer"):
-                seconds, memory, before = in_new_process(
-                    measure_point, kind, count, device, self.threads, self.rounds
-                )
-                point[f"{kind}_ms"] = 1e3 * seconds / BATCH
-                point[f"{kind}_mib"] = (memory - before) / BATCH
-            print(point, flush=True)
-            points.append(point)
+        points = [self._point(Size(CANVAS, count, BATCH), device) for count in self.counts]
         unbounded = replace(FAST, model=replace(FAST.model, unbounded=True))
         return {
-            "command": f"air benchmark objects --threads {self.threads} --device {device}",
+            "command": f"air benchmark objects --threads {self.threads} --device {device} "
+            f"--rounds {self.rounds} --counts {' '.join(map(str, self.counts))}",
             "machine": machine(self.threads),
             "device": device,
             "canvas": CANVAS,
             "batch": BATCH,
             "points": points,
             "bounded_and_unbounded": beside(FAST, unbounded, device, self),
-        }
+        } | (self._measure_canvases(device) if self.canvases else {})
+
+    def _measure_canvases(self, device: str) -> dict[str, Any]:
+        """Return crowds on a large canvas, and small groups on all canvases."""
+        crowds = [self._point(Size(LARGE, count, FEW), device) for count in CROWDS]
+        canvases = [
+            self._point(Size(canvas, count, FEW), device)
+            for canvas in CANVASES
+            for count in (1, 1 + MORE)
+        ]
+        picture = Size(LARGE, CROWDS[-1], 1)
+        seconds, _, _ = in_new_process(measure_point, "infer", picture, device, 1, self.rounds)
+        return {"crowds": crowds, "canvases": canvases, "picture_seconds": seconds}
+
+    def _point(self, size: Size, device: str) -> dict[str, Any]:
+        """Return what an image of a size costs."""
+        point: dict[str, Any] = {"canvas": size.canvas, "objects": size.count}
+        for kind in ("train", "infer"):
+            seconds, memory, before = in_new_process(
+                measure_point, kind, size, device, self.threads, self.rounds
+            )
+            point[f"{kind}_ms"] = 1e3 * seconds / size.batch
+            point[f"{kind}_mib"] = (memory - before) / size.batch
+        print(point, flush=True)
+        return point
 
 
 def beside(
@@ -117,16 +155,17 @@ def beside(
 
 
 def measure_point(
-    there: Connection, kind: str, count: int, device_name: str, threads: int, rounds: int
+    there: Connection, kind: str, size: Size, device_name: str, threads: int, rounds: int
 ) -> None:
     """Send the seconds of a batch, and the peak memory of the process, in MiB, and before it."""
     torch.set_num_threads(threads)
     tune_process(shapes_repeat=False)
     device = find_device(device_name)
-    config = for_images(get_preset("many"), (CANVAS, CANVAS), 1).model
-    air = AIR(replace(config, scale_prior_mean=SCALE)).to(device)
-    images = torch.rand(BATCH, 1, CANVAS, CANVAS, device=device)
-    counts = torch.full((BATCH,), count, device=device)
+    config = for_images(get_preset("many"), (size.canvas, size.canvas), 1).model
+    scale = size.canvas / WINDOW
+    air = AIR(replace(config, scale_prior_mean=scale, step_limit=CROWDS[-1])).to(device)
+    images = torch.rand(size.batch, 1, size.canvas, size.canvas, device=device)
+    counts = torch.full((size.batch,), size.count, device=device)
     optimizer = torch.optim.Adam(air.parameters(), fused=True)
 
     def train() -> None:
@@ -152,22 +191,42 @@ def print_table(result: dict[str, Any]) -> None:
     print(f"{hardware['gpu'] if result['device'] == 'cuda' else hardware['cpu']}, "
           f"{hardware['threads']} threads of {hardware['cores']} cores; "
           f"torch {hardware['versions']['torch']}\n")  # fmt: skip
-    print(f"| objects | {' | '.join(QUANTITIES.values())} |")
+    print_line("objects", result["points"])
+    if "crowds" in result:
+        print_line(f"objects on {LARGE} x {LARGE}", result["crowds"])
+        print(f"\nA picture of {LARGE} x {LARGE} pixels with {CROWDS[-1]} objects is inferred in "
+              f"{result['picture_seconds']:.2f} s on one core.")  # fmt: skip
+        print_canvases(result["canvases"])
+    pair = result["bounded_and_unbounded"]
+    (bounded, unbounded), (low, high) = pair["ms_per_step"], pair["ratio_quartiles"]
+    print("\n| fast, ms a step | fast, unbounded | ratio (quartiles) |")
+    print("| --- | --- | --- |")
+    print(f"| {bounded:.1f} | {unbounded:.1f} | {pair['ratio']:.2f} ({low:.2f}-{high:.2f}) |")
+
+
+def print_line(head: str, points: list[dict[str, Any]]) -> None:
+    """Print points against the number of objects, and what each object costs along a line."""
+    print(f"\n| {head} | {' | '.join(QUANTITIES.values())} |")
     print(f"| --- |{' --- |' * len(QUANTITIES)}")
-    points = result["points"]
     for point in points:
         cells = [f"{point[name]:.3g}" for name in QUANTITIES]
         print(f"| {point['objects']} | {' | '.join(cells)} |")
     counts = [point["objects"] for point in points]
     lines = {name: straight_line(counts, [p[name] for p in points]) for name in QUANTITIES}
     print(f"| each object | {' | '.join(f'{slope:.3g}' for slope, _, _ in lines.values())} |")
-    pair = result["bounded_and_unbounded"]
     worst = max(distance for _, _, distance in lines.values())
     print(f"\nNo point lies further than {worst:.0%} of the largest from a straight line.")
-    (bounded, unbounded), (low, high) = pair["ms_per_step"], pair["ratio_quartiles"]
-    print("\n| fast, ms a step | fast, unbounded | ratio (quartiles) |")
-    print("| --- | --- | --- |")
-    print(f"| {bounded:.1f} | {unbounded:.1f} | {pair['ratio']:.2f} ({low:.2f}-{high:.2f}) |")
+
+
+def print_canvases(points: list[dict[str, Any]]) -> None:
+    """Print what one object and each further one cost on every canvas."""
+    print(f"\n| canvas | one object: {' | '.join(QUANTITIES.values())} | "
+          f"each of {MORE} more: {' | '.join(QUANTITIES.values())} |")  # fmt: skip
+    print(f"| --- |{' --- |' * 2 * len(QUANTITIES)}")
+    for one, more in zip(points[::2], points[1::2], strict=True):
+        cells = [f"{one[name]:.3g}" for name in QUANTITIES]
+        cells += [f"{(more[name] - one[name]) / MORE:.3g}" for name in QUANTITIES]
+        print(f"| {one['canvas']} x {one['canvas']} | {' | '.join(cells)} |")
 
 
 def straight_line(counts: list[int], values: list[float]) -> tuple[float, float, float]:

@@ -48,9 +48,9 @@ def run_all(tasks: Sequence[Task], jobs: int, threads: int | None = None) -> Non
             done.result()
 
 
-def result_path(benchmark: str, device: str) -> Path:
+def result_path(benchmark: str, device: str, folder: Path = RESULTS) -> Path:
     """Return where a benchmark's result for a type of device goes."""
-    return RESULTS / f"{benchmark}{'' if device == 'cpu' else f'-{device}'}.json"
+    return folder / f"{benchmark}{'' if device == 'cpu' else f'-{device}'}.json"
 
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:

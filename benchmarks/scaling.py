@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from configs import CONFIGS
 from runs import machine, read_result, result_path, write_result
-from throughput import CONFIGS, device_type, in_new_process, peak_memory, timed, trainer
+from throughput import device_type, in_new_process, peak_memory, timed, trainer
 
 from attend_infer_repeat import TrainConfig
 from attend_infer_repeat.cli.process import tune_process

@@ -24,42 +24,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.multiprocessing as mp
 import tyro
+from configs import CONFIGS, LEARNED, SETTLED, SIZES
 from reference import CANVAS, Reference
-from runs import machine, read_result, result_path, write_result
+from runs import RESULTS, machine, read_result, result_path, write_result
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attend_infer_repeat import AIR, TrainConfig, load_dataset
 from attend_infer_repeat.arrays import as_images
 from attend_infer_repeat.cli.process import tune_process
-from attend_infer_repeat.config import FAST, TUTORIAL
+from attend_infer_repeat.config import FAST
 from attend_infer_repeat.objectives import OBJECTIVES, Execution
 from attend_infer_repeat.training.averaging import ExponentialMovingAverage
 from attend_infer_repeat.training.devices import find_device
 
-# The tutorial's published command, as far as it sets sizes.
-SIZES = replace(
-    TUTORIAL.model,
-    predict_net=(200,),
-    decoder_output_use_sigmoid=True,
-    decoder_output_bias=-2.0,
-    scale_prior_sd=0.2,
-    z_pres_prior=0.01,
-)
-PLAIN = {"explore": 0.0, "composite_weight": 0.0, "ema_decay": 0.0, "learning_rate": 1e-4}
-CONFIGS = {
-    "tutorial": replace(TUTORIAL, model=SIZES, bl_predict_net=(200,)),
-    "exact": replace(FAST, batch_size=64, model=SIZES, **PLAIN),
-    "fast": FAST,
-}
 REFERENCE_BATCH = 64
-SETTLED = 1_000  # a step of the preset's second half: no exploration, copy-paste composites
-LEARNED = 300  # steps after which the preset is sure of single objects, as it is most of the time
 WARM_UP = 6  # calls; the losses are compiled in the first of them
 INFERRED = 4096  # images in a call of infer
 EPOCH = 60_000  # images
@@ -99,13 +84,15 @@ class Throughput:
     """Steps of each case in a turn."""
     compile: bool = False
     """Measure the compiled cases, too."""
+    results: Path = RESULTS
+    """Folder of the result."""
     table: bool = False
     """Only print the table of the last result."""
 
     def run(self) -> None:
         """Run the command."""
         device = device_type(self.device, self.table)
-        path = result_path("throughput", device)
+        path = result_path("throughput", device, self.results)
         if not self.table:
             write_result(path, self.measure(device))
         print_table(read_result(path))
@@ -129,8 +116,8 @@ class Throughput:
         for worker in workers.values():
             worker.end()
         return {
-            "command": f"air benchmark throughput --threads {self.threads} --device {device}"
-            + " --compile" * self.compile,
+            "command": f"air benchmark throughput --threads {self.threads} --device {device} "
+            f"--rounds {self.rounds} --steps {self.steps}" + " --compile" * self.compile,
             "machine": machine(self.threads),
             "device": device,
             "cases": {
@@ -158,6 +145,7 @@ class Throughput:
             Case("exact", large),
             Case("fast", small),
             Case("fast", large),
+            *[Case("exact", 512)] * (device == "cuda"),
         ]
         others: list[Execution] = ["recorded"] * (device == "cuda") + ["compiled"] * self.compile
         ours = [case for case in cases if case.config in ("exact", "fast")]
@@ -362,7 +350,8 @@ def print_table(result: dict[str, Any]) -> None:
         ratios = ["-", "-"] if name.startswith("infer") else [
             f"{speed(cases, name) / speed(cases, reference(case['batch_size'], tuned)):.1f} x"
             for tuned in (False, True)
-        ]  # fmt: skip
+            if reference(case["batch_size"], tuned) in cases
+        ] or ["-", "-"]  # fmt: skip
         print(f"| {name} | {case['ms_per_batch']:.1f} ({low:.1f}-{high:.1f}) | "
               f"{case['images_per_second']:,.0f} | {' | '.join(ratios)} | "
               f"{EPOCH / case['images_per_second']:.1f} s | "
