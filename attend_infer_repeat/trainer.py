@@ -43,8 +43,9 @@ def train(
         figures: draw the run's figures at the end.
         validate: hold images out and evaluate on them; without it, all are trained on, and there is
             nothing to evaluate, or to draw, unless the data has a test split.
-        graphs: on a GPU, record the steps of a bounded model as CUDA graphs.
         tensorboard: write the metrics as TensorBoard's events, too, where its package is installed.
+        graphs: on a GPU, record the steps of the exact objective as CUDA graphs, with a
+            bound and one process.
     Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt. If
         training collapses, the log warns of it, and the run goes on: see ``training/collapse.py``.
     Raises: ConfigError, DataError or CheckpointError for what cannot be used; BusyError if another
@@ -54,7 +55,15 @@ def train(
     if not isinstance(config, TrainConfig):
         config = default_config(config)
     draw_figures = _plot_run if figures else None
-    options = RunOptions(device, compiled, quiet, validate, tensorboard, draw_figures, graphs)
+    options = RunOptions(
+        device=device,
+        compiled=compiled,
+        quiet=quiet,
+        validate=validate,
+        tensorboard=tensorboard,
+        draw_figures=draw_figures,
+        graphs=graphs,
+    )
     return carry_out(config, out, resume, options)
 
 

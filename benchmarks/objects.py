@@ -6,7 +6,7 @@
 The preset many, untrained, whose windows cover 19 pixels of any canvas. All images of a point have
 the same number of objects, and a rollout takes as many steps with each: a step of training (ELBO,
 its gradient, Adam) and inference (means, boxes, the scene drawn again). Every point has a process
-of its own, whose peak memory counts. Three questions:
+of its own, whose peak memory counts:
 
     objects     1 to 24 on 128 x 128 pixels. A straight line through the points (least squares)
                 shows what an object costs, and how far the points lie from it.
@@ -39,6 +39,7 @@ from attend_infer_repeat.cli.process import tune_process
 from attend_infer_repeat.config import FAST, for_images, get_preset
 from attend_infer_repeat.rollout.terms import count_terms
 from attend_infer_repeat.training.devices import find_device
+from attend_infer_repeat.training.session import RunOptions
 
 COUNTS = (1, 2, 4, 8, 12, 16, 20, 24)
 CANVAS, BATCH = 128, 64
@@ -97,7 +98,9 @@ class Objects:
         unbounded = replace(FAST, model=replace(FAST.model, unbounded=True))
         return {
             "command": f"air benchmark objects --threads {self.threads} --device {device} "
-            f"--rounds {self.rounds} --counts {' '.join(map(str, self.counts))}",
+            f"--rounds {self.rounds} --counts {' '.join(map(str, self.counts))}"
+            + " --no-canvases"
+            * (not self.canvases),
             "machine": machine(self.threads),
             "device": device,
             "canvas": CANVAS,
@@ -139,7 +142,8 @@ def beside(
     tune_process()
     device = find_device(device_name)
     images = load_dataset("multi-mnist").images[:NUM_IMAGES]
-    steps = [trainer(config, images, device)[0] for config in (one, other)]
+    execution = RunOptions().execution(device)
+    steps = [trainer(config, images, device, execution)[0] for config in (one, other)]
     pairs = []
     for _ in range(PAIRS):
         pairs.append([1e3 * timed(step, one.composite_every, device) for step in steps])
@@ -194,8 +198,9 @@ def print_table(result: dict[str, Any]) -> None:
     print_line("objects", result["points"])
     if "crowds" in result:
         print_line(f"objects on {LARGE} x {LARGE}", result["crowds"])
+        where = " on one core" * (result["device"] == "cpu")
         print(f"\nA picture of {LARGE} x {LARGE} pixels with {CROWDS[-1]} objects is inferred in "
-              f"{result['picture_seconds']:.2f} s on one core.")  # fmt: skip
+              f"{result['picture_seconds']:.2f} s{where}.")  # fmt: skip
         print_canvases(result["canvases"])
     pair = result["bounded_and_unbounded"]
     (bounded, unbounded), (low, high) = pair["ms_per_step"], pair["ratio_quartiles"]

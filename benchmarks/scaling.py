@@ -30,6 +30,7 @@ from attend_infer_repeat import TrainConfig
 from attend_infer_repeat.cli.process import tune_process
 from attend_infer_repeat.config import for_images
 from attend_infer_repeat.training.devices import find_device
+from attend_infer_repeat.training.session import RunOptions
 
 SIZES = {
     "batch": (16, 32, 64, 128, 256, 512, 1024),
@@ -100,7 +101,7 @@ def measure_point(
     device = find_device(device_name)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (NUM_IMAGES, *config.model.canvas_size), dtype=np.uint8)
-    step, _ = trainer(config, images, device)
+    step, _ = trainer(config, images, device, RunOptions().execution(device))
     timed(step, 4, device)
     seconds = statistics.median(timed(step, 4, device) for _ in range(rounds))
     there.send((seconds, peak_memory(device)))

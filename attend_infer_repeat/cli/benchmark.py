@@ -12,18 +12,21 @@ from ..config.annotations import Positional, arg
 from ..errors import ConfigError, nearest
 from .command import Command
 
-BENCHMARKS = ("throughput", "latency", "scaling", "objects", "breakdown", "streaming", "serve")
+BENCHMARKS = (
+    *("throughput", "before", "latency", "scaling", "objects", "breakdown"),
+    *("streaming", "serve"),
+)
 
 
 @dataclass(frozen=True)
 class Benchmark(Command):
     """Measure how fast this machine trains and infers; the scripts come with a checkout.
 
-    throughput sets training and inference beside one step of Pyro's tutorial, latency times the
-    first answer and those after it, scaling varies batch, canvas and steps, objects the number of
-    objects in an image, breakdown shows where the time goes, streaming infers 100,000 files, serve
-    asks the page's server from 50 clients at once. What follows the name goes to the script:
-    air benchmark throughput --help.
+    throughput sets training and inference beside one step of Pyro's tutorial, before sets training
+    beside an older commit, latency times the first answer and those after it, scaling varies batch,
+    canvas and steps, objects the number of objects in an image, breakdown shows where the time
+    goes, streaming infers 100,000 files, serve asks the page's server from 50 clients at once. What
+    follows the name goes to the script: air benchmark throughput --help.
 
     Examples:
       air benchmark throughput
@@ -34,7 +37,7 @@ class Benchmark(Command):
     passes_on: ClassVar = True
 
     name: Positional[str]
-    """throughput, latency, scaling, objects, breakdown, streaming or serve."""
+    """throughput, before, latency, scaling, objects, breakdown, streaming or serve."""
     options: Positional[Annotated[tuple[str, ...], arg(metavar="OPTIONS...")]] = ()
     """Options of the benchmark."""
 

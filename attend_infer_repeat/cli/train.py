@@ -59,7 +59,7 @@ class Train(Command):
     compile: bool = False
     """Compile the exact objective: CUDA graphs on a GPU; a C++ compiler is needed on a CPU."""
     graphs: bool = True
-    """On a GPU, record the steps of a bounded model as CUDA graphs."""
+    """Record steps as CUDA graphs on a GPU: of the exact objective, with a bound, one process."""
     tensorboard: bool = True
     """Write TensorBoard's events, where its package is installed."""
     quiet: bool = False

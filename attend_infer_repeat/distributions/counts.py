@@ -31,7 +31,7 @@ def mix_with_uniform(log_prob: Tensor, share: float | Tensor) -> Tensor:
 
     Args:
         log_prob: (..., K), a normalized law on K outcomes.
-        share: in [0, 1); or a tensor, (), whose value nobody waits for.
+        share: in [0, 1); or a tensor, ().
     Returns: (..., K), log((1 - share) P + share / K).
     """
     if not isinstance(share, Tensor):

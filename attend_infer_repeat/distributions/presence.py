@@ -27,7 +27,7 @@ def mix_with_coin(logits: Tensor, share: float | Tensor) -> Tensor:
 
     Args:
         logits: (...), log-odds of the choice.
-        share: in [0, 1); or a tensor, (), whose value nobody waits for.
+        share: in [0, 1); or a tensor, ().
     Returns: (...), logit((1 - share) sigmoid(logits) + share / 2).
     """
     if not isinstance(share, Tensor):

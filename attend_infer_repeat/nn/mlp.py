@@ -25,8 +25,8 @@ class MLP(nn.Sequential):
         """Map features to (..., sizes[-1]).
 
         Args:
-            features: (..., size), side by side in the first layer's sight; sizes[0] in all. They
-                are not put together: those that need no gradient cost none.
+            features: (..., size) each, sizes[0] numbers together, as if concatenated. They are not,
+                so that no gradient is computed for those that need none.
         """
         if len(features) == 1:
             return super().forward(features[0])

@@ -18,8 +18,11 @@ from ..seeds import shortened
 from .processes import Processes
 
 Execution = Literal["plain", "compiled", "recorded"]
-"""How steps run: operation by operation; compiled; or, on a GPU, recorded as CUDA graphs. Where the
-last two do not work, a line says so, and steps run plainly."""
+"""How steps run: operation by operation; compiled; or recorded as CUDA graphs.
+
+What cannot be compiled raises ConfigError. What cannot be recorded runs operation by operation:
+Pyro's estimator, rollouts without a bound, several processes. Where a compiler or a recording
+fails, a line says so, and steps run operation by operation, too."""
 
 
 class Objective(ABC):

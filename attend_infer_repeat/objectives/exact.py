@@ -33,7 +33,7 @@ from .augmentation import Composites, compose, cut_out, single_objects
 from .base import Execution, Objective, adam_state, mini_batch, restore_adam
 from .compilation import Compiled
 from .processes import Processes
-from .recording import Recorded
+from .recording import CUDAGraphs, Recorded
 from .schedules import Anneal
 
 
@@ -86,10 +86,12 @@ class Exact(Objective):
             raise ConfigError("compile: for one process; leave --compile or torchrun out.")
         self.rollout = self.processes.wrap(TrainingRollout(air))
         self.compiled = Compiled(self._losses, air.device) if compiles else None
-        # A recording has all its shapes for good, and no other process waits within it.
+        # The shapes of a recording never change, and no process waits for another within it.
         records = execution == "recorded" and self.stopping.has_fixed_steps
-        records = records and self.processes.size == 1
-        self.recorded = Recorded(self._descend, list(air.parameters())) if records else None
+        self.recorded: Recorded | None = None
+        if records and self.processes.size == 1:
+            record = CUDAGraphs(air.device)
+            self.recorded = Recorded(self._descend, list(air.parameters()), record)
         self.explore = Anneal(
             "lin", config.exploration.explore, 0.0, 0, config.exploration.explore_steps
         )
@@ -185,8 +187,9 @@ class Exact(Objective):
         # Compile only the steady state: each combination of arguments would trigger a compilation
         # of its own.
         settled = composites is not None or not self.makes_composites
-        is_compiled = self.compiled is not None and settled and explore == 0
-        losses = self.compiled if is_compiled and self.compiled is not None else self._losses
+        losses = self._losses
+        if self.compiled is not None and settled and explore == 0:
+            losses = self.compiled
         elbo, loss, found = losses(batch, noise, explore, composites, cuts)
         self.processes.backward(loss)
         return elbo.detach(), found

@@ -1,14 +1,15 @@
-"""A training step as one CUDA graph: a GPU is told once what to do, not operation by operation.
+"""A training step as a CUDA graph: a GPU is told once what to do, not operation by operation.
 
-A step of a bounded model launches some 1,500 small operations. A GPU has done each before Python
-has asked for the next. Recorded as a graph, all are launched at once, and no compiler is needed.
+A step of a bounded model launches well over a thousand small operations, each of which a GPU has
+done before Python asks for the next. Replayed as a graph, all are launched at once. No compiler is
+needed.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,75 +19,92 @@ from .compilation import reason_of
 logger = logging.getLogger(__name__)
 
 WARM_UP = 3  # runs before a recording: libraries set themselves up in the first ones
-TOLERANCE = 1e-2  # of a gradient's norm, between a recording and the run as it is
+TOLERANCE = 1e-2  # of the gradients' norm, between a replay and the run itself
 
-Outputs = TypeVar("Outputs")
-Record = Callable[[Callable[[], Outputs]], tuple[Outputs, Callable[[], None]]]
-"""Runs a function, recording it; returns its outputs, and what computes them anew in place."""
+Record = Callable[[Callable[[], Any]], tuple[Any, Callable[[], object]]]
+"""Runs a function and records it; returns its outputs, and what computes them anew in place."""
 
 
-def cuda_graph(run: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None]]:
-    """Record what a function does on the GPU: a ``Record``.
+class CUDAGraphs:
+    """Records what functions do on a GPU.
 
+    All recordings share their memory: of one, only outputs and gradients outlast the next replay.
+
+    Args:
+        device: the GPU.
     Source: "Whole-network capture" in PyTorch's notes on CUDA semantics.
     """
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UP):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = run()
-    return outputs, graph.replay
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.pool: Any = None
+
+    def __call__(self, run: Callable[[], Any]) -> tuple[Any, Callable[[], object]]:
+        """Record a function: a ``Record``."""
+        with torch.cuda.device(self.device):
+            self.pool = self.pool or torch.cuda.graph_pool_handle()
+            own, stream = torch.cuda.current_stream(), torch.cuda.Stream()
+            stream.wait_stream(own)
+            with torch.cuda.stream(stream):
+                for _ in range(WARM_UP):
+                    run()
+            own.wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            # The outer context brings the own stream back where a recording fails.
+            with torch.cuda.stream(own), torch.cuda.graph(graph, pool=self.pool, stream=stream):
+                outputs = run()
+        return outputs, graph.replay
 
 
 class Recorded:
-    """A function that computes gradients, replayed where that works, as it is where it does not.
+    """A function that computes gradients; what it does is recorded once, and then replayed.
 
-    A recording is made for each kind of arguments: which are there, of what shapes. It has to give
-    the gradients that the function gave; if it does not, or cannot be made, a line says so, and the
-    function runs as it is from then on.
+    There is one recording for each kind of arguments: which are there, and of what shapes. Before
+    it is used, it has to give the gradients of the function itself. If it does not, or cannot be
+    made, a line says so, and from then on the function is called.
 
     Args:
-        function: leaves gradients with the parameters; without other side effects.
-        parameters: which have none before it is called.
+        function: leaves gradients with the parameters, and has no other side effect.
+        parameters: without gradients whenever this is called.
         record: how to record.
     """
 
     def __init__(
-        self,
-        function: Callable[..., Any],
-        parameters: Sequence[Tensor],
-        record: Record[Any] = cuda_graph,
+        self, function: Callable[..., Any], parameters: Sequence[Tensor], record: Record
     ) -> None:
         self.function, self.parameters, self.record = function, parameters, record
         self.recordings: dict[Hashable, _Recording] | None = {}
 
     def __call__(self, *args: Any) -> Any:
-        """Call the function.
+        """Call the function, or replay it.
 
         Args:
-            args: tensors, numbers, None, or tuples of tensors. Numbers reach the function as
-                tensors, (), so that the next call may have others; but True and False do not.
+            args: tensors, numbers, None, or named tuples of tensors. The function gets numbers as
+                tensors, (), so that the next call may have others; but not True and False.
         Returns: what the function returns, in memory that the next call overwrites.
         """
-        if self.recordings is not None:
-            try:
-                key = tuple(map(_kind, args))
-                if key not in self.recordings:
-                    self.recordings[key] = self._recording(args)
-                return self.recordings[key](args)
-            except Exception as error:  # whatever cannot be recorded
-                self.recordings = None
-                self._clear()
-                result = self.function(*args)  # which raises what is wrong with itself
-                logger.warning("No CUDA graph, going on without: %s", reason_of(error))
-                return result
-        return self.function(*args)
+        if self.recordings is None:
+            return self.function(*args)
+        try:
+            return self._replay(self.recordings, args)
+        except Exception as error:  # whatever cannot be recorded
+            # Where a recording fails, its end fails, too, on account of it.
+            reason = reason_of(error.__context__ or error)
+        # Here, and not above: the error would keep the memory of the recording.
+        self.recordings = None
+        self._clear()
+        result = self.function(*args)  # which raises what is wrong with itself
+        logger.warning("No CUDA graph, going on without: %s", reason)
+        return result
+
+    def _replay(self, recordings: dict[Hashable, _Recording], args: Sequence[Any]) -> Any:
+        kind = tuple(map(_kind, args))
+        if kind not in recordings:
+            recordings[kind] = self._recording(args)
+        return recordings[kind](args)
 
     def _recording(self, args: Sequence[Any]) -> _Recording:
+        """Record the function for one kind of arguments; raises RuntimeError if it is not it."""
         self.function(*args)
         expected = self._take_gradients()
         recording = _Recording(self, args)
@@ -94,18 +112,12 @@ class Recorded:
             if gradient is not None:
                 gradient.zero_()  # so that what is found below is what was replayed
         recording(args)
-        for found, known in zip(self._take_gradients(), expected, strict=True):
-            if (found is None) != (known is None) or (
-                found is not None
-                and known is not None
-                # Not a number differs from itself, and is nobody's fault here.
-                and bool((found - known).norm() > TOLERANCE * known.norm() + torch.finfo().tiny)
-            ):
-                raise RuntimeError("it gives other gradients than the step itself.")
+        if not _agree(self._take_gradients(), expected):
+            raise RuntimeError("it gives other gradients than the step itself.")
         return recording
 
     def _take_gradients(self) -> list[Tensor | None]:
-        gradients = [p.grad for p in self.parameters]
+        gradients = [parameter.grad for parameter in self.parameters]
         self._clear()
         return gradients
 
@@ -137,6 +149,16 @@ class _Recording:
         return self.outputs
 
 
+def _agree(found: Sequence[Tensor | None], known: Sequence[Tensor | None]) -> bool:
+    """Whether gradients are the known ones, but for rounding; or the known ones are no numbers."""
+    if [one is None for one in found] != [one is None for one in known]:
+        return False
+    pairs = [(f, k) for f, k in zip(found, known, strict=True) if f is not None and k is not None]
+    difference = torch.stack([(f - k).norm() for f, k in pairs]).norm()
+    size = torch.stack([k.norm() for _, k in pairs]).norm()
+    return bool(difference <= TOLERANCE * size) or not bool(size.isfinite())
+
+
 def _kind(arg: Any) -> Hashable:
     """Return what a recording depends on."""
     if isinstance(arg, Tensor):
@@ -147,16 +169,16 @@ def _kind(arg: Any) -> Hashable:
 
 
 def _held(arg: Any, like: Tensor) -> Any:
-    """Return an argument in memory of its own."""
+    """Return an argument in memory of its own, on the device of a tensor."""
     if isinstance(arg, Tensor):
         return arg.clone()
     if isinstance(arg, tuple):
-        parts = [_held(part, like) for part in arg]
-        return type(arg)(*parts)
+        return type(arg)(*(_held(part, like) for part in arg))
     return arg if arg is None or isinstance(arg, bool) else like.new_full((), arg)
 
 
 def _fill(held: Any, arg: Any) -> None:
+    """Copy an argument to where it is held."""
     if isinstance(arg, tuple):
         for part, value in zip(held, arg, strict=True):
             _fill(part, value)

@@ -77,7 +77,7 @@ class Residuals(ABC):
 
     @abstractmethod
     def log_likelihood(self) -> Tensor:
-        """Return log p(x | the first n objects), (batch, steps + 1); 0 where an image had left."""
+        """Return log p(x | the first n objects), (batch, steps + 1); finite after an image left."""
 
     @abstractmethod
     def after(self, counts: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from .stopping import Progress, Stopping, make_stopping
 
 
 class Rollout(NamedTuple):
-    """Steps of the guide, padded with zeros of weight 0 where an image had left the rollout."""
+    """Steps of the guide, of weight 0 where an image had left the rollout, or padded with zeros."""
 
     stopping: Stopping
     z_pres_logits: Tensor  # (batch, steps), log-odds of q(z_pres_t = 1 | z_pres_{t-1} = 1);

@@ -13,7 +13,7 @@ Whoever goes on by chance has w m_t = ROULETTE_LEVEL, so that no improbable step
 Without roulette, an image leaves for certain where m_t < NEGLIGIBLE_PROBABILITY. The first step is
 always taken.
 
-Which images are left, the host has to know; a GPU it would have to wait for. So in training on a
+The host has to know which images go on, and would wait for a GPU to tell it. So in training on a
 GPU, images that have left are carried along with the weight 0, and sorted out every few steps.
 
 Source of the roulette: Kahn 1956; Lyne et al. 2015, "On Russian roulette estimates".
@@ -41,8 +41,8 @@ _warned: set[int] = set()  # step limits that the log has warned of
 
 
 def sorts_out(t: int, like: Tensor) -> bool:
-    """Whether training sorts out before step t which images are left, on the device of a tensor."""
-    return t % (GPU_STEPS if like.is_cuda else 1) == 0
+    """Whether training sorts out those that have left before step t, on the device of a tensor."""
+    return t > 0 and t % (GPU_STEPS if like.is_cuda else 1) == 0
 
 
 class Stopping(ABC):
@@ -119,7 +119,8 @@ class Progress:
             t: the step, from 0.
             logits: (size,), log-odds of its object.
             draws: (size, numbers), the step's noise; None of a rollout of means.
-        Returns: the indices, among the images still on it, of those that stay; None if all do.
+        Returns: the indices, among the images still on it, of those that stay; None if all do, or
+            if those that have left are carried along.
         """
         return None
 

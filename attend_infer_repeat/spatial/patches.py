@@ -99,13 +99,11 @@ def cut(
     found: Tensor | None = None
     for rows, place in places_of(*reading.ends(), canvas_size, usual, LARGEST_READ):
         weights = reading.weights(place, rows)
-        windows = torch.cat(
-            [
-                _resample(weights, _seen(x, _of_rows(on, rows), place), window_size)
-                for x, on in images
-            ],
-            dim=1,
-        )
+        parts = [
+            _resample(weights, _seen(image, _select(on, rows), place), window_size)
+            for image, on in images
+        ]
+        windows = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         if rows is None:
             return windows
         if found is None:
@@ -145,7 +143,7 @@ class GridCut(nn.Module):
         is_large = math.prod(usual) > LARGEST_READ * math.prod(canvas_size)
         self.size = canvas_size if is_large else usual
         place = place_at(reading.ends()[0], canvas_size, self.size)
-        rows, columns = _of_axes(reading.weights(place), window_size, self.size)
+        rows, columns = _split_axes(reading.weights(place), window_size, self.size)
         # Constants of the sizes: no part of the weights that are saved.
         self.register_buffer("rows", rows.contiguous(), persistent=False)
         self.register_buffer("columns", columns.transpose(1, 2).contiguous(), persistent=False)
@@ -199,11 +197,11 @@ class _Reading:
     @torch.no_grad()
     def ends(self) -> tuple[Tensor, Tensor]:
         """Return the ends of what is read, two of (num, 2)."""
-        of_rows, of_columns = (1 - 1 / n for n in self.window_size)
+        (h, w), (height, width) = self.window_size, self.canvas_size
         middle = -self.shift / self.scale
-        half = along_axes(of_rows, of_columns, middle) / self.scale
-        of_rows, of_columns = (2 * self.kernel_radius / side for side in self.canvas_size)
-        half = half + along_axes(of_rows, of_columns, middle)
+        half = along_axes(1 - 1 / h, 1 - 1 / w, middle) / self.scale
+        diameter = 2 * self.kernel_radius
+        half = half + along_axes(diameter / height, diameter / width, middle)
         return middle - half, middle + half
 
     def weights(self, place: Place, rows: Tensor | None = None) -> Tensor:
@@ -215,15 +213,15 @@ class _Reading:
 
 
 def _scale_and_shift(z_where: Tensor) -> tuple[Tensor, Tensor]:
-    """Split z_where, (num, 3), into s, (num, 1), as ever, and (y, x), (num, 2)."""
+    """Split z_where, (num, 3), into s, (num, 1), kept from zero, and (y, x), (num, 2)."""
     return z_where[:, :1].clamp(min=MIN_SCALE), z_where[:, 1:].flip(1)
 
 
-def _of_rows(on: Tensor | None, rows: Tensor | None) -> Tensor | None:
-    """Return the images of some rows, where ``on`` lists those of all."""
-    if on is None or rows is None:
-        return rows if on is None else on
-    return on[rows]
+def _select(on: Tensor | None, rows: Tensor | None) -> Tensor | None:
+    """Return the images of some rows, where ``on`` lists those of all; None: all."""
+    if on is None:
+        return rows
+    return on if rows is None else on[rows]
 
 
 def _seen(image: Tensor, on: Tensor | None, place: Place) -> Tensor:
@@ -233,7 +231,7 @@ def _seen(image: Tensor, on: Tensor | None, place: Place) -> Tensor:
     return gather(image, place.addresses(image, on))
 
 
-def _of_axes(
+def _split_axes(
     weights: Tensor, points: tuple[int, int], pixels: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """Split weights (num, 2, the most points, the most pixels) into those of rows and columns."""
@@ -244,14 +242,14 @@ def _of_axes(
 
 
 def _resample(weights: Tensor, images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Read images (num, channels, ...) at so many points along each axis: (num, channels, *size).
+    """Return images that are read at points of a grid, (num, channels, *size).
 
     Args:
         weights: (num, 2, the most points, the most pixels), of both axes.
-        images: what is read.
+        images: (num, channels, h, w), what is read.
         size: points along each axis.
     """
-    rows, columns = _of_axes(weights, size, (images.shape[-2], images.shape[-1]))
+    rows, columns = _split_axes(weights, size, (images.shape[-2], images.shape[-1]))
     return _product(rows, images, columns.transpose(1, 2))
 
 
@@ -264,7 +262,7 @@ def _product(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
         columns: (num, w, b).
     """
     channels = images.shape[1]
-    # The channels one below the other; and a product of many pairs of matrices, nothing expanded.
+    # The channels of an image one below the other, so that one product has them all.
     across = torch.bmm(images.flatten(1, 2), columns)
     if channels == 1:
         return torch.bmm(rows, across)[:, None]

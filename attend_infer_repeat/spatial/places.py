@@ -132,7 +132,7 @@ class Addresses:
 def gather(canvases: Tensor, addresses: Addresses) -> Tensor:
     """Read patches: (num, channels, h, w), of contiguous canvases."""
     starts, width = addresses.starts, addresses.width
-    # Each row of pixels is copied as a whole: five times as quick as pixel by pixel.
+    # Each row of pixels is copied as a whole, which is quicker than pixel by pixel.
     rows = canvases.view(-1).unfold(0, width, 1).index_select(0, starts.view(-1))
     return rows.view(*starts.shape, width)
 
@@ -191,11 +191,10 @@ def places_of(
     needed = (last - first).add_(1).div_(along_axes(*usual, last)).amax(dim=1)
     # The k-th size is GROWTH^k times the usual one.
     kinds = needed.clamp_(min=1).log_().div_(math.log(GROWTH)).ceil_()
-    most = float(kinds.max()) if len(kinds) else 0.0
-    for kind in [most] if most == 0 else kinds.unique().tolist():
+    for kind in kinds.unique().tolist() or [0.0]:
         size = _size_of(kind, canvas_size, usual, largest)
-        rows = (kinds == kind).nonzero()[:, 0] if most else None
-        if rows is None or len(rows) == len(kinds):
+        rows = (kinds == kind).nonzero()[:, 0]
+        if len(rows) == len(kinds):
             yield None, _place_at(first, canvas_size, size)
         else:
             yield rows, _place_at(first[rows], canvas_size, size)

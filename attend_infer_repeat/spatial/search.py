@@ -47,7 +47,7 @@ class EnergySearch(nn.Module):
         # The window's middle, 0, is read by canvas point u where scale u + (x, y) = 0.
         poses = torch.stack((torch.full_like(x, scale), -scale * x, -scale * y), dim=-1)
         # Constants of the sizes: no part of the weights that are saved.
-        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("rows", rows.t().contiguous(), persistent=False)
         self.register_buffer("columns", columns.t().contiguous(), persistent=False)
         self.register_buffer("poses", poses.flatten(0, 1), persistent=False)
 
@@ -58,7 +58,7 @@ class EnergySearch(nn.Module):
         Args:
             images: (batch, channels, height, width), intensity.
         """
-        return self.rows @ (images.square().sum(dim=-3) @ self.columns)
+        return self.rows.t() @ (images.square().sum(dim=-3) @ self.columns)
 
     def changes(self, energy: Tensor, place: Place) -> Tensor:
         """Return how the scores change, (batch, num, num), with the energy on patches.
@@ -70,7 +70,7 @@ class EnergySearch(nn.Module):
         (h, w), num = place.size, self.num
         # The weights of a patch's rows of pixels lie one after the other in memory.
         top, left = place.corner.unbind(dim=1)
-        rows = self.rows.t().reshape(-1).unfold(0, h * num, num).index_select(0, top)
+        rows = self.rows.view(-1).unfold(0, h * num, num).index_select(0, top)
         columns = self.columns.view(-1).unfold(0, w * num, num).index_select(0, left)
         across = torch.bmm(energy, columns.view(-1, w, num))
         return torch.bmm(rows.view(-1, h, num).transpose(1, 2), across)
@@ -85,4 +85,4 @@ class EnergySearch(nn.Module):
     @property
     def num(self) -> int:
         """Points of the grid along an axis."""
-        return len(self.rows)
+        return self.rows.shape[1]

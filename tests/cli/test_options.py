@@ -170,7 +170,7 @@ MISTAKES = {
     "plot a b": "air: unexpected 'b': there is one RUN only; see air plot --help.",
     "plot": "air: RUN is missing: a run's folder; see air plot --help.",
     "evaluate": "air: MODEL is missing: a run's folder, a checkpoint's, or the name of shipped",
-    "benchmark": "air: NAME is missing: throughput, latency",
+    "benchmark": "air: NAME is missing: throughput, before, latency",
     "infer m a.png --preset x": "unknown option --preset: it belongs to air train; see air infer",
     "sample m --split test": "--split: it belongs to air evaluate, air codes, air report; see",
     "trian": "Did you mean 'train'?",

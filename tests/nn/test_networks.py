@@ -102,3 +102,16 @@ def test_every_non_linearity_of_the_config_exists(non_linearity: str) -> None:
 def test_mlp_ends_in_a_linear_layer() -> None:
     layers = MLP([2, 3, 4, 1], "ReLU")
     assert [type(layer) for layer in layers] == [nn.Linear, nn.ReLU] * 2 + [nn.Linear]
+
+
+def test_mlp_sees_several_features_as_if_they_were_concatenated() -> None:
+    mlp = MLP([9, 5, 2], "Tanh")
+    data, learned = torch.rand(4, 6), torch.rand(4, 3, requires_grad=True)
+    apart, together = mlp(data, learned), mlp(torch.cat((data, learned), dim=-1))
+    torch.testing.assert_close(apart, together)
+    inputs = learned, *mlp.parameters()
+    torch.testing.assert_close(
+        torch.autograd.grad(apart.sum(), inputs), torch.autograd.grad(together.sum(), inputs)
+    )
+    nothing = torch.rand(4, 0)
+    torch.testing.assert_close(mlp(torch.cat((data, learned), -1), nothing), together)

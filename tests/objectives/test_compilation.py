@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from attend_infer_repeat import AIR, ConfigError, TrainConfig
 from attend_infer_repeat.config import TUTORIAL
 from attend_infer_repeat.model import scene
-from attend_infer_repeat.objectives import OBJECTIVES, Execution
+from attend_infer_repeat.objectives import OBJECTIVES, Exact, Execution
 from attend_infer_repeat.objectives import augmentation as composites
 from attend_infer_repeat.objectives.compilation import Compiled
 from attend_infer_repeat.spatial import patches
@@ -185,9 +185,12 @@ def test_steps_on_a_gpu_never_wait_for_it(execution: Execution) -> None:
     torch.set_default_dtype(torch.float32)
     air = AIR(SMALL).cuda()
     images = torch.randint(0, 256, (48, 1, *SMALL.canvas_size), dtype=torch.uint8).cuda()
-    objective = OBJECTIVES["exact"](air, images, train_config(), execution=execution)
+    objective = Exact(air, images, train_config(), execution=execution)
     for step in range(8):
         objective.step(step, 1.0)
+    if execution == "recorded":
+        assert objective.recorded is not None
+        assert objective.recorded.recordings
     try:
         torch.cuda.set_sync_debug_mode("error")
         for step in range(8, 12):

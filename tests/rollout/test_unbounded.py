@@ -290,7 +290,7 @@ def test_images_that_are_sorted_out_later_change_nothing(
     counts = torch.arange(40) % 6 - 1 if known else None
     found = []
     for every in (1, 3):
-        monkeypatch.setattr(stopping, "sorts_out", lambda t, like, every=every: t % every == 0)
+        monkeypatch.setattr(stopping, "sorts_out", lambda t, _, every=every: t % every == 0)
         rollout = air.rollout(images, noise=noise, counts=counts, explore=0.1, roulette=True)
         count_probs = rollout.count_probs()
         residual = rollout.residual(count_probs.argmax(dim=1))

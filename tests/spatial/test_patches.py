@@ -55,6 +55,19 @@ def test_an_object_on_its_patch_is_the_object_on_the_canvas(
         torch.testing.assert_close(got, want)
 
 
+def test_what_inference_made_serves_training() -> None:
+    """Constants are kept, and a backward pass may use none that an inference mode made."""
+    for cached in (places._centers_along, places._along_axes):
+        cached.cache_clear()
+    inputs = poses(20).requires_grad_(), torch.rand(20, 1, 8, 8, requires_grad=True)
+    images = ((torch.rand(20, 1, 20, 30), None),)
+    for mode in (True, False):
+        with torch.inference_mode(mode):
+            painted, seen = paint(*inputs, (20, 30), 2.0), cut(inputs[0], images, (8, 8), 2.0)
+    (sum(p.values.sum() for p in painted) + seen.sum()).backward()
+    assert inputs[0].grad is not None
+
+
 def test_a_patch_is_as_large_as_its_own_object_needs() -> None:
     z_where = torch.tensor([[8.0, 0.0, 0.0], [10.0, 3.0, -4.0], [5.0, 0.0, 0.0], [8.1, 1.0, 0.0]])
     (usual, larger) = paint(z_where, torch.rand(4, 1, 8, 8), (200, 400), 8.0)
