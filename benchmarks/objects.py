@@ -146,7 +146,7 @@ def beside(
     steps = [trainer(config, images, device, execution)[0] for config in (one, other)]
     pairs = []
     for _ in range(PAIRS):
-        pairs.append([1e3 * timed(step, one.composite_every, device) for step in steps])
+        pairs.append([1e3 * timed(step, one.composites.composite_every, device) for step in steps])
     ratios = [second / first for first, second in pairs]
     medians = [statistics.median(times) for times in zip(*pairs, strict=True)]
     low, _, high = statistics.quantiles(ratios, n=4)
