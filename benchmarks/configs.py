@@ -20,6 +20,7 @@ CONFIGS = {
     "tutorial": replace(TUTORIAL, model=SIZES, bl_predict_net=(200,)),
     "exact": replace(FAST, batch_size=64, model=SIZES, **PLAIN),
     "fast": FAST,
+    "fast, unbounded": replace(FAST, model=replace(FAST.model, unbounded=True)),
 }
 SETTLED = 1_000  # a step of the preset's second half: no exploration, copy-paste composites
 LEARNED = 300  # steps after which the preset is sure of single objects, as it is most of the time

@@ -14,7 +14,7 @@ of its own, whose peak memory counts:
     canvases    50 x 50 to 512 x 512 pixels: what each of ten more objects costs there.
 
 And what the bound is worth: a step of the preset fast on multi-mnist, trained for a while and with
-its copy-paste composites, beside the same without a bound: both in one process, in turns.
+its copy-paste composites, beside the same without a bound: each in a process of its own, in turns.
 
 Result: ``benchmarks/results/objects.json``, on a GPU ``objects-cuda.json``.
 """
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -32,9 +33,9 @@ import numpy as np
 import torch
 import tyro
 from runs import RESULTS, machine, read_result, result_path, write_result
-from throughput import device_type, in_new_process, peak_memory, timed, trainer
+from throughput import Case, Worker, device_type, in_new_process, peak_memory, timed
 
-from attend_infer_repeat import AIR, TrainConfig, load_dataset
+from attend_infer_repeat import AIR
 from attend_infer_repeat.cli.process import tune_process
 from attend_infer_repeat.config import FAST, for_images, get_preset
 from attend_infer_repeat.rollout.terms import count_terms
@@ -48,7 +49,7 @@ CANVASES = (50, 75, 100, 150, 200, 300, 400, 512)
 LARGE, FEW = 512, 8  # canvas and batch of crowds, and of images on all canvases
 MORE = 10  # objects, whose part is set beside the canvas's
 WINDOW = 19.2  # pixels, as the preset's on its canvas
-NUM_IMAGES, PAIRS = 10_000, 41
+PAIRS = 41  # turns of a bounded and an unbounded model
 QUANTITIES = {
     "train_ms": "training, ms an image",
     "train_mib": "peak memory of training, MiB an image",
@@ -95,19 +96,20 @@ class Objects:
     def measure(self, device: str) -> dict[str, Any]:
         """Return the result."""
         points = [self._point(Size(CANVAS, count, BATCH), device) for count in self.counts]
-        unbounded = replace(FAST, model=replace(FAST.model, unbounded=True))
-        return {
+        further = self._measure_canvases(device) if self.canvases else {}
+        batch, execution = FAST.optimizer.batch_size, RunOptions().execution(find_device(device))
+        pair = Case("fast", batch, execution=execution), Case("fast, unbounded", batch)
+        return further | {
             "command": f"air benchmark objects --threads {self.threads} --device {device} "
             f"--rounds {self.rounds} --counts {' '.join(map(str, self.counts))}"
-            + " --no-canvases"
-            * (not self.canvases),
+            f"{'' if self.canvases else ' --no-canvases'}",
             "machine": machine(self.threads),
             "device": device,
             "canvas": CANVAS,
             "batch": BATCH,
             "points": points,
-            "bounded_and_unbounded": beside(FAST, unbounded, device, self),
-        } | (self._measure_canvases(device) if self.canvases else {})
+            "bounded_and_unbounded": beside(pair, device, self.threads),
+        }
 
     def _measure_canvases(self, device: str) -> dict[str, Any]:
         """Return crowds on a large canvas, and small groups on all canvases."""
@@ -134,19 +136,15 @@ class Objects:
         return point
 
 
-def beside(
-    one: TrainConfig, other: TrainConfig, device_name: str, given: Objects
-) -> dict[str, Any]:
-    """Return the ms of a step of two configs that take turns, and the ratio of the second's."""
-    torch.set_num_threads(given.threads)
-    tune_process()
-    device = find_device(device_name)
-    images = load_dataset("multi-mnist").images[:NUM_IMAGES]
-    execution = RunOptions().execution(device)
-    steps = [trainer(config, images, device, execution)[0] for config in (one, other)]
-    pairs = []
-    for _ in range(PAIRS):
-        pairs.append([1e3 * timed(step, one.composites.composite_every, device) for step in steps])
+def beside(cases: Sequence[Case], device: str, threads: int) -> dict[str, Any]:
+    """Return the ms of a step of two cases that take turns, and the ratio of the second's."""
+    workers = [Worker(case, device, threads) for case in cases]
+    for worker in workers:
+        worker.wait()
+    steps = FAST.composites.composite_every
+    pairs = [[1e3 * worker.ask("time", steps) for worker in workers] for _ in range(PAIRS)]
+    for worker in workers:
+        worker.end()
     ratios = [second / first for first, second in pairs]
     medians = [statistics.median(times) for times in zip(*pairs, strict=True)]
     low, _, high = statistics.quantiles(ratios, n=4)

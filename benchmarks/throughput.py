@@ -190,9 +190,10 @@ def serve(connection: Connection, case: Case, device_name: str, threads: int) ->
     torch.set_num_threads(threads)
     device = find_device(device_name)
     images = load_dataset("multi-mnist").images
-    if case.tuned:
-        tune_process()  # as `air` does
-    if case.config == "reference":
+    is_reference = case.config == "reference"
+    if case.tuned:  # as `air` does
+        tune_process(is_reference or not CONFIGS[case.config].model.count.unbounded)
+    if is_reference:
         floats = torch.as_tensor(images, device=device).float() / 255
         call: Callable[[], object] = Reference(floats, case.batch_size).step
     else:
