@@ -55,15 +55,7 @@ def train(
     if not isinstance(config, TrainConfig):
         config = default_config(config)
     draw_figures = _plot_run if figures else None
-    options = RunOptions(
-        device=device,
-        compiled=compiled,
-        quiet=quiet,
-        validate=validate,
-        tensorboard=tensorboard,
-        draw_figures=draw_figures,
-        graphs=graphs,
-    )
+    options = RunOptions(device, compiled, quiet, validate, tensorboard, draw_figures, graphs)
     return carry_out(config, out, resume, options)
 
 
