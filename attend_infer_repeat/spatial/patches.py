@@ -64,8 +64,8 @@ def paint(
         middle, half = -shift / scale, along_axes(of_rows, of_columns, scale) / scale
     painted = []
     for rows, place in places_of(middle - half, middle + half, canvas_size, usual):
-        s, xy, these = (v if rows is None else v[rows] for v in (scale, shift, windows))
-        points = torch.addcmul(xy[..., None], s[..., None], place.centers(canvas_size, s))
+        s, yx, these = (v if rows is None else v[rows] for v in (scale, shift, windows))
+        points = torch.addcmul(yx[..., None], s[..., None], place.centers(canvas_size, s))
         pixels = centers_along(window_size, max(window_size), s)
         weights = kernel_weights(points, pixels, along_axes(*window_size, s)[:, None])
         painted.append(Patches(rows, _resample(weights, these, place.size), place))
