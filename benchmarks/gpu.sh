@@ -30,7 +30,7 @@ if [ "$kind" = small ]; then
         --results "$results"
     step 75 "$python" benchmarks/gpu.py run --device cpu --seeds 0 --options="-n 2" \
         --work "$results/runs" --results "$results/gpu"
-    step 110 "$python" benchmarks/objects.py --device cpu --counts 1 2 --rounds 1 --no-canvases \
+    step 300 "$python" benchmarks/objects.py --device cpu --counts 1 2 --rounds 1 --no-canvases \
         --results "$results"
 else
     step 80 "$python" -m pytest -q -p no:cacheprovider -m gpu tests

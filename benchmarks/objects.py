@@ -138,9 +138,10 @@ class Objects:
 
 def beside(cases: Sequence[Case], device: str, threads: int) -> dict[str, Any]:
     """Return the ms of a step of two cases that take turns, and the ratio of the second's."""
-    workers = [Worker(case, device, threads) for case in cases]
-    for worker in workers:
-        worker.wait()
+    workers = []
+    for case in cases:
+        workers.append(Worker(case, device, threads))
+        workers[-1].wait()  # one at a time, since they would slow each other
     steps = FAST.composites.composite_every
     pairs = [[1e3 * worker.ask("time", steps) for worker in workers] for _ in range(PAIRS)]
     for worker in workers:
