@@ -29,8 +29,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import tyro
+from configs import CONFIGS, LEARNED, SETTLED
 from runs import RESULTS, machine, read_result, result_path, write_result
+
+# Of either version, in the process that serves it: these names are older than both.
+import attend_infer_repeat
+from attend_infer_repeat import AIR, PRESETS, load_dataset
+from attend_infer_repeat.arrays import as_images
+from attend_infer_repeat.cli.process import tune_process
+from attend_infer_repeat.config import for_images
+from attend_infer_repeat.objectives import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]
 STARTED = "cdbe334"  # the last one with whole canvases for every object
@@ -64,7 +74,7 @@ class Before:
     """Turns of each version; the median of their times counts."""
     steps: int = 4
     """Steps in a turn, as many as share composites."""
-    learned: int = 300
+    learned: int = LEARNED
     """Steps that are taken before."""
     results: Path = RESULTS
     """Folder of the result."""
@@ -143,20 +153,7 @@ def worker(tree: Path, case: str, threads: int, learned: int) -> subprocess.Pope
 
 
 def serve(case: str, threads: int, learned: int) -> None:
-    """Answer with the mean ms of as many steps as each line asks for.
-
-    Of either version's code: what is imported here has had these names for long.
-    """
-    import torch
-    from configs import CONFIGS, SETTLED
-
-    import attend_infer_repeat
-    from attend_infer_repeat import AIR, PRESETS, load_dataset
-    from attend_infer_repeat.arrays import as_images
-    from attend_infer_repeat.cli.process import tune_process
-    from attend_infer_repeat.config import for_images
-    from attend_infer_repeat.objectives import OBJECTIVES
-
+    """Answer with the mean ms of as many steps as each line asks for."""
     preset, changes, options = CASES[case]
     if preset == "exact":
         config = CONFIGS["exact"]

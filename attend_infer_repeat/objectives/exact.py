@@ -14,7 +14,9 @@ Without a bound, each choice to go on is left to a fair coin instead.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import pyro
 import torch
@@ -91,7 +93,8 @@ class Exact(Objective):
         self.recorded: Recorded | None = None
         if records and self.processes.size == 1:
             record = CUDAGraphs(air.device)
-            self.recorded = Recorded(self._descend, list(air.parameters()), record)
+            descend = partial(self._descend, self._losses)
+            self.recorded = Recorded(descend, list(air.parameters()), record)
         self.explore = Anneal(
             "lin", config.exploration.explore, 0.0, 0, config.exploration.explore_steps
         )
@@ -122,7 +125,11 @@ class Exact(Objective):
         cuts = makes and self.config.composites.composite_of == "objects"
         self.optimizer.zero_grad()
         with pyro.validation_enabled(False):  # the laws' checks would cost more than the laws
-            descend = self._descend if self.recorded is None else self.recorded
+            # Compile only the steady state: each combination of arguments would trigger a
+            # compilation of its own.
+            settled = explore == 0 and (composites is not None or not self.makes_composites)
+            losses = self.compiled if self.compiled and settled else self._losses
+            descend = self.recorded or partial(self._descend, losses)
             elbo, found = descend(batch, noise, explore, composites, cuts)
             if makes:
                 self.composites = self._compose(batch, found)
@@ -176,21 +183,10 @@ class Exact(Objective):
         return begun and (step + 1) % self.config.composites.composite_every == 0
 
     def _descend(
-        self,
-        batch: Tensor,
-        noise: Tensor | None,
-        explore: float | Tensor,
-        composites: Composites | None,
-        cuts: bool,
+        self, losses: Callable[..., tuple[Tensor, Tensor, Found]], *args: Any
     ) -> tuple[Tensor, Found]:
         """Compute the gradients; return the mean ELBO and what was found in the batch."""
-        # Compile only the steady state: each combination of arguments would trigger a compilation
-        # of its own.
-        settled = composites is not None or not self.makes_composites
-        losses = self._losses
-        if self.compiled is not None and settled and explore == 0:
-            losses = self.compiled
-        elbo, loss, found = losses(batch, noise, explore, composites, cuts)
+        elbo, loss, found = losses(*args)
         self.processes.backward(loss)
         return elbo.detach(), found
 
