@@ -16,6 +16,7 @@ Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Probabilities = Annotated[tuple[Probability, ...], Strict(False)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 """A share that never is the whole."""
 Seed = Annotated[int, BeforeValidator(check_seed)]
@@ -27,3 +28,5 @@ Numbers = Annotated[tuple[Steps, ...], Strict(False)]
 Texts = Annotated[tuple[str, ...], Strict(False)]
 CanvasSize = Annotated[tuple[PositiveInt, PositiveInt], Strict(False)]
 """Height and width in pixels."""
+Range = Annotated[tuple[float, float], Strict(False)]
+"""Two numbers, the lower one first."""

@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 from ..errors import ConfigError
 from .annotations import Suppress, arg
 from .base import Idle, Settings
-from .constraints import CanvasSize, Layers, Positive, PositiveInt, Ratio
+from .constraints import (
+    CanvasSize,
+    Layers,
+    Numbers,
+    Positive,
+    PositiveInt,
+    Probabilities,
+    Range,
+    Ratio,
+)
 
 NonLinearity = Literal["ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Softplus", "Tanh"]
 
@@ -16,21 +25,55 @@ NonLinearity = Literal["ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Soft
 class FramingConfig(Settings):
     """How pictures come onto the canvas, and what is told of objects on them."""
 
-    resize: Literal["fit", "pad", "crop"] = "fit"
+    resize: Literal["fit", "pad", "crop", "tile"] = "fit"
     """Bring pictures of other sizes onto the canvas: scale each one to fit; or zoom all of them
-    alike and pad small ones, and shrink (pad) or cut (crop) those that are still too large."""
+    alike, pad small ones, and shrink (pad), cut (crop) or divide into tiles (tile) those that are
+    still too large. With tile, random parts of them are trained on."""
     zoom: Positive = 1.0
-    """Canvas pixels per picture pixel, where pictures are padded or cropped."""
+    """Canvas pixels per picture pixel, unless pictures are scaled to fit."""
+    range: Range | None = None
+    """Intensities that become black and white, such as 0 4095; if not given, 0 and the most that
+    8 or 16 bits hold, or 0 and 1 of floats. The preset auto takes percentiles of the pictures."""
+    select: Numbers = ()
+    """Channels of the pictures to take, counted from 0, such as 1 or 0 2; all if not given. One is
+    gray, two or three are colors, more are averaged."""
+    subtract: Literal["border", "nothing", "level", "smooth", "common"] = "border"
+    """What is subtracted from pictures: what each one's border shows; nothing; one intensity; a
+    smooth image, of each picture; or the image that all have in common."""
     invert: Literal["auto", "yes", "no"] = "auto"
     """Turn dark objects on a bright background into bright ones on black; auto looks at each
     picture's border. --invert alone means yes."""
+    subtract_level: Probabilities = ()
+    """The intensity that is subtracted, of each channel; each picture's own if not given."""
+    subtract_width: Positive = 20.0
+    """Width of the kernel that draws the smooth image that is subtracted, in canvas pixels."""
+    objects: Literal["brighter", "darker", "both"] = "brighter"
+    """Whether objects are brighter than what is subtracted, darker, or either."""
+    contrast: Ratio = 1.0
+    """The difference from what is subtracted that is shown as white."""
+    common_image: Suppress[str] = ""
+    """The image that all pictures have in common, as a PNG in base64."""
     boxes: Literal["window", "ink"] = "window"
     """What an object's box is: the window that was looked at, or the bounds of what it drew."""
 
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ConfigError(f"range: expected LOW below HIGH, got {self.range}.")
+
     def idle(self) -> Iterator[Idle]:
-        """Yield what has no effect where pictures are scaled to fit."""
+        """Yield what has no effect where pictures are scaled to fit, or with such a background."""
         if self.resize == "fit":
-            yield Idle("zoom", "with --resize fit; leave it out, or use --resize pad or crop")
+            yield Idle("zoom", "with --resize fit; leave it out, or use another --resize")
+        which = f"with --subtract {self.subtract}"
+        if self.subtract == "border":
+            for name in ("objects", "contrast"):
+                yield Idle(name, f"{which}; leave it out, or use another --subtract")
+        else:
+            yield Idle("invert", f"{which}; leave it out, or use --subtract border")
+        for kind in ("level", "width"):
+            if self.subtract != {"level": "level", "width": "smooth"}[kind]:
+                yield Idle(f"subtract_{kind}", f"{which}; leave it out")
 
 
 class CountConfig(Settings):
@@ -165,6 +208,9 @@ class InferenceConfig(Settings):
     network, which takes objects that touch for one. The guide must look at the residual, and the
     prior should make objects costly: --z-pres-prior 1e-8. No gradient passes through the gain, so
     that the ELBO's is biased."""
+    presence_bound: Positive | None = None
+    """Bound of the log-odds of one more object, such as 8: a guide that has become certain that
+    there is none, before the decoder renders anything, comes back. No bound if not given."""
     rnn_hidden_size: PositiveInt = 64
     """Numbers in the state of the guide's LSTM (and of the baseline's)."""
     embed_net: Layers | None = None
@@ -192,6 +238,8 @@ class InferenceConfig(Settings):
         if not self.sees_residual:
             instead = "leave it out, or use --guide pursuit or memoryless"
             yield Idle("focus", f"with --guide {self.guide}; {instead}")
+        if self.foresight:
+            yield Idle("presence_bound", "with --foresight; leave it out")
 
 
 class ModelConfig(Settings):

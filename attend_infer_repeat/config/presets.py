@@ -46,20 +46,26 @@ TUTORIAL = TrainConfig(
 )
 
 # For pictures of any kind, of which there may be few: small mini-batches, since there are few
-# pictures to an epoch. An object of many pixels explains hundreds of nats, so even a part of one
-# would pay for itself at FAST's 1.2 nats. Two copies at one place, each half as bright, draw an
-# object as well as one does, with shorter codes: a sigmoid comes close to full brightness only
-# slowly, so the decoder is linear; and the count goes on exploring to the end, so that it always
-# pays to draw one object as a whole. The rest is chosen from the pictures
-# (``training.auto.choose_settings``).
+# pictures to an epoch; any number of objects, and a guide that cannot learn a number. The rest is
+# chosen from the pictures (``training.auto.choose_settings``): above all, what an object explains
+# and costs. It explains hundreds of nats, so the guide becomes certain of its absence within a few
+# steps, before anything is rendered well: its log-odds are bounded, so that it comes back.
 AUTO = TrainConfig(
     preset="auto",
+    num_steps=2_000,
     batch_size=64,
-    explore_steps=3_000,
+    lr_schedule="cosine",
+    eval_every=250,
+    explore_steps=400,
+    composite_of="objects",
+    composite_scattered=0.5,
+    unbounded=True,
     z_pres_prior=1e-10,
+    guide="memoryless",
+    presence_bound=8.0,
+    predict_net=(300,),
     boxes="ink",
-    decoder_output_use_sigmoid=False,
-    decoder_output_bias=None,
+    subtract="level",
 )
 
 # For many objects, and any number of them. The residual is all that a step needs to know: nothing

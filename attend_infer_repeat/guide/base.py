@@ -40,7 +40,7 @@ from ..nn import MLP
 from .background import make_background_reader
 from .look import Look
 from .memory import Memory
-from .presence import PRESENCES, Presence, elbo_gain
+from .presence import Presence, elbo_gain, presence_of
 from .read import Reading
 from .recipes import RECIPES
 from .state import Attention, GuideState
@@ -82,7 +82,7 @@ class SceneGuide(nn.Module):
         # The order of the parts decides which random numbers their weights start from.
         self.memory = recipe.memory(config) if memory is None else memory
         self.look = recipe.look(config, model.z_where_dist()) if look is None else look
-        self.presence = PRESENCES[config.inference.foresight]() if presence is None else presence
+        self.presence = presence_of(config.inference) if presence is None else presence
         size, num_outputs = self.memory.state_size, self.presence.num_logits + 2 * 3
         if not self.look.glimpse_size + size:
             raise ConfigError("guide: neither its memory nor its look sees the image; give one.")

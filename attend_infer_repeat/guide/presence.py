@@ -25,6 +25,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ..config import InferenceConfig
 from ..distributions import gaussian_kl
 from ..model import SceneModel
 from .read import Reading
@@ -54,13 +55,27 @@ class Presence(nn.Module, ABC):
 
 
 class LearnedPresence(Presence):
-    """The guide's network decides."""
+    """The guide's network decides.
+
+    With a bound B its log-odds l become B tanh(l / B). Before the decoder renders anything well no
+    object pays, and l falls within a few steps; d q / d l = q (1 - q) is 0 then, so that it stays
+    where it is once objects do pay. The gradient at -B is large enough to come back.
+
+    Args:
+        bound: of the log-odds; none if None.
+    """
 
     num_logits, is_learned, sees_residual = 1, True, False
 
+    def __init__(self, bound: float | None = None) -> None:
+        super().__init__()
+        self.bound = bound
+
     def forward(self, logits: Tensor, gain: Callable[[], Tensor]) -> Tensor:
         """See ``Presence.forward``."""
-        return logits[:, 0]
+        if self.bound is None:
+            return logits[:, 0]
+        return self.bound * torch.tanh(logits[:, 0] / self.bound)
 
 
 class Foresight(Presence):
@@ -73,8 +88,9 @@ class Foresight(Presence):
         return gain() / FORESIGHT_TEMPERATURE
 
 
-PRESENCES: dict[bool, type[Presence]] = {False: LearnedPresence, True: Foresight}
-"""By ``ModelConfig.inference.foresight``."""
+def presence_of(config: InferenceConfig) -> Presence:
+    """Return the rule that a config names."""
+    return Foresight() if config.foresight else LearnedPresence(config.presence_bound)
 
 
 @torch.no_grad()

@@ -56,7 +56,7 @@ CONFIGS = {
     "baselines": replace(TRACEGRAPH, guide="memoryless"),
 }
 OTHER: dict[str, Any] = {
-    "step_limit": 2, "z_pres_prior_raw": False, "focus": 3.0,
+    "step_limit": 2, "z_pres_prior_raw": False, "focus": 3.0, "presence_bound": 3.0,
     "background_latent_size": 3, "background_net": (3,), "rnn_hidden_size": 3, "embed_net": (3,),
     "baselines": False, "baseline_learning_rate": 0.5, "bl_predict_net": (3,),
     "baseline_scalar": 3.0, "explore_steps": 2, "composite_weight": 3.0, "composite_begin": 0,
@@ -100,9 +100,13 @@ def test_idle_settings_have_no_effect(name: str, tmp_path: Path) -> None:
         assert (weights[weight] == same[weight]).all(), weight
 
 
+OF_PICTURES = {"zoom", "invert", "subtract_level", "subtract_width", "objects", "contrast"}
+"""Settings of how pictures come onto a canvas: a training on generated scenes meets none."""
+
+
 def test_every_idle_setting_is_shown_to_have_no_effect() -> None:
     seen = {setting.name for config in CONFIGS.values() for setting in idle(config)}
-    assert seen - {"zoom"} == OTHER.keys()
+    assert seen - OF_PICTURES == OTHER.keys()
 
 
 REFUSED = {
@@ -120,6 +124,9 @@ REFUSED = {
     "--preset tutorial --anneal-prior-to 0.1": "has no effect with --anneal-prior none",
     "--max-count 3 --counts 2": "max_count: has no effect beside --counts",
     "--zoom 2": "zoom: has no effect with --resize fit",
+    "--contrast 0.5": "contrast: has no effect with --subtract border",
+    "--subtract level --subtract-width 9": "subtract_width: has no effect with --subtract level",
+    "--subtract nothing --invert yes": "invert: has no effect with --subtract nothing",
     "--strict": "strict: has no effect on generated scenes",
     "--data . --preset fast --max-count 3": "max_count: has no effect on pictures of your own",
     "--data . --preset fast --counts 3": "counts: has no effect on pictures of your own",

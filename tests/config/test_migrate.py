@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from attend_infer_repeat.checkpoints.checkpoint import load_checkpoint
 from attend_infer_repeat.checkpoints.find import shipped
 from attend_infer_repeat.checkpoints.names import current_names
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.config import flat, replace, to_dict
+from attend_infer_repeat.config import ModelConfig, flat, replace, to_dict
 from attend_infer_repeat.config.migrate import VERSION, migrate
 from attend_infer_repeat.errors import CheckpointError
 from attend_infer_repeat.training.run import resumable
@@ -61,7 +62,9 @@ def test_an_old_run_is_loaded_with_its_settings(run: Path) -> None:
     written = record | model | {"channels": record["channels"], "model.channels": model["channels"]}
     assert written.pop("composite_share") == 0.5  # which is the only one now
     del written["propose_net"]  # which it did not use
-    assert json.loads(json.dumps(flat(config))) == written
+    found = json.loads(json.dumps(flat(config)))
+    defaults = json.loads(json.dumps(flat(ModelConfig())))
+    assert found == written | {name: defaults[name] for name in ADDED}
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
@@ -88,8 +91,29 @@ def test_shipped_weights_are_read_with_the_settings_that_were_written(name: str)
     checkpoint, air = load_checkpoint(name, AIR)
     written = json.loads((checkpoint.folder / "state.json").read_text())
     assert checkpoint.train_config is not None
-    assert json.loads(json.dumps(to_dict(air.config))) == written["model"]
-    assert json.loads(json.dumps(to_dict(checkpoint.train_config))) == written["train"]
+    for config, kind in ((air.config, "model"), (checkpoint.train_config, "train")):
+        assert json.loads(json.dumps(to_dict(config))) == filled(to_dict(config), written[kind])
+
+
+ADDED = {"range", "subtract", "subtract_level", "subtract_width", "objects", "contrast"} | {
+    "common_image",
+    "select",
+    "presence_bound",
+}
+"""Settings that came since, whose defaults are what was done before."""
+
+
+def filled(config: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
+    """Return written settings with the defaults of those that came since."""
+    defaults = flat(ModelConfig())
+    return {
+        name: filled(value, written[name])
+        if isinstance(value, dict)
+        else json.loads(json.dumps(defaults[name]))
+        if name in ADDED
+        else written[name]
+        for name, value in config.items()
+    }
 
 
 def refusal(run: Path, path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -26,7 +26,7 @@ from attend_infer_repeat.config import ModelConfig, TrainConfig
 from attend_infer_repeat.distributions import count_log_prob
 from attend_infer_repeat.guide import GuideState, Look, SceneGuide
 from attend_infer_repeat.guide.baseline import Baseline
-from attend_infer_repeat.guide.presence import FORESIGHT_TEMPERATURE
+from attend_infer_repeat.guide.presence import FORESIGHT_TEMPERATURE, LearnedPresence
 from attend_infer_repeat.model import Canvas
 from attend_infer_repeat.rollout import roll_out
 from attend_infer_repeat.rollout.terms import count_terms
@@ -429,3 +429,20 @@ def test_training_the_baseline_does_not_reach_the_guide() -> None:
     value.backward()
     assert all(parameter.grad is None for parameter in guide.parameters())
     assert any((parameter.grad != 0).any() for parameter in baseline.parameters())
+
+
+@pytest.mark.parametrize("certain", [-60.0, -20.0, 20.0])
+def test_with_a_bound_the_guide_comes_back_from_certainty(certain: float) -> None:
+    """Adam follows the sign of what it gets, unless it is lost in rounding: 1e-7 of the loss is."""
+
+    def slope(rule: LearnedPresence) -> float:
+        logits = torch.full((1, 1), certain, requires_grad=True)
+        (500 * torch.sigmoid(rule(logits, lambda: logits))).sum().backward()  # 500 nats to gain
+        assert logits.grad is not None
+        return float(logits.grad)
+
+    assert slope(LearnedPresence(8.0)) > 1e3 * slope(LearnedPresence())
+    moderate = torch.linspace(-1, 1, 5)[:, None]
+    bounded = LearnedPresence(8.0)(moderate, lambda: moderate)
+    torch.testing.assert_close(bounded, moderate[:, 0], rtol=0.01, atol=0)
+    assert LearnedPresence(8.0)(torch.full((1, 1), 1e4), lambda: moderate).item() == 8.0
