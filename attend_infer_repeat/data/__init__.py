@@ -7,9 +7,24 @@ from __future__ import annotations
 
 from .dataset import Dataset
 from .pictures.paths import has_test_part
-from .registry import DATASETS, Source, default_config, is_path, load_dataset, require_known
+from .registry import (
+    DATASETS,
+    Source,
+    default_config,
+    default_max_count,
+    is_path,
+    load_dataset,
+    require_known,
+)
 from .sets.cache import cache_dir
-from .splits import SPLITS, VALIDATION_SIZE, find_change, fingerprint, hold_out
+from .splits import (
+    SPLITS,
+    VALIDATION_SIZE,
+    find_change,
+    fingerprint,
+    hold_out,
+    is_one_part,
+)
 
 __all__ = [
     "DATASETS",
@@ -19,10 +34,12 @@ __all__ = [
     "Source",
     "cache_dir",
     "default_config",
+    "default_max_count",
     "find_change",
     "fingerprint",
     "has_test_part",
     "hold_out",
+    "is_one_part",
     "is_path",
     "load_dataset",
     "require_known",

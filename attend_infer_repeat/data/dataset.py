@@ -30,6 +30,8 @@ class Dataset:
         files: (N,) str, the names of the pictures' files; None if they come from no files.
         digests: (N,) uint64, of what each picture was before it came onto the canvas, and of its
             name; None if that is not known.
+        parts: (N,) uint64, hashes; pictures of equal ones are held out together. None if each is by
+            itself.
         generated: whether the scenes are independent draws of a generator, in no order.
 
     Raises: DataError if a shape or a type is not as above. Values are not checked.
@@ -43,6 +45,7 @@ class Dataset:
     labels: NDArray[np.int64] | None = None
     files: NDArray[np.str_] | None = None
     digests: NDArray[np.uint64] | None = None
+    parts: NDArray[np.uint64] | None = None
     generated: bool = False
 
     def __post_init__(self) -> None:
@@ -82,6 +85,7 @@ class Dataset:
             labels=None if self.labels is None else self.labels[rows],
             files=None if self.files is None else self.files[rows],
             digests=None if self.digests is None else self.digests[rows],
+            parts=None if self.parts is None else self.parts[rows],
         )
 
     def counted(self) -> Dataset:

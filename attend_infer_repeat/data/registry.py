@@ -7,13 +7,13 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from ..config import TrainConfig, get_preset, replace
-from ..errors import DataError, nearest
+from ..config import TrainConfig, flat, get_preset, replace
+from ..errors import ConfigError, DataError, nearest
 from .dataset import Dataset
-from .pictures.folder import Options, load_path
-from .pictures.framing import Invert, Resize
+from .pictures.folder import load_path
+from .pictures.options import DEFAULT_FRAMING, Options
 from .sets import digits, multi_mnist, sprites
 from .sets.backgrounds import BACKGROUNDS
 from .splits import SPLITS, hold_out
@@ -110,6 +110,11 @@ def require_known(name_or_path: str | os.PathLike[str]) -> None:
         pass
 
 
+def default_max_count(name: str) -> int:
+    """Return the most objects in a scene of a named data set, if nothing else is asked for."""
+    return int(DATASETS[name].options["max_count"])
+
+
 def is_path(name_or_path: str | os.PathLike[str]) -> bool:
     """Tell whether ``load_dataset`` takes this for the path of the user's own images."""
     return not (isinstance(name_or_path, str) and name_or_path in DATASETS)
@@ -144,18 +149,17 @@ def _check_options(name: str, options: Mapping[str, Any], known: Mapping[str, ob
 
 
 def _check_path_options(name: str, options: Mapping[str, Any]) -> None:
-    known = {field.name: field for field in dataclasses.fields(Options)}
+    known = dict.fromkeys(f.name for f in dataclasses.fields(Options)) | flat(DEFAULT_FRAMING)
     for option, value in options.items():
         _check_known(name, option, known)
-        if option in CHOICES:
-            _check_choice(name, option, value, CHOICES[option])
         if option == "canvas_size" and value is not None:
             for side in value if isinstance(value, tuple) else (value,):
                 _check_whole_number(name, option, side, "Leave it out for the pictures' own.")
+    try:
+        Options.of(**options)
+    except ConfigError as error:
+        raise DataError(f"{name}: {error}") from error
     _check_channels(name, options)
-
-
-CHOICES = {"resize": get_args(Resize), "invert": get_args(Invert)}
 
 
 def _check_known(name: str, option: str, known: Mapping[str, object]) -> None:

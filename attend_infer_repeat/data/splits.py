@@ -52,19 +52,33 @@ def hold_out(data: Dataset) -> tuple[Dataset, Dataset]:
     return rest, dataclasses.replace(held_out, split="validation")
 
 
+def is_one_part(data: Dataset) -> bool:
+    """Tell whether nothing can be held out, since all is one picture, or one part of it."""
+    return len(data) == 1 or (data.parts is not None and bool((data.parts == data.parts[0]).all()))
+
+
 def _held_out(data: Dataset) -> NDArray[np.bool_]:
     """Return which pictures are held out, (N,)."""
-    keys = _digests(data) if data.files is None else name_digests(data.files)
+    if data.parts is not None:
+        keys = data.parts
+    else:
+        keys = _digests(data) if data.files is None else name_digests(data.files)
     low, high = keys.min(), keys.max()
     if low == high:
         raise DataError(
             f"{data.name}: all of its {len(data)} images are the same; expected one to train on "
             "and another one to hold out. Add other images."
         )
-    held: NDArray[np.bool_] = keys < np.uint64(HELD_OUT * 2**64)
+    held = is_held_out(keys)
     if not held.any():
         held = keys == low
     return keys != high if held.all() else held
+
+
+def is_held_out(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return whether hashes are in the lowest tenth of their range."""
+    held: NDArray[np.bool_] = keys < np.uint64(HELD_OUT * 2**64)
+    return held
 
 
 def fingerprint(data: Dataset) -> str:

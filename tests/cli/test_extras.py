@@ -19,7 +19,7 @@ PYPROJECT = (Path(__file__).parents[2] / "pyproject.toml").read_text()
 EXTRAS = {
     name: [package.replace("-", "_") for package in re.findall(r'"([a-z0-9-]+)>=', packages)]
     for name, packages in re.findall(r"^(\w+) = \[(.*)\]$", PYPROJECT, re.MULTILINE)
-    if name in ("plots", "report", "coco", "tensorboard", "distributed", "web")
+    if name in re.findall(r"\w+", re.search(r"^all = .*\[(.*)\]\"", PYPROJECT, re.M)[1])
 }
 ABSENT = {package for packages in EXTRAS.values() for package in packages}
 
@@ -78,7 +78,7 @@ def ran(folder: Path) -> dict[str, tuple[int, str, str]]:
 def test_the_extras_are_those_of_the_features() -> None:
     assert {
         *("matplotlib", "jinja2", "pycocotools", "tensorboard", "lightning_fabric"),
-        *("fastapi", "uvicorn"),
+        *("fastapi", "uvicorn", "av", "imagecodecs", "tifffile"),
     } == ABSENT
     assert set(re.findall(r"^all = .*\[(.*)\]\"", PYPROJECT, re.M)[0].split(",")) == EXTRAS.keys()
 

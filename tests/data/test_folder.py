@@ -96,8 +96,13 @@ def test_no_such_path_is_refused(tmp_path):
     assert_refused(tmp_path / "nowhere", tmp_path / "nowhere", "no such file or folder")
 
 
-def test_a_file_that_is_no_archive_is_refused(folder):
-    assert_refused(folder / "a.png", "a.png", "expected a folder")
+def test_a_file_that_holds_no_pictures_is_refused(folder):
+    (folder / "a.txt").write_text("hello")
+    assert_refused(folder / "a.txt", "a.txt", "expected a folder")
+
+
+def test_one_picture_is_a_data_set_of_one(folder):
+    assert len(load_path(folder / "a.png")) == 1
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
@@ -148,10 +153,12 @@ def test_every_format_is_read(tmp_path, name):
     assert load_path(tmp_path).images[0, 0, 0] == 100
 
 
-def test_the_first_frame_of_a_moving_gif_is_taken(tmp_path):
+def test_every_frame_of_a_moving_gif_is_taken(tmp_path):
     frames = [picture(value) for value in (40, 90, 200)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert np.unique(load_path(tmp_path).images).tolist() == [40]
+    data = load_path(tmp_path)
+    assert [image.mean() for image in data.images] == [40, 90, 200]
+    assert data.files.tolist() == ["a.gif[0]", "a.gif[1]", "a.gif[2]"]
 
 
 def test_colors_are_kept_where_pictures_have_some(folder):

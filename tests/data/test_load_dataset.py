@@ -86,12 +86,14 @@ def test_a_generated_sets_option_out_of_range_is_refused(option, value, parts):
 @pytest.mark.parametrize(
     ("option", "value", "parts"),
     [
-        ("max_count", 3, ["'max_count'", "canvas_size, channels, resize"]),
+        ("max_count", 3, ["'max_count'", "canvas_size, channels, framing"]),
         ("canvas_size", 0, ["canvas_size", "0"]),
         ("canvas_size", (8, -1), ["canvas_size", "-1"]),
         ("channels", 2, ["1 (gray) or 3 (color)"]),
-        ("resize", "stretch", ["resize", "'stretch'", "fit, pad, crop"]),
-        ("invert", True, ["invert", "auto, yes, no"]),
+        ("resize", "stretch", ["resize", "'stretch'", "fit, pad, crop, tile"]),
+        ("invert", True, ["invert", "True"]),
+        ("range", (3.0, 3.0), ["range", "LOW below HIGH"]),
+        ("contrast", 0.0, ["contrast", "above 0"]),
     ],
 )
 def test_an_option_that_pictures_have_not_is_refused(archive, option, value, parts):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...errors import DataError, ShapeError, nearest
 from ..dataset import Dataset
 from ..sets.npz import read_npy, read_npz
+from .modes import Values
 from .paths import kind_of
 from .pixels import as_bytes, as_planes, without_alpha
 from .reading import shown
@@ -28,13 +29,42 @@ def as_picture(image: NDArray[np.uint8]) -> Image:
     return Image.fromarray(image if image.ndim == 2 else image.transpose(1, 2, 0))
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_raw(path: Path) -> NDArray[Any]:
+    """Return the images of an archive or a bare array as they are.
+
+    Raises: DataError as ``read_arrays``.
+    """
+    return _read(path)["images"]
+
+
+def read_arrays(path: Path, values: Values | None = None) -> dict[str, NDArray[Any]]:
     """Read ``images`` and what else there is, of an archive or a bare array.
 
+    Args:
+        path: of the file.
+        values: what becomes black and what white; as the type has it if None.
     Returns: ``images``, (N, height, width) or (N, 3, height, width) uint8, as ``pixels`` has it,
         and, as they are, the others of ``NPZ_ARRAYS`` that are there.
     Raises: DataError if it is damaged, or holds something else.
     """
+    arrays = _read(path)
+    try:
+        arrays["images"] = without_alpha(as_bytes(as_planes(arrays["images"]), values))
+    except ShapeError as error:
+        raise DataError(f"{shown(path)}: {error}") from error
+    except MemoryError as error:
+        raise DataError(f"{shown(path)}: does not fit into memory; save it as uint8.") from error
+    for field, kinds, dtype in (
+        ("counts", "iu", np.int64),
+        ("boxes", "f", np.float32),
+        ("labels", "iu", np.int64),
+    ):
+        if field in arrays and arrays[field].dtype.kind in kinds:
+            arrays[field] = arrays[field].astype(dtype)
+    return arrays
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
     if kind_of(path) == "folder":
         raise DataError(f"{shown(path)}: a folder; expected a file of arrays.")
     arrays = {"images": read_npy(path)} if path.suffix.lower() == ".npy" else read_npz(path)
@@ -49,19 +79,6 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             f"{shown(path)}: expected arrays named {', '.join(NPZ_ARRAYS)}, got {unknown[0]!r}."
             f"{nearest(unknown[0], NPZ_ARRAYS)} Rename or remove it."
         )
-    try:
-        arrays["images"] = without_alpha(as_bytes(as_planes(arrays["images"])))
-    except ShapeError as error:
-        raise DataError(f"{shown(path)}: {error}") from error
-    except MemoryError as error:
-        raise DataError(f"{shown(path)}: does not fit into memory; save it as uint8.") from error
-    for field, kinds, dtype in (
-        ("counts", "iu", np.int64),
-        ("boxes", "f", np.float32),
-        ("labels", "iu", np.int64),
-    ):
-        if field in arrays and arrays[field].dtype.kind in kinds:
-            arrays[field] = arrays[field].astype(dtype)
     return arrays
 
 

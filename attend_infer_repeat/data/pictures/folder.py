@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from ...errors import DataError, ShapeError
 from ..dataset import Dataset
 from ..sets.parallel import in_parallel
-from ..sets.scenes import check_memory
-from ..splits import content_digests, file_digest
+from ..splits import content_digests
 from .array_files import as_picture, check_truths, read_arrays
-from .framing import Frame, Framing, Invert, Resize, place
-from .labels import UNKNOWN, arrange, read_labels
-from .paths import picture_names, split_path
-from .reading import read_picture, shown
+from .background import foreground_of
+from .border import ByBorder
+from .crops import Cropping
+from .framing import Framing
+from .items import Item, items_of
+from .labels import read_labels
+from .options import Options
+from .paths import is_arrays, picture_files, split_path
+from .reading import WHOLE, Need, shown
+from .rows import Placed, Rows, place_all
+from .sampling import spread
 
 if TYPE_CHECKING:
+    from .look import Look
     from .survey import Survey
 
 logger = logging.getLogger(__name__)
@@ -32,31 +40,13 @@ LARGEST_CANVAS = 256
 """The largest side, in pixels, of a canvas that is taken from the pictures."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """How pictures become a data set.
-
-    Attributes:
-        canvas_size: (height, width) in pixels, or the side of a square; the pictures' own if None.
-        channels: 1 or 3; what the pictures have if None.
-        resize, zoom, invert: as in ``ModelConfig``.
-        strict: stop at a picture that cannot be read.
-    """
-
-    canvas_size: int | tuple[int, int] | None = None
-    channels: int | None = None
-    resize: Resize = "fit"
-    zoom: float = 1.0
-    invert: Invert = "auto"
-    strict: bool = False
-
-
 def load_path(
     path: str | os.PathLike[str], split: Literal["train", "test"] = "train", **options: Any
 ) -> Dataset:
     """Load the user's own images.
 
-    A folder holds pictures (PNG, JPEG, TIFF, BMP, GIF) of any sizes, sorted by name. Pictures of
+    A folder holds pictures (PNG, JPEG, TIFF, BMP, GIF) of any sizes, sorted by name; a stack or a
+    video in it, or given by itself, is as many as it has pages, slices or frames. Pictures of
     more than one size are brought to one canvas; dark objects on a bright background become bright
     ones on black. ``counts.csv`` beside them, with columns ``file`` and ``count``, tells the number
     of objects in some or all, a COCO file their boxes too. A picture that cannot be read is named
@@ -66,119 +56,121 @@ def load_path(
     ``labels`` as in ``Dataset``. An ``.npy`` file holds the images alone.
 
     Args:
-        path: a folder, an ``.npz`` or an ``.npy`` file.
+        path: a folder, a picture, a stack or a video, an ``.npz`` or an ``.npy`` file.
         split: ``"train"`` for all images at the path; ``"test"`` for those in the folder's
             sub-folder ``test``, or in ``NAME_test.npz`` beside ``NAME.npz``.
-        **options: see ``Options``.
+        **options: see ``Options``, and ``FramingConfig`` for those of the framing.
     Raises: DataError if there is nothing at the path that can be used, or what is there
         contradicts itself; the message names the file.
     """
     source = split_path(path, split)
-    chosen = Options(**options)
+    chosen = Options.of(**options)
     whole = Path(path).resolve()
     name = whole.stem if whole.is_file() else whole.name
-    load = _load_folder if source.is_dir() else _load_arrays
+    load = _load_arrays if is_arrays(source) else _load_files
     return load(source, name, split, chosen)
 
 
-def survey_path(path: str | os.PathLike[str], strict: bool = False) -> Survey:
+def survey_path(
+    path: str | os.PathLike[str],
+    strict: bool = False,
+    need: Need = WHOLE,
+) -> Survey:
     """Look at a sample of the user's own images.
 
+    Args:
+        path: as in ``load_path``.
+        strict: stop at a picture that cannot be read.
+        need: what becomes black and white, and which channels are taken.
     Raises: DataError as ``load_path``.
     """
-    from .survey import spread, survey
+    from .survey import survey
 
     source = split_path(path, "train")
-    if source.is_dir():
-        return _survey_files([source / name for name in picture_names(source)], strict)
-    images = read_arrays(source)["images"]
-    return survey([as_picture(image) for image in images[spread(len(images))]])
+    if is_arrays(source):
+        return survey(_look_at_arrays(read_arrays(source, need.values)["images"]))
+    return survey(_look_at_items(source, items_of(picture_files(source)), strict, need))
 
 
 # Folders
 
 
-def _load_folder(folder: Path, name: str, split: str, options: Options) -> Dataset:
-    names = picture_names(folder)
-    labels = read_labels(folder, names, options.strict)
-    look = _survey_files([folder / name for name in names], options.strict)
-    framing = _framing(look, options)
-    check_memory(len(names), framing.canvas_size, framing.channels)
-    images = np.empty((len(names), framing.channels, *framing.canvas_size), np.uint8)
-    frames: list[Frame] = []
-    kept: list[str] = []
-    digests: list[int] = []
-    for file, read in zip(names, _read_all(folder, names, framing), strict=True):
+def _load_files(source: Path, name: str, split: str, options: Options) -> Dataset:
+    files = picture_files(source)
+    items = items_of(files)
+    need = Need(values=options.framing.range, channels=options.framing.select)
+    labels = None
+    if source.is_dir():
+        labels = read_labels(source, [item.name for item in items], options.strict)
+    looks = _look_at_items(source, items, options.strict, need)
+    framing = _framing(looks, options)
+    cropping = _cropping(looks, len(items), framing, split)
+    rows = Rows()
+    for item, read in zip(items, _read_all(items, need, framing, cropping), strict=True):
         if isinstance(read, DataError):
             _skip(read, options.strict)
             continue
-        (images[len(kept)], frame), digest = read
-        kept.append(file)
-        frames.append(frame)
-        digests.append(digest)
-    if not kept:
-        raise DataError(f"{shown(folder)}: none of its {len(names)} images can be read.")
-    _log_loaded(folder, len(names), len(kept), frames, framing)
-    arrays = {} if labels is None else arrange(labels, kept)
-    if "boxes" in arrays:
-        arrays["boxes"] = np.stack(
-            [frame.to_canvas(boxes) for frame, boxes in zip(frames, arrays["boxes"], strict=True)]
-        )
+        placed, digest = read
+        rows.add(item.name, placed, digest)
+    if not rows.frames:
+        raise DataError(f"{shown(source)}: none of its {len(items)} images can be read.")
+    _log_loaded(source, len(items), rows, framing)
     if labels is not None:
-        known = int((arrays["counts"] != UNKNOWN).sum())
-        logger.info("%s: counts are known of %d of %d images", shown(folder), known, len(kept))
-    return Dataset(
-        name,
-        split,
-        _without_single_channel(images[: len(kept)]),
-        files=np.array(kept),
-        digests=np.array(digests, np.uint64),
-        **arrays,
-    )
+        known = len(labels.counts.keys() & set(rows.sources))
+        logger.info(
+            "%s: counts are known of %d of %d images", shown(source), known, len(rows.frames)
+        )
+    return rows.of_files(name, split, labels)
 
 
-def _read_all(folder: Path, names: Sequence[str], framing: Framing) -> Any:
-    """Yield ((canvas, frame), digest) of each picture, or what is wrong with it.
+def _read_all(
+    items: Sequence[Item], need: Need, framing: Framing, cropping: Cropping | None
+) -> Any:
+    """Yield (canvases, digest) of each picture, or what is wrong with it.
 
     With a bar on a terminal.
     """
     from ...console import progress_bar
 
-    def read(name: str) -> tuple[tuple[NDArray[np.uint8], Frame], int] | DataError:
-        path = folder / name
+    def read(item: Item) -> tuple[list[Placed], int] | DataError:
         try:
-            placed = place(read_picture(path), framing)
-            with path.open("rb") as file:
-                return placed, file_digest(name, file)
+            return place_all(item.read(need), item.name, framing, cropping), item.digest()
         except DataError as error:
             return error
-        except OSError as error:  # it went away meanwhile
-            return DataError(f"{shown(path)}: cannot be read ({error.strerror}).")
+        except ShapeError as error:
+            return DataError(f"{shown(item.path)}: {error}")
 
-    return progress_bar(in_parallel(read, names), len(names), "Reading")
+    return progress_bar(in_parallel(read, items), len(items), "Reading")
 
 
-def _survey_files(files: Sequence[Path], strict: bool) -> Survey:
-    from .survey import Look, Survey, look_at, spread
+def _look_at_items(source: Path, items: Sequence[Item], strict: bool, need: Need) -> list[Look]:
+    from .look import Look, look_at
 
-    def look(file: Path) -> Look | DataError:
+    def look(item: Item) -> Look | DataError:
         try:
-            return look_at(read_picture(file))
+            return look_at(item.read(need))
         except DataError as error:
             return error
 
-    looks = list(in_parallel(look, [files[i] for i in spread(len(files))]))
+    looks = list(in_parallel(look, [items[i] for i in spread(len(items))]))
     wrong = [found for found in looks if isinstance(found, DataError)]
     if wrong and strict:
         raise wrong[0]
-    sound = tuple(found for found in looks if isinstance(found, Look))
-    if not sound and len(files) == len(looks):
+    sound = [found for found in looks if isinstance(found, Look)]
+    if not sound:
         for error in wrong:
             _skip(error, strict)
+        tried = "" if len(looks) == len(items) else f"{len(looks)} of "
         raise DataError(
-            f"{shown(files[0].parent)}: none of its {len(files)} images can be read."
+            f"{shown(source)}: none of {tried}its {len(items)} images can be read."
         ) from wrong[0]
-    return Survey(sound)
+    return sound
+
+
+def _look_at_arrays(images: NDArray[np.uint8]) -> list[Look]:
+    from .look import look_at
+
+    return [look_at(as_picture(image)) for image in images[spread(len(images))]]
 
 
 def _skip(error: DataError, strict: bool) -> None:
@@ -187,40 +179,60 @@ def _skip(error: DataError, strict: bool) -> None:
     logger.warning("Skipped %s", error)
 
 
-def _framing(look: Survey, options: Options) -> Framing:
+def _framing(looks: Sequence[Look], options: Options) -> Framing:
     """Decide on what the options leave open, from what the pictures look like."""
+    from .look import channels_of, largest_size
+
+    own = options.framing
     canvas_size = options.canvas_size
     if isinstance(canvas_size, int):
         canvas_size = canvas_size, canvas_size
     if canvas_size is None:
         # Their own size, or the smallest canvas that holds all sizes; not too large to be drawn.
-        widths, heights = zip(*look.sizes, strict=True)
-        largest = max(*widths, *heights)
-        shrink = min(1.0, LARGEST_CANVAS / largest)
-        canvas_size = round(max(heights) * shrink) or 1, round(max(widths) * shrink) or 1
+        width, height = largest_size(looks)
+        shrink = min(1.0, LARGEST_CANVAS / max(width, height))
+        canvas_size = round(height * shrink) or 1, round(width * shrink) or 1
+    foreground = foreground_of(own)
     # Without any evidence, pictures that are bright all over are what they are.
-    invert = "no" if options.invert == "auto" and not look.any_light_background else options.invert
-    channels = look.channels if options.channels is None else options.channels
-    return Framing(canvas_size, channels, options.resize, options.zoom, invert)
+    if foreground == ByBorder("auto") and not any(look.is_light for look in looks):
+        foreground = ByBorder("no")
+    channels = channels_of(looks) if options.channels is None else options.channels
+    return Framing(
+        canvas_size,
+        channels,
+        own.resize,
+        own.zoom,
+        foreground,
+        need=Need(values=own.range, channels=own.select),
+    )
 
 
-def _log_loaded(
-    folder: Path, num_files: int, num_read: int, frames: Sequence[Frame], framing: Framing
-) -> None:
+def _cropping(looks: Sequence[Look], num: int, framing: Framing, split: str) -> Cropping | None:
+    """Return how crops are taken of pictures; None if each comes onto one canvas as a whole."""
+    if framing.resize != "tile":
+        return None
+    pixels = float(np.mean([math.prod(look.size) for look in looks])) * framing.zoom**2
+    return Cropping.of(framing.canvas_size, num, pixels, random=split == "train")
+
+
+def _log_loaded(source: Path, num_files: int, rows: Rows, framing: Framing) -> None:
     height, width = framing.canvas_size
-    sizes = sorted({frame.size for frame in frames})
+    sizes = sorted({frame.size for frame in rows.frames})
+    num_read = len(rows.frames)
     how = "as they are"
     if sizes != [(width, height)]:
         how = {
             "fit": "each scaled to fit",
             "pad": f"zoomed by {framing.zoom:.3g}, padded, and shrunk where too large",
             "crop": f"zoomed by {framing.zoom:.3g}, padded or cropped",
+            "tile": f"zoomed by {framing.zoom:.3g}, padded, and large ones in parts",
         }[framing.resize]
     logger.info(
-        "%s: %d images of %s, on a canvas of %d x %d %s, %s%s",
-        shown(folder),
+        "%s: %d images of %s, on %s of %d x %d %s, %s%s",
+        shown(source),
         num_read,
         " to ".join(f"{w} x {h}" for w, h in dict.fromkeys((sizes[0], sizes[-1]))),
+        "a canvas" if rows.num == num_read else f"{rows.num} canvases",
         width,
         height,
         "gray" if framing.channels == 1 else "color",
@@ -229,32 +241,40 @@ def _log_loaded(
     )
 
 
-def _without_single_channel(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return images[:, 0] if images.shape[1] == 1 else images
-
-
 # Arrays
 
 
 def _load_arrays(path: Path, name: str, split: str, options: Options) -> Dataset:
-    from .survey import spread, survey
-
-    arrays: dict[str, Any] = read_arrays(path)
+    arrays: dict[str, Any] = read_arrays(path, options.framing.range)
     try:
         data = replace(Dataset(name, split, **arrays), digests=content_digests(arrays["images"]))
     except DataError as error:
         raise DataError(f"{shown(path)}: {error}") from error
     check_truths(data, path)
-    look = survey([as_picture(image) for image in data.images[spread(len(data))]])
-    own = data.canvas_size if options.canvas_size is None else options.canvas_size
-    channels = data.channels if options.channels is None else options.channels
-    framing = _framing(look, Options(own, channels, options.resize, options.zoom, options.invert))
-    if framing == Framing(data.canvas_size, data.channels, options.resize, options.zoom, "no"):
+    looks = _look_at_arrays(data.images)
+    framing = _framing(
+        looks,
+        replace(
+            options,
+            canvas_size=data.canvas_size if options.canvas_size is None else options.canvas_size,
+            channels=data.channels if options.channels is None else options.channels,
+        ),
+    )
+    same_size = (framing.canvas_size, framing.channels) == (data.canvas_size, data.channels)
+    if same_size and framing.foreground == ByBorder("no"):
         return data
-    check_memory(len(data), framing.canvas_size, framing.channels)
-    placed = list(in_parallel(lambda image: place(as_picture(image), framing), data.images))
-    frames = [frame for _, frame in placed]
-    _log_loaded(path, len(data), len(data), frames, framing)
-    images = _without_single_channel(np.stack([image for image, _ in placed]))
-    boxes = None if data.boxes is None else frames[0].to_canvas(data.boxes)
-    return replace(data, images=images, boxes=boxes)
+    cropping = _cropping(looks, len(data), framing, split)
+    digests = content_digests(data.images) if data.digests is None else data.digests
+    names = [f"{digest:016x}" for digest in digests]  # the order of an array does not matter
+
+    def placed(row: int) -> list[Placed]:
+        return place_all(as_picture(data.images[row]), names[row], framing, cropping)
+
+    rows = Rows()
+    try:
+        for row, own in enumerate(in_parallel(placed, range(len(data)))):
+            rows.add(row, own, int(digests[row]))
+    except ShapeError as error:
+        raise DataError(f"{shown(path)}: {error}") from error
+    _log_loaded(path, len(data), rows, framing)
+    return rows.of_arrays(data)

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...config import ModelConfig
+from .background import Foreground, foreground_of
+from .border import EVEN, GRAY_BACKGROUND, ByBorder, border_level, border_quartiles
+from .reading import WHOLE, Need
+from .tiles import spans
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Resize = Literal["fit", "pad", "crop"]
-Invert = Literal["auto", "yes", "no"]
-
-GRAY_BACKGROUND = 24
-"""The darkest background, of 255, that is taken away."""
-
-CONTRAST = 48
-"""The difference from its background, of 255, at which a picture shows something."""
-
-EVEN = 40
-"""The largest spread of the middle half of the border, of 255, that is one background."""
+Resize = Literal["fit", "pad", "crop", "tile"]
 
 REDUCING_GAP = 3.0
 """How much larger than on the canvas a picture is when it is resampled; whole pixels are averaged
 before, which is quick, and from here on makes no difference that is seen."""
+
+
+OVERLAP = 1.2
+"""Overlap of tiles, in widths of a window."""
+
+
+BY_BORDER = ByBorder()
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,26 @@ class Framing:
     channels: int = 1
     resize: Resize = "fit"
     zoom: float = 1.0
-    invert: Invert = "auto"
+    foreground: Foreground = BY_BORDER
+    need: Need = WHOLE
+    """What becomes black and white, and which channels are taken."""
+    overlap: int = 0
+    """Pixels by which tiles overlap, at least: an object in the middle of an overlap is whole."""
 
     @classmethod
     def of_model(cls, config: ModelConfig) -> Framing:
-        """Return how a model's pictures come onto its canvas."""
+        """Return how a model's pictures come onto its canvas.
+
+        Raises: ConfigError if they share a background that is not known.
+        """
         return cls(
             config.canvas_size,
             config.channels,
             config.framing.resize,
             config.framing.zoom,
-            config.framing.invert,
+            foreground_of(config.framing),
+            Need(values=config.framing.range, channels=config.framing.select),
+            math.ceil(OVERLAP * config.canvas_size[1] / config.pose.scale_prior_mean),
         )
 
 
@@ -88,30 +98,73 @@ def place(
         framing: how it comes onto the canvas.
         size: its own, (width, height), if it was decoded at less.
     Returns: (channels, height, width) uint8, and where the picture lies.
+    Raises: ShapeError if the picture is not of the size for which its background is known.
     """
-    picture = picture.convert("L" if framing.channels == 1 else "RGB")
     frame, scaled = _frame(picture.size if size is None else size, framing)
-    if scaled != picture.size:
-        from PIL.Image import Resampling
-
-        picture = picture.resize(scaled, Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
-    pixels = np.asarray(picture).reshape(*picture.size[::-1], -1).transpose(2, 0, 1)
-    pixels = on_black(pixels, framing.invert)
+    pixels = _scaled(picture, framing, scaled)
     if scaled == framing.canvas_size[::-1]:
         return np.ascontiguousarray(pixels), frame
     return _centered(pixels, framing.canvas_size), frame
 
 
+def whole_frame(picture: Image.Image, framing: Framing) -> tuple[NDArray[np.uint8], Frame]:
+    """Scale a picture and put its background to black, without a canvas.
+
+    Returns: (channels, height, width), and where the picture lies on that.
+    Raises: as ``place``.
+    """
+    frame, scaled = _frame(picture.size, framing)
+    return _scaled(picture, framing, scaled), replace(frame, offset=(0.0, 0.0))
+
+
+def place_tiles(
+    picture: Image.Image, framing: Framing, size: tuple[int, int] | None = None
+) -> list[Tile]:
+    """Put a picture onto as many canvases as it takes: one, but of a large picture with ``tile``.
+
+    Args, Raises: as ``place``.
+    Returns: the tiles, row by row.
+    """
+    whole, scaled = _frame(picture.size if size is None else size, framing)
+    height, width = framing.canvas_size
+    if framing.resize != "tile" or (scaled[0] <= width and scaled[1] <= height):
+        return [Tile(*place(picture, framing, size))]
+    pixels = _scaled(picture, framing, scaled)
+    columns, rows = (
+        spans(length, side, min(framing.overlap, side - 1))
+        for length, side in zip(scaled, (width, height), strict=True)
+    )
+    return [
+        Tile(
+            cut(pixels, (row.start, column.start), framing.canvas_size),
+            Frame(whole.size, whole.zoom, (-float(column.start), -float(row.start))),
+            (*column.core, *row.core),
+        )
+        for row in rows
+        for column in columns
+    ]
+
+
+class Tile(NamedTuple):
+    """A part of a picture, on a canvas."""
+
+    canvas: NDArray[np.uint8]  # (channels, height, width)
+    frame: Frame
+    core: tuple[float, float, float, float] = (-math.inf, math.inf, -math.inf, math.inf)
+    """x from, x to, y from, y to, in canvas pixels: an object is of the tile in whose core its
+    center lies."""
+
+
 def place_canvas(pixels: NDArray[np.uint8], framing: Framing) -> tuple[NDArray[np.uint8], Frame]:
-    """Put the background of a picture that has the canvas's size and channels to black.
+    """Put the background of a drawing that has the canvas's size and channels to black.
 
     Args:
         pixels: (channels, height, width).
-        framing: of which ``invert`` counts.
+        framing: of which the foreground counts.
     Returns: as ``place``.
     """
     height, width = framing.canvas_size
-    return on_black(pixels, framing.invert), Frame((width, height), (1.0, 1.0), (0.0, 0.0))
+    return framing.foreground.of_drawing(pixels), Frame((width, height), (1.0, 1.0), (0.0, 0.0))
 
 
 def enough(size: tuple[int, int], framing: Framing) -> tuple[int, int]:
@@ -120,62 +173,15 @@ def enough(size: tuple[int, int], framing: Framing) -> tuple[int, int]:
     return math.ceil(REDUCING_GAP * scaled[0]), math.ceil(REDUCING_GAP * scaled[1])
 
 
-def on_black(pixels: NDArray[np.uint8], invert: Invert = "auto") -> NDArray[np.uint8]:
-    """Return a picture with bright objects on black.
+def _scaled(picture: Image.Image, framing: Framing, scaled: tuple[int, int]) -> NDArray[np.uint8]:
+    """Scale a picture to (width, height) and put its background to black."""
+    picture = picture.convert("L" if framing.channels == 1 else "RGB")
+    if scaled != picture.size:
+        from PIL.Image import Resampling
 
-    Where the background is bright, intensity becomes how much darker a pixel is; where it is gray,
-    how much brighter; both as a share of what is possible, per channel. A dark background is left
-    as it is.
-
-    Args:
-        pixels: (channels, height, width).
-        invert: ``yes`` takes the background for bright, ``no`` leaves the picture as it is, and
-            ``auto`` looks at the border.
-    """
-    kind = background_kind(pixels) if invert == "auto" else {"yes": "bright", "no": "dark"}[invert]
-    level = background(pixels)[:, None, None]
-    if kind == "bright":
-        level = np.maximum(level, 1)
-        return _to_uint8((level - pixels) / level)
-    if kind == "gray":
-        return _to_uint8((pixels - level) / np.maximum(255 - level, 1))
-    return pixels
-
-
-def background(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the median of each channel's border, (channels,)."""
-    return np.median(_border(pixels), axis=1).astype(np.float32)
-
-
-def background_kind(pixels: NDArray[np.uint8]) -> Literal["bright", "gray", "dark"]:
-    """Tell what the background of a picture, (channels, height, width), is.
-
-    It is what most of the border agrees on; where that is nothing, as in a photo, it counts as
-    dark. A gray one only counts where something brighter shows on it.
-    """
-    low, middle, high = _quartiles(pixels)
-    if high - low > EVEN:
-        return "dark"
-    if low > 127:
-        return "bright"
-    return "gray" if low > GRAY_BACKGROUND and pixels.max() - middle >= CONTRAST else "dark"
-
-
-def _quartiles(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the quartiles of the border's brightness, (3,)."""
-    return np.percentile(_border(pixels).mean(axis=0), (25, 50, 75))
-
-
-def _border(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the pixels of the border, (channels, n)."""
-    edges = (pixels[:, 0], pixels[:, -1], pixels[:, 1:-1, 0], pixels[:, 1:-1, -1])
-    return np.concatenate(edges, axis=1)
-
-
-def has_contrast(pixels: NDArray[np.uint8]) -> bool:
-    """Tell whether a picture shows anything beside its background."""
-    away = np.abs(pixels - background(pixels)[:, None, None])
-    return bool(away.max() >= CONTRAST)
+        picture = picture.resize(scaled, Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
+    pixels = np.asarray(picture).reshape(*picture.size[::-1], -1).transpose(2, 0, 1)
+    return framing.foreground(pixels)
 
 
 def _frame(size: tuple[int, int], framing: Framing) -> tuple[Frame, tuple[int, int]]:
@@ -186,6 +192,7 @@ def _frame(size: tuple[int, int], framing: Framing) -> tuple[Frame, tuple[int, i
         "fit": fitting,
         "pad": min(framing.zoom, fitting),
         "crop": framing.zoom,
+        "tile": framing.zoom,
     }[framing.resize]
     scaled = max(round(size[0] * zoom), 1), max(round(size[1] * zoom), 1)
     # Whole pixels, so what is not scaled is not blurred; rounded towards the upper left corner.
@@ -194,20 +201,29 @@ def _frame(size: tuple[int, int], framing: Framing) -> tuple[Frame, tuple[int, i
 
 
 def _centered(pixels: NDArray[np.uint8], canvas_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Cut or pad a picture, (channels, h, w), to (channels, height, width), with its background."""
-    low, _, high = _quartiles(pixels)
+    """Cut or pad a picture, (channels, h, w), to (channels, height, width), in its middle."""
+    start = [
+        -((want - have) // 2) for have, want in zip(pixels.shape[1:], canvas_size, strict=True)
+    ]
+    return cut(pixels, (start[0], start[1]), canvas_size)
+
+
+def cut(
+    pixels: NDArray[np.uint8], start: tuple[int, int], canvas_size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Cut a canvas out of a picture, (channels, h, w); beyond the picture is its background.
+
+    Args:
+        start: row and column of the canvas's first pixel in the picture.
+    """
+    low, _, high = border_quartiles(pixels)
     has_background = low > GRAY_BACKGROUND and high - low <= EVEN
-    fill = background(pixels) if has_background else np.zeros(len(pixels))
+    fill = border_level(pixels) if has_background else np.zeros(len(pixels))
     canvas = np.empty((len(pixels), *canvas_size), np.uint8)
     canvas[:] = fill[:, None, None].astype(np.uint8)
     source, target = [slice(None)], [slice(None)]
-    for have, want in zip(pixels.shape[1:], canvas_size, strict=True):
-        offset = (want - have) // 2
-        source.append(slice(max(-offset, 0), max(-offset, 0) + min(have, want)))
-        target.append(slice(max(offset, 0), max(offset, 0) + min(have, want)))
+    for first, have, want in zip(start, pixels.shape[1:], canvas_size, strict=True):
+        source.append(slice(max(first, 0), min(first + want, have)))
+        target.append(slice(max(-first, 0), min(have - first, want)))
     canvas[tuple(target)] = pixels[tuple(source)]
     return canvas
-
-
-def _to_uint8(intensity: NDArray[np.floating]) -> NDArray[np.uint8]:
-    return np.round(255 * intensity.clip(0, 1)).astype(np.uint8)

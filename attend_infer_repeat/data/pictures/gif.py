@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from ...errors import DataError
 from .modes import as_gray_or_rgb
@@ -21,6 +22,7 @@ from .reading import (
     Size,
     check_size,
     errors_in_one_line,
+    joined_name,
     open_file,
     shown,
 )
@@ -32,33 +34,21 @@ PASSED = 8
 """Frames that are kept when a later one was asked for first: as many as threads may ask at once."""
 
 
-def num_frames(path: str | os.PathLike[str]) -> int:
-    """Return how many frames a file has: 1, if it is no animated GIF that can be read."""
-    from PIL import Image
-
-    if not os.fsdecode(path).lower().endswith(".gif"):
-        return 1
-    try:
-        with open_file(Path(path)) as file, Image.open(file, formats=("GIF",)) as picture:
-            return int(getattr(picture, "n_frames", 1))
-    except Exception:  # whoever reads it is told why it cannot be read
-        return 1
-
-
-class Frames:
-    """The frames of an animated GIF, each decoded when it is asked for.
+class GifFrames:
+    """The frames of a GIF, each decoded when it is asked for.
 
     Each is the difference to the one before, so they are best asked for in order; threads that do
     so side by side may be out of step by ``PASSED``.
 
     Args:
         path: of the file.
-        num: how many it has.
         max_pixels: the largest picture that is decoded.
     """
 
-    def __init__(self, path: Path, num: int, max_pixels: int = MAX_PIXELS) -> None:
-        self._path, self._num, self._max_pixels = path, num, max_pixels
+    def __init__(self, path: Path, max_pixels: int = MAX_PIXELS) -> None:
+        self._path, self._max_pixels = path, max_pixels
+        self.num = _num_frames(path)
+        self.is_video = self.num > 1
         self._lock = threading.Lock()
         self._picture: Image.Image | None = None
         self._size: Size | None = None
@@ -68,10 +58,7 @@ class Frames:
         self._close: Callable[[], object] = _close_nothing
 
     def read(self, index: int, need: Need = WHOLE) -> Decoded:
-        """Return a frame, as ``read_picture`` does a picture.
-
-        Raises: DataError if it cannot be read, or one before it could not.
-        """
+        """See ``containers.Pictures.read``; a frame after one that cannot be read cannot be."""
         with self._lock:
             if self._size is None:
                 self._begin()
@@ -79,14 +66,21 @@ class Frames:
         need.reserve(BYTES_PER_PIXEL * width * height)  # without the lock: it may wait
         with self._lock:
             if index in self._passed:
-                return self._passed.pop(index)
+                return self._taken(self._passed.pop(index), need)
             if index < self._next or (self._picture is None and self._error is None):
                 self._begin()
             while self._next < index:
                 passed = self._decode()
                 self._passed[self._next - 1] = passed
                 self._passed.pop(self._next - 1 - PASSED, None)
-            return self._decode()
+            return self._taken(self._decode(), need)
+
+    def raw(self, index: int, channels: Sequence[int] = ()) -> NDArray[Any] | None:
+        """See ``containers.Pictures.raw``: GIFs have 8 bits."""
+        return None
+
+    def _taken(self, frame: Decoded, need: Need) -> Decoded:
+        return frame._replace(picture=need.taken(frame.picture))
 
     def _begin(self) -> None:
         """Go to the first frame."""
@@ -110,7 +104,7 @@ class Frames:
             self._picture.seek(self._next)
             frame = as_gray_or_rgb(self._picture.copy())
         self._next += 1
-        if self._next == self._num:
+        if self._next == self.num:
             self._close()
             self._picture = None
         return Decoded(frame, frame.size)
@@ -119,12 +113,24 @@ class Frames:
     def _remembering(self) -> Iterator[None]:
         """Keep an error, for the frames that come after: they cannot be read either."""
         try:
-            with errors_in_one_line(f"{shown(self._path)}[{self._next}]", self._max_pixels):
+            name = joined_name(shown(self._path), self._next, self.num)
+            with errors_in_one_line(name, self._max_pixels):
                 yield
         except DataError as error:
             self._error, self._picture = error, None
             self._close()
             raise
+
+
+def _num_frames(path: Path) -> int:
+    """Return how many frames a GIF has: 1, if it cannot be read."""
+    from PIL import Image
+
+    try:
+        with open_file(path) as file, Image.open(file, formats=("GIF",)) as picture:
+            return int(getattr(picture, "n_frames", 1))
+    except Exception:  # whoever reads it is told why it cannot be read
+        return 1
 
 
 def _close_nothing() -> None:

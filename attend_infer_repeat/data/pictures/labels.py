@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -30,7 +30,7 @@ MANY = 1_000
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known, by the name of the picture's file.
+    """What is known, by the name of the picture's file or, in an array, its number.
 
     Attributes:
         counts: the number of objects.
@@ -39,9 +39,9 @@ class Labels:
         names: of the classes.
     """
 
-    counts: dict[str, int]
-    boxes: dict[str, NDArray[np.float32]] | None = None
-    classes: dict[str, NDArray[np.int64]] | None = None
+    counts: Mapping[Any, int]
+    boxes: Mapping[Any, NDArray[np.float32]] | None = None
+    classes: Mapping[Any, NDArray[np.int64]] | None = None
     names: tuple[str, ...] = ()
 
 
@@ -211,22 +211,3 @@ def _parse_count(text: str, where: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise DataError(f"{where}: expected a count such as 0 or 2, got {text!r}. Correct it.")
     return int(text)
-
-
-def arrange(labels: Labels, names: Sequence[str]) -> dict[str, Any]:
-    """Return counts, boxes and labels of named pictures, as ``Dataset`` has them.
-
-    Returns: ``counts`` (N,), UNKNOWN where nothing is known, and where there are boxes, ``boxes``
-        (N, M, 4) in pixels of the pictures and ``labels`` (N, M).
-    """
-    counts = np.array([labels.counts.get(name, UNKNOWN) for name in names], np.int64)
-    if labels.boxes is None or labels.classes is None:
-        return {"counts": counts}
-    num_slots = max(int(counts.max(initial=0)), 0)
-    boxes = np.full((len(names), num_slots, 4), np.nan, np.float32)
-    classes = np.full((len(names), num_slots), -1, np.int64)
-    for i, name in enumerate(names):
-        if name in labels.boxes:
-            boxes[i, : counts[i]] = labels.boxes[name]
-            classes[i, : counts[i]] = labels.classes[name]
-    return {"counts": counts, "boxes": boxes, "labels": classes}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+Values = tuple[float, float]
+"""What becomes black and what becomes white."""
 
 COLORLESS = 12
 """The largest difference between channels, of 255, that JPEG leaves in a gray picture."""
@@ -19,31 +23,63 @@ STRIP = 2**20
 """Pixels that are looked at at a time."""
 
 
-def as_gray_or_rgb(picture: Image.Image) -> Image.Image:
-    """Return a picture of any mode as ``L`` or ``RGB``."""
+def as_gray_or_rgb(picture: Image.Image, values: Values | None = None) -> Image.Image:
+    """Return a picture of any mode as ``L`` or ``RGB``.
+
+    Args:
+        picture: of any mode.
+        values: what becomes black and what white; as the picture's type has it if None.
+    Raises: DataError if its type does not tell, or it has numbers that are not finite.
+    """
     from PIL import Image
 
     mode = picture.mode
-    if mode.startswith("I") or mode == "F":
-        return Image.fromarray(_to_8_bits(np.asarray(picture)))
+    if is_deep(mode):
+        return Image.fromarray(to_8_bits(np.asarray(picture), values))
     if "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info:
         picture = opaque(picture.convert("RGBA"))
     if picture.mode in ("1", "L"):
-        return picture.convert("L")
-    picture = picture.convert("RGB")
-    return picture if is_colored(picture) else picture.convert("L")
-
-
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Scale whole numbers from 0..65535, and floats from 0..1 (or 0..255), to 0..255."""
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
-            raise DataError("float pixels that are not from 0 to 1; save it with 8 or 16 bits.")
-        values = values * np.float32(255 if values.max() <= 1 else 1)
+        picture = picture.convert("L")
     else:
-        values = values.astype(np.float32)
-        values /= 257
-    return np.round(values, out=values).clip(0, 255, out=values).astype(np.uint8)
+        picture = picture.convert("RGB")
+        picture = picture if is_colored(picture) else picture.convert("L")
+    if values is None or values == (0, 255):
+        return picture
+    return Image.fromarray(to_8_bits(np.asarray(picture), values))
+
+
+def is_deep(mode: str) -> bool:
+    """Tell whether pictures of a mode have more than 8 bits."""
+    return mode.startswith("I") or mode == "F"
+
+
+def to_8_bits(pixels: NDArray[Any], values: Values | None = None) -> NDArray[np.uint8]:
+    """Map what is black to 0 and what is white to 255; beyond them it is cut off.
+
+    Args:
+        pixels: whole numbers or floats.
+        values: what is black and what is white; if None, 0 and 65535 of whole numbers, and of
+            floats 0 and 1, or 255 if any is more than 1.
+    Raises: DataError if there are numbers that are not finite, or floats that are not from 0 to 255
+        and ``values`` are not given.
+    """
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise DataError("it has NaN or infinite pixels; replace them, or remove the file.")
+    if values is None and pixels.dtype.kind == "f":
+        low, high = float(pixels.min()), float(pixels.max())
+        if low < 0 or high > 255:
+            raise DataError(
+                f"its float pixels go from {low:g} to {high:g}, which does not tell what is black "
+                "and what white; give --range LOW HIGH."
+            )
+        values = (0.0, 1.0 if high <= 1 else 255.0)
+    if values is None and pixels.dtype == np.uint8:
+        values = 0.0, 255.0
+    low, high = (0.0, 65535.0) if values is None else values
+    scaled = pixels.astype(np.float32)
+    scaled -= low
+    scaled *= 255 / (high - low)
+    return np.round(scaled, out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
 
 
 def opaque(picture: Image.Image) -> Image.Image:

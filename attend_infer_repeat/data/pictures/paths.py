@@ -10,10 +10,13 @@ from typing import Literal
 
 from ...errors import DataError
 from .reading import SUFFIXES, shown
+from .video import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
 ARRAYS = (".npz", ".npy")
+PICTURES = (*SUFFIXES, *VIDEO_SUFFIXES)
+"""Ends of the names of files that hold pictures."""
 
 
 def picture_names(folder: Path) -> list[str]:
@@ -22,14 +25,29 @@ def picture_names(folder: Path) -> list[str]:
     Raises: DataError if there is none, or the folder cannot be listed.
     """
     names = file_names(folder)
-    pictures = [name for name in names if name.lower().endswith(SUFFIXES)]
+    pictures = [name for name in names if name.lower().endswith(PICTURES)]
     if not pictures:
         archives = [folder / name for name in names if name.lower().endswith(ARRAYS)]
         advice = f"Give {archives[0]} itself." if archives else "Give the folder that holds them."
         raise DataError(
-            f"{shown(folder)}: no images ({', '.join(SUFFIXES)}) in this folder. {advice}"
+            f"{shown(folder)}: no images ({', '.join(PICTURES)}) in this folder. {advice}"
         )
     return pictures
+
+
+def picture_files(source: Path) -> list[Path]:
+    """Return the files of pictures in a folder, or the one that is given.
+
+    Raises: DataError as ``picture_names``.
+    """
+    if source.is_dir():
+        return [source / name for name in picture_names(source)]
+    return [source]
+
+
+def is_arrays(source: Path) -> bool:
+    """Tell whether a file holds arrays."""
+    return source.suffix.lower() in ARRAYS and not source.is_dir()
 
 
 def file_names(folder: Path) -> list[str]:
@@ -59,16 +77,16 @@ def split_path(path: str | os.PathLike[str], split: str) -> Path:
     """Return where a split of the user's own images lies.
 
     Args:
-        path: a folder, an ``.npz`` or an ``.npy`` file.
+        path: a folder, a picture, a stack or a video, an ``.npz`` or an ``.npy`` file.
         split: ``"train"`` is all of it; ``"test"`` its sub-folder ``test``, or ``NAME_test.npz``.
     Raises: DataError if there is no such thing.
     """
     given = Path(path)
     kind = kind_of(given)
-    if kind != "folder" and given.suffix.lower() not in ARRAYS:
+    if kind != "folder" and given.suffix.lower() not in (*ARRAYS, *PICTURES):
         raise DataError(
-            f"{shown(given)}: expected a folder of images, an .npz or an .npy file. "
-            "Give its folder."
+            f"{shown(given)}: expected a folder of images, a picture ({', '.join(PICTURES)}), or "
+            "an .npz or .npy file of arrays."
         )
     if split == "train":
         return given
@@ -93,7 +111,7 @@ def has_test_part(path: str | os.PathLike[str]) -> bool:
     test = given / "test" if given.is_dir() else given.with_stem(f"{given.stem}_test")
     if not test.is_dir() or not given.is_dir():
         return os.path.lexists(test)
-    if any(name.lower().endswith(SUFFIXES) for name in file_names(test)):
+    if any(name.lower().endswith(PICTURES) for name in file_names(test)):
         return True
     logger.warning("%s: holds no images, so that there is no test split.", shown(test))
     return False

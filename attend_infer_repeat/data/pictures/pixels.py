@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ShapeError
+from .modes import Values, to_8_bits
 
 TYPES = "bool, uint8, uint16 or floats from 0 to 1"
 
@@ -23,13 +24,18 @@ BLOCK = 64
 """Images that are converted at a time: bounds memory."""
 
 
-def as_bytes(images: NDArray[Any]) -> NDArray[np.uint8]:
+def as_bytes(images: NDArray[Any], values: Values | None = None) -> NDArray[np.uint8]:
     """Return images, (N, ...), with 8 bits, 0 for black and 255 for white.
 
     What is uint8 stays as it is, without a copy.
 
+    Args:
+        images: of any real type.
+        values: what becomes black and what white; as the type has it if None.
     Raises: ShapeError, in one line, if the type or a value means nothing.
     """
+    if values is not None and not (images.dtype == np.uint8 and values == (0, 255)):
+        return _ranged(images, values)
     kind, size = images.dtype.kind, images.dtype.itemsize
     check_type(str(images.dtype), known=kind in "bf" or (kind == "u" and size <= 2))
     if kind == "u" and size == 1:
@@ -45,6 +51,16 @@ def as_bytes(images: NDArray[Any]) -> NDArray[np.uint8]:
         else:
             scaled = block / 257  # 65535 = 255 * 257
         converted[start : start + BLOCK] = np.round(scaled)
+    return converted
+
+
+def _ranged(images: NDArray[Any], values: Values) -> NDArray[np.uint8]:
+    check_type(str(images.dtype), known=images.dtype.kind in "bfiu")
+    converted = np.empty(images.shape, np.uint8)
+    for index, image in enumerate(images):
+        if image.size and not math.isfinite(float(image.min()) + float(image.max())):
+            check_range(index, math.nan, math.nan)
+        converted[index] = to_8_bits(image, values)
     return converted
 
 

@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import AirError, DataError
-from .modes import as_gray_or_rgb
+from .modes import Values, as_gray_or_rgb, is_deep
+from .planes import as_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -63,32 +67,61 @@ class Need:
     Attributes:
         enough: says of a picture's own size, upright, which size does as well. A JPEG is decoded at
             an eighth, a quarter or half of its own if that is no smaller.
+        values: what becomes black and what white; as the picture's type has it if None.
+        channels: of the picture, from 0, those to take; all if there are none.
         reserve: called, once the size is known, with the bytes that decoding takes; it may wait.
     """
 
     enough: Callable[[Size], Size] = _all
     reserve: Callable[[int], None] = _nothing
+    values: Values | None = None
+    channels: tuple[int, ...] = ()
+
+    def taken(self, picture: Image.Image) -> Image.Image:
+        """Take what is asked for of a picture of any mode, as ``L`` or ``RGB``.
+
+        Raises: DataError if its type does not tell what is black and white, it has numbers that are
+            not finite, or lacks a channel.
+        """
+        if not self.channels:
+            return as_gray_or_rgb(picture, self.values)
+        return self._chosen(picture, self.values)
+
+    def with_channels(self, picture: Image.Image) -> Image.Image:
+        """Take the channels that are asked for of a picture whose black and white are known."""
+        return self._chosen(picture, None) if self.channels else picture
+
+    def _chosen(self, picture: Image.Image, values: Values | None) -> Image.Image:
+        if not is_deep(picture.mode):
+            picture = as_gray_or_rgb(picture)
+        pixels = np.asarray(picture)
+        planes = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        return as_picture(planes, values, self.channels)
 
 
 WHOLE = Need()
 
 
 def read_picture(
-    source: Path | IO[bytes], name: str | None = None, max_pixels: int = MAX_PIXELS
+    source: Path | IO[bytes],
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    need: Need = WHOLE,
 ) -> Image.Image:
     """Read a picture: upright, its first frame, 8 bits a channel, without transparency.
 
-    16 bits become 8; CMYK and palettes become colors, colors that are all gray become gray.
-    What is transparent becomes black, or white if what is to be seen is dark.
+    More bits become 8, as ``need`` has it; CMYK and palettes become colors, colors that are all
+    gray become gray. What is transparent becomes black, or white if what is to be seen is dark.
 
     Args:
         source: a file's path, or the file itself, open.
         name: what to call it in errors; the path if not given.
         max_pixels: the largest picture that is decoded.
+        need: what becomes black and white, and which channels are taken.
     Returns: a Pillow image of mode ``L`` or ``RGB``.
     Raises: DataError, in one line, if it cannot be read, or is too large or too small.
     """
-    return decode(source, name, max_pixels).picture
+    return decode(source, name, max_pixels, need).picture
 
 
 def decode(
@@ -115,7 +148,23 @@ def decode(
         need.reserve(BYTES_PER_PIXEL * picture.size[0] * picture.size[1])
         ImageOps.exif_transpose(picture, in_place=True)
         # Copied here, where the file is still open.
-        return Decoded(as_gray_or_rgb(picture), size if picture.format in DRAFTED else picture.size)
+        return Decoded(need.taken(picture), size if picture.format in DRAFTED else picture.size)
+
+
+def deep_pixels(source: Path) -> NDArray[Any] | None:
+    """Return a picture's pixels as they are, if they have more than 8 bits, else None.
+
+    Raises: DataError, in one line, if it cannot be read, or is too large or too small.
+    """
+    from PIL import Image
+
+    with (
+        errors_in_one_line(shown(source)),
+        open_file(source) as file,
+        Image.open(file, formats=FORMATS) as picture,
+    ):
+        check_size(picture.size, MAX_PIXELS)
+        return np.asarray(picture) if is_deep(picture.mode) else None
 
 
 @contextmanager
@@ -175,3 +224,8 @@ def _reason(error: Exception) -> str:
         return error.strerror
     words = " ".join(str(error).split()) or type(error).__name__
     return "no known image format" if words.startswith("cannot identify image file") else words
+
+
+def joined_name(name: str, index: int, num: int) -> str:
+    """Return what a picture in a file is called: ``x.tif[3]``, or ``x.png`` where it is alone."""
+    return name if num == 1 else f"{name}[{index}]"

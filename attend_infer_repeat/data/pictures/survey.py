@@ -1,145 +1,290 @@
-"""A quick look at some of the pictures: what they are, and how large the things in them look."""
+"""A quick look at some of the pictures: what is behind the objects, and how large they look."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from .framing import background_kind, has_contrast, on_black
-from .modes import is_colored
+from .background import Background, Black, Common, Level, Objects, Smooth, directed
+from .components import Components, connected_components, gather, typical_side
+from .look import Look, View
+from .smooth import level_of, noise_sd
 
-SAMPLE = 400
-"""Pictures that are looked at, evenly spread over all."""
+SMALL_IN_VIEW = 10
+"""Pixels of a typical object below which a closer view is taken, where there is one."""
 
-LARGEST_SIDE = 512
-"""The longest side at which a picture is looked at, in pixels; larger ones are shrunk."""
+MIN_STEP = 3 / 255
+"""Difference from the background that no background explains, where there is no noise."""
 
-FOREGROUND = 0.25
-"""Intensity, as a share of the picture's brightest, above which a pixel is foreground."""
+MIN_EXPLAINED = {Level: 0.03, Smooth: 0.05, Common: 0.03}
+"""Share of the pixels that a background must explain beyond a simpler one, to be chosen."""
 
-SPECK = 1 / 60
-"""The longest side of a speck, as a share of the picture's: anything smaller is left out."""
+FEWEST_IN_COMMON = 8
+"""Fewest pictures of which a common background is taken."""
 
+FEWEST_SHOW, FEWEST_PIXELS = 0.1, 9
+"""Share of the pictures in which something is in front of a common background, at least, and the
+pixels that it has."""
 
-@dataclass(frozen=True)
-class Look:
-    """What one picture looks like.
+KERNEL_SHARE = 1 / 6
+"""Kernel width of a smooth background, as a share of the view's longer side."""
 
-    Attributes:
-        size: (width, height) in pixels.
-        colored, shows_something: whether it has colors, and anything on its background.
-        background: its background, ``bright``, ``gray`` or ``dark``.
-        sides: (n,), the longer side of each component of the foreground, in pixels of the picture.
-        energies: (n,), the sum of its squared intensities over pixels and channels.
-    """
+SMOOTH_SAMPLE = 24
+"""Views in which a smooth background is tried."""
 
-    size: tuple[int, int]
-    colored: bool
-    shows_something: bool
-    background: str
-    sides: NDArray[np.float64]
-    energies: NDArray[np.float64]
+NUM_SDS = 3.0
+"""Noise standard deviations up to which a pixel is explained."""
+
+ONE_SIDED = 0.85
+"""Share of the foreground's energy that is brighter, or darker, where all objects are."""
+
+FOREGROUND_SDS, FOREGROUND_SHARE = 4.0, 0.25
+"""The threshold of the foreground: at least so many standard deviations of the noise, and at least
+that share of the median of what is beyond the noise."""
+
+CONTRAST_PERCENTILE = 95
+"""Percentile of what is beyond the noise that is shown as white."""
+
+HEADROOM = 1.5
+"""How much brighter than usual an object is shown, at most: what a rendering leaves of a few very
+bright ones would pay for many objects."""
+
+SIZE_SPREAD = 0.25
+"""Largest difference of the logarithms of sides, of objects that are about equally large."""
+
+NOTCHES = 0.06
+"""How much less of its convex hull a cluster fills than a single object."""
+
+MOST_AREAS = 4.0
+"""Area of a single object, in areas of a typical one, at most."""
+
+LARGE_PERCENTILE = 90
+"""Percentile of the sides of objects that is a large one's."""
+
+CLUSTER = 1.5
+"""Area, in areas of a typical object, from which a component is a cluster."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a sample of pictures looks like; from the first to the last, evenly spread."""
+    """What a sample of pictures looks like; from the first to the last, evenly spread.
+
+    Attributes:
+        looks: one for each picture.
+        views: of each, the one that was measured.
+        background: what is behind the objects of all pictures; its width is in pictures' pixels.
+        objects: how objects differ from it.
+        explained: share of the pixels that the background explains.
+        noise: standard deviation of the pixels around the background, intensity.
+        contrast: the difference from the background below which nearly all pixels of objects are.
+        components: of the foreground of each view.
+    """
 
     looks: tuple[Look, ...]
+    views: tuple[View, ...]
+    background: Background
+    objects: Objects
+    explained: float
+    noise: float
+    contrast: float
+    components: tuple[Components, ...]
+
+    @cached_property
+    def gathered(self) -> Components:
+        """The components of all views, but for those that a border cuts."""
+        return gather(list(self.components))
 
     @property
-    def sizes(self) -> Counter[tuple[int, int]]:
-        """How many pictures have each (width, height)."""
-        return Counter(look.size for look in self.looks)
+    def shows_something(self) -> bool:
+        """Whether any view shows something in front of the background."""
+        return len(self.gathered.sides) > 0
 
-    @property
-    def channels(self) -> int:
-        """3 if at least one picture in twenty has colors, else 1."""
-        return 3 if np.mean([look.colored for look in self.looks]) >= 0.05 else 1
+    @cached_property
+    def side(self) -> float:
+        """The longer side of a typical object, in pixels of its picture."""
+        return typical_side(self.gathered.sides)
 
-    @property
-    def any_light_background(self) -> bool:
-        """Whether any picture shows something on a bright or gray background."""
-        return any(look.background != "dark" and look.shows_something for look in self.looks)
+    @cached_property
+    def single(self) -> Components:
+        """The components that are about as large as a typical object."""
+        near = np.abs(np.log(self.gathered.sides / self.side)) <= SIZE_SPREAD
+        return self.gathered.of(near)
 
-    @property
-    def sides(self) -> NDArray[np.float64]:
-        """The longer side of every connected component, in pixels of its picture."""
-        return np.concatenate([look.sides for look in self.looks])
+    @cached_property
+    def largest_side(self) -> float:
+        """The longer side of large objects: of nearly all components that are no clusters.
 
-    @property
+        A cluster of several has notches: its area is a smaller share of its convex hull's than that
+        of a single object, whatever that share is.
+        """
+        found, notched = self.gathered, np.median(self.single.solidity) - NOTCHES
+        is_object = (found.solidity >= notched) & (found.sides >= self.side / 2)
+        is_object &= found.areas <= MOST_AREAS * np.median(self.single.areas)
+        return float(np.percentile(found.sides[is_object], LARGE_PERCENTILE))
+
+    @cached_property
     def shares(self) -> NDArray[np.float64]:
-        """The longer side of every connected component, as a share of its picture's longer side."""
-        return np.concatenate([look.sides / max(look.size) for look in self.looks])
+        """The longer side of every component, as a share of its picture's longer side."""
+        return np.concatenate(
+            [
+                found.sides / max(look.size)
+                for look, found in zip(self.looks, self.components, strict=True)
+            ]
+        )
 
     @property
-    def energies(self) -> NDArray[np.float64]:
-        """The sum of the squared intensities of every connected component."""
-        return np.concatenate([look.energies for look in self.looks])
+    def energy(self) -> float:
+        """The median energy of components that are about as large as a typical object."""
+        return float(np.median(self.single.energies))
+
+    @cached_property
+    def numbers(self) -> NDArray[np.float64]:
+        """About how many objects each view shows: a cluster is as many as its area holds."""
+        area = float(np.median(self.single.areas))
+        return np.array(
+            [
+                np.maximum(np.round(found.areas / area), found.sides > self.side / 2).sum()
+                for found in self.components
+            ]
+        )
 
     @property
-    def numbers(self) -> NDArray[np.int64]:
-        """How many connected components each picture has."""
-        return np.array([len(look.sides) for look in self.looks], np.int64)
+    def num_clusters(self) -> int:
+        """How many components are larger than half a typical object more."""
+        return int((self.gathered.areas > CLUSTER * np.median(self.single.areas)).sum())
+
+    @property
+    def density(self) -> float:
+        """Objects per pixel of the pictures."""
+        areas = [v.shrink**2 * v.pixels.shape[1] * v.pixels.shape[2] for v in self.views]
+        return float(self.numbers.sum() / sum(areas))
 
 
-def spread(num: int, sample: int = SAMPLE) -> NDArray[np.int64]:
-    """Return the positions of ``sample`` of ``num`` things, evenly spread, or of all of them."""
-    return np.unique(np.linspace(0, num - 1, min(num, sample)).round().astype(np.int64))
+def survey(looks: Sequence[Look]) -> Survey:
+    """Decide what is behind the objects of pictures, and measure them.
+
+    Where a typical object has less than ``SMALL_IN_VIEW`` pixels, or none is found, parts of large
+    pictures are looked at more closely.
+    """
+    for level in range(max(len(look.views) for look in looks)):
+        views = [look.views[min(level, len(look.views) - 1)] for look in looks]
+        found = _survey(looks, views)
+        if found.shows_something and found.side >= SMALL_IN_VIEW * views[0].shrink:
+            break
+    return found
 
 
-def survey(pictures: Sequence[Image.Image]) -> Survey:
-    """Look at pictures."""
-    return Survey(tuple(look_at(picture) for picture in pictures))
-
-
-def look_at(picture: Image.Image) -> Look:
-    """Look at a picture: the background is that of its border, what differs from it foreground."""
-    from PIL.Image import Resampling
-
-    size, shrink = picture.size, max(max(picture.size) / LARGEST_SIDE, 1.0)
-    colored = is_colored(picture)
-    if shrink > 1:
-        small = max(round(size[0] / shrink), 1), max(round(size[1] / shrink), 1)
-        picture = picture.resize(small, Resampling.BOX, reducing_gap=2.0)
-    pixels = np.asarray(picture).reshape(*picture.size[::-1], -1).transpose(2, 0, 1)
-    shows_something = has_contrast(pixels)
-    shown = on_black(pixels) if shows_something else np.zeros_like(pixels)
-    sides, energies = connected_components(shown)
-    return Look(
-        *(size, colored, shows_something, background_kind(pixels)),
-        *(sides * shrink, energies * shrink**2),
+def _survey(looks: Sequence[Look], views: Sequence[View]) -> Survey:
+    images = [view.pixels.astype(np.float32) / 255 for view in views]
+    if len({len(image) for image in images}) > 1:  # some in color
+        images = [np.broadcast_to(image, (3, *image.shape[1:])) for image in images]
+    sd = float(np.median([max(map(noise_sd, image)) for image in images]))
+    shared = all(view.whole for view in views) and len({look.size for look in looks}) == 1
+    background, explained = _choose_background(images, sd, shared)
+    differences = [image - background.of(image) for image in images]
+    objects = _direction(differences, sd)
+    noise = max(sd, _spread_behind(differences, objects))
+    shown = [directed(difference, objects) for difference in differences]
+    contrast, threshold = _contrast(shown, noise)
+    components = tuple(
+        connected_components(image, threshold, noise > MIN_STEP).enlarged(view.shrink)
+        for image, view in zip(shown, views, strict=True)
+    )
+    if isinstance(background, Smooth):
+        background = Smooth(background.width * views[0].shrink)
+    return Survey(
+        *(tuple(looks), tuple(views), background, objects),
+        *(explained, noise, contrast, components),
     )
 
 
-def connected_components(
-    pixels: NDArray[np.uint8],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the longer side, in pixels, and the energy of each connected component.
-
-    Gaps of a hundredth of the picture, as in a broken stroke, are closed first.
+def _choose_background(
+    images: Sequence[NDArray[np.floating]], sd: float, shared: bool
+) -> tuple[Background, float]:
+    """Return the simplest background that explains nearly as many pixels as any.
 
     Args:
-        pixels: (channels, height, width), bright on black.
+        images: (channels, height, width) each, intensity.
+        sd: of their noise.
+        shared: whether one image may be behind all.
+    Returns: it, and the share of the pixels that it explains.
     """
-    from scipy import ndimage
+    levels = np.array([level_of(image) for image in images])
+    width = KERNEL_SHARE * float(np.median([max(image.shape[1:]) for image in images]))
+    candidates: list[Background] = [
+        Level(tuple(np.median(levels, axis=0).round(4).tolist())),
+        Level(),
+        Smooth(width),
+    ]
+    if shared and len(images) >= FEWEST_IN_COMMON:
+        common = Common(np.median(np.stack(images), axis=0))
+        if _shown_before(common, images, sd) >= FEWEST_SHOW:
+            candidates.append(common)
+    chosen: Background = Black()
+    best = _explained(chosen, images, sd)
+    for candidate in candidates:
+        sample = images[:: -(-len(images) // SMOOTH_SAMPLE)]
+        explained = _explained(candidate, sample, sd)
+        if explained >= best + MIN_EXPLAINED[type(candidate)]:
+            chosen, best = candidate, explained
+    return chosen, best
 
-    foreground = pixels.max(axis=0) > max(FOREGROUND * float(pixels.max()), 1)
-    neighbors = ndimage.generate_binary_structure(2, 2)
-    radius = max(pixels.shape[1:]) // 100
-    if radius:
-        foreground = ndimage.binary_dilation(foreground, neighbors, radius)
-    found, num = ndimage.label(foreground, neighbors)
-    sides = np.array(
-        [max(s.stop - s.start for s in part) - 2 * radius for part in ndimage.find_objects(found)],
-        np.float64,
+
+def _shown_before(common: Common, images: Sequence[NDArray[np.floating]], sd: float) -> float:
+    """Return the share of the images that show something in front of a common background.
+
+    Of equal pictures, the median is what they show.
+    """
+    step = max(NUM_SDS * sd, MIN_STEP)
+    differ = [(np.abs(image - common.image).max(axis=0) > 2 * step).sum() for image in images]
+    return float(np.mean(np.array(differ) >= FEWEST_PIXELS))
+
+
+def _explained(background: Background, images: Sequence[NDArray[np.floating]], sd: float) -> float:
+    """Return the share of the pixels that a background explains, but for noise."""
+    step = max(NUM_SDS * sd, MIN_STEP)
+    shares = [(np.abs(image - background.of(image)).max(axis=0) <= step).mean() for image in images]
+    return float(np.mean(shares))
+
+
+def _direction(differences: Sequence[NDArray[np.floating]], sd: float) -> Objects:
+    """Tell how objects differ from the background, by the energy of what is beyond the noise."""
+    step = max(NUM_SDS * sd, MIN_STEP)
+    energies = np.array(
+        [
+            sum(float((d[d > step] ** 2).sum()) for d in differences),
+            sum(float((d[d < -step] ** 2).sum()) for d in differences),
+        ]
     )
-    energy = ((pixels / 255) ** 2).sum(axis=0)
-    energies = np.asarray(ndimage.sum_labels(energy, found, np.arange(1, num + 1)), np.float64)
-    real = sides > max(SPECK * max(pixels.shape[1:]), 2)
-    return sides[real], energies[real]
+    brighter, darker = energies / max(energies.sum(), 1e-9)
+    if brighter > ONE_SIDED:
+        return "brighter"
+    return "darker" if darker > ONE_SIDED else "both"
+
+
+def _spread_behind(differences: Sequence[NDArray[np.floating]], objects: Objects) -> float:
+    """Return how far the background strays, from the side of it on which no objects are.
+
+    The median of that side's absolute values, as of half a normal distribution; 0 if there are
+    objects on both sides.
+    """
+    if objects == "both":
+        return 0.0
+    away = np.concatenate([(-d if objects == "brighter" else d).ravel()[::7] for d in differences])
+    behind = away[away > 0.5 / 255]
+    return 1.4826 * float(np.median(behind)) if len(behind) > 0.02 * len(away) else 0.0
+
+
+def _contrast(shown: Sequence[NDArray[np.floating]], noise: float) -> tuple[float, float]:
+    """Return what nearly all pixels of objects are below, and the threshold of the foreground."""
+    brightest = np.concatenate([image.max(axis=0).ravel() for image in shown])
+    strong = brightest[brightest > max(NUM_SDS * noise, MIN_STEP)]
+    if not len(strong):
+        return 1.0, 1.0
+    typical = float(np.median(strong))
+    contrast = min(float(np.percentile(strong, CONTRAST_PERCENTILE)), HEADROOM * typical)
+    return contrast, max(FOREGROUND_SDS * noise, FOREGROUND_SHARE * typical)

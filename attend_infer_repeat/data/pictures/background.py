@@ -1,0 +1,203 @@
+"""What is behind the objects of pictures, decided for a whole data set, and how it is taken away.
+
+The model draws bright objects on black. Of a picture x whose background is b it is shown
+
+    |x - b| / contrast,   max(x - b, 0) / contrast   or   max(b - x, 0) / contrast
+
+as objects differ from their background in both directions, are brighter or are darker. Four kinds
+of b: nothing (black); one level; a smooth image (haze, a gradient, a vignette), found in each
+picture by itself; and an image that all pictures share (a tray, a fixed camera, a game's screen).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...config import FramingConfig
+from ...errors import ConfigError, ShapeError
+from .border import ByBorder
+from .smooth import level_of, smooth_background
+
+Objects = Literal["brighter", "darker", "both"]
+"""How objects differ from what is behind them."""
+
+
+class Background(Protocol):
+    """What is behind the objects of one data set's pictures."""
+
+    def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the background of a picture.
+
+        Args:
+            pixels: (channels, height, width), intensity.
+        Returns: of a shape that broadcasts to it.
+        Raises: ShapeError if the picture cannot have such a background.
+        """
+
+
+@dataclass(frozen=True)
+class Black:
+    """Nothing: objects lie on black."""
+
+    def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return 0."""
+        return np.zeros((1, 1, 1), np.float32)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One intensity for each channel.
+
+    Attributes:
+        level: (channels,), of all pictures; each picture's own if empty.
+    """
+
+    level: tuple[float, ...] = ()
+
+    def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the level, (channels, 1, 1)."""
+        level = np.array(self.level, np.float32) if self.level else level_of(pixels)
+        return level[:, None, None]
+
+
+@dataclass(frozen=True)
+class Smooth:
+    """A smooth image, found in each picture by itself.
+
+    Attributes:
+        width: standard deviation, in pixels, of the Gaussian kernel that draws it.
+    """
+
+    width: float
+
+    def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the smooth image, (channels, height, width)."""
+        return np.stack([smooth_background(channel, self.width) for channel in pixels])
+
+
+@dataclass(frozen=True, eq=False)
+class Common:
+    """An image that is behind the objects of all pictures.
+
+    Attributes:
+        image: (channels, height, width), intensity.
+    """
+
+    image: NDArray[np.floating]
+
+    def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the common image."""
+        if pixels.shape != self.image.shape:
+            raise ShapeError(
+                f"a picture of {pixels.shape[2]} x {pixels.shape[1]} pixels on the canvas, where "
+                "those trained on share a background of "
+                f"{self.image.shape[2]} x {self.image.shape[1]}; give pictures of their size."
+            )
+        return self.image
+
+
+class Foreground(Protocol):
+    """Brings pictures to bright objects on black."""
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a picture, (channels, height, width), with bright objects on black.
+
+        Raises: ShapeError if the pictures that this is made for have another size.
+        """
+
+    def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the same of what was drawn on a canvas, which is no picture of the data set."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far pictures differ from a background that was decided on for the data set."""
+
+    background: Background
+    objects: Objects = "brighter"
+    contrast: float = 1.0
+    """The difference from the background, of the full range, that becomes white."""
+
+    def difference(self, pixels: NDArray[np.uint8]) -> NDArray[np.floating]:
+        """Return x - b of a picture, (channels, height, width), in intensities."""
+        intensity = pixels.astype(np.float32) / 255
+        return intensity - self.background.of(intensity)
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a picture, (channels, height, width), with bright objects on black."""
+        shown = directed(self.difference(pixels), self.objects) / self.contrast
+        return np.round(255 * shown.clip(0, 1)).astype(np.uint8)
+
+    def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a drawing as it is: it is bright on black."""
+        return pixels
+
+
+def foreground_of(config: FramingConfig) -> Foreground:
+    """Return how a model's pictures come to bright objects on black.
+
+    Raises: ConfigError if they share a background, and it is not there.
+    """
+    if config.subtract == "border":
+        return ByBorder(config.invert)
+    if config.subtract == "common" and not config.common_image:
+        raise ConfigError(
+            "subtract: a common background is taken from the pictures; add --preset auto."
+        )
+    kinds: dict[str, Callable[[], Background]] = {
+        "nothing": Black,
+        "level": lambda: Level(config.subtract_level),
+        "smooth": lambda: Smooth(config.subtract_width),
+        "common": lambda: Common(decode_image(config.common_image)),
+    }
+    return Difference(kinds[config.subtract](), config.objects, config.contrast)
+
+
+def resized(image: NDArray[np.floating], zoom: float) -> NDArray[np.floating]:
+    """Zoom an image, (channels, height, width), as ``framing`` zooms pictures."""
+    from PIL import Image
+    from PIL.Image import Resampling
+
+    size = tuple(max(round(length * zoom), 1) for length in image.shape[:0:-1])
+    return np.stack(
+        [np.asarray(Image.fromarray(c).resize(size, Resampling.BILINEAR)) for c in image]
+    )
+
+
+def encode_image(image: NDArray[np.floating]) -> str:
+    """Return an image, (channels, height, width), intensity, as a PNG in base64 with 8 bits."""
+    from PIL import Image
+
+    pixels = np.round(255 * image.clip(0, 1)).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def decode_image(text: str) -> NDArray[np.floating]:
+    """Return an image that ``encode_image`` wrote.
+
+    Raises: ConfigError if the text is damaged.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as png:
+            pixels = np.asarray(png)
+    except (ValueError, OSError, SyntaxError) as error:
+        raise ConfigError(f"common_image: damaged ({error}); train anew.") from error
+    return pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1).astype(np.float32) / 255
+
+
+def directed(difference: NDArray[np.floating], objects: Objects) -> NDArray[np.floating]:
+    """Return how far pixels differ from the background in the direction in which objects do."""
+    if objects == "both":
+        return np.abs(difference)
+    return np.maximum(difference if objects == "brighter" else -difference, 0)

@@ -1,0 +1,81 @@
+"""The pictures in a file: one; or the pages, slices and frames of a stack or a video."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from ...errors import DataError, MissingError
+from .gif import GifFrames
+from .planes import selected
+from .reading import MAX_PIXELS, WHOLE, Decoded, Need, decode, deep_pixels
+from .tiff import TiffPictures, is_plain
+from .video import VIDEO_SUFFIXES, VideoFrames
+
+
+class Pictures(Protocol):
+    """The pictures in a file."""
+
+    num: int
+    """How many there are."""
+    is_video: bool
+    """Whether they are frames of a video, in which objects have an identity."""
+
+    def read(self, index: int, need: Need = WHOLE) -> Decoded:
+        """Return a picture, as ``reading.read_picture`` does.
+
+        Raises: DataError, in one line, if it cannot be read.
+        """
+
+    def raw(self, index: int, channels: Sequence[int] = ()) -> NDArray[Any] | None:
+        """Return a picture's pixels as they are; None if they have 8 bits.
+
+        Raises: DataError, in one line, if it cannot be read.
+        """
+
+
+class OnePicture:
+    """A file that holds one picture.
+
+    Args:
+        path: of the file.
+        max_pixels: the largest picture that is decoded.
+    """
+
+    num = 1
+    is_video = False
+
+    def __init__(self, path: Path, max_pixels: int = MAX_PIXELS) -> None:
+        self._path, self._max_pixels = path, max_pixels
+
+    def read(self, index: int, need: Need = WHOLE) -> Decoded:
+        """See ``Pictures.read``."""
+        return decode(self._path, max_pixels=self._max_pixels, need=need)
+
+    def raw(self, index: int, channels: Sequence[int] = ()) -> NDArray[Any] | None:
+        """See ``Pictures.raw``."""
+        pixels = deep_pixels(self._path)
+        return None if pixels is None else selected(pixels, channels)
+
+
+def open_pictures(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Pictures:
+    """Open the pictures in a file.
+
+    Raises: DataError, in one line, if it is a stack or a video that cannot be opened, or whose
+        reader is not installed. One picture is not opened before it is read.
+    """
+    file, suffix = Path(path), os.path.splitext(os.fsdecode(path))[1].lower()
+    try:
+        if suffix in VIDEO_SUFFIXES:
+            return VideoFrames(file, max_pixels)
+        if suffix in (".tif", ".tiff") and file.is_file() and not is_plain(file):
+            return TiffPictures(file, max_pixels)
+        if suffix == ".gif":
+            return GifFrames(file, max_pixels)
+    except MissingError as error:
+        raise DataError(str(error)) from error
+    return OnePicture(file, max_pixels)

@@ -1,0 +1,147 @@
+"""Canvases out of large pictures, to train on and to measure with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..splits import is_held_out, name_digests
+from .framing import cut
+from .tiles import spans
+
+MOST_CROPS = 4_096
+"""Crops of a data set, about: the same ones in every epoch."""
+
+MOST_PER_CELL = 64
+"""Crops for each canvas that a picture holds: more are all alike."""
+
+FEW = 10
+"""Pictures below which parts of each are held out, not whole ones."""
+
+SHOWS = 96
+"""Brightness, of 255, of a crop that shows something."""
+
+TRIES = 16
+"""Places that are tried for a crop that shows something, or is clear of what is held out."""
+
+TRIED, MIN_CLEAR = 200, 0.5
+"""Crops that are tried, and the share of them that must be clear of what is held out: of a small
+picture, nothing is."""
+
+TRAINED_ON = np.uint64(2**64 - 1)
+"""Key of the crops that are never held out."""
+
+
+class Crop(NamedTuple):
+    """A canvas out of a picture."""
+
+    canvas: NDArray[np.uint8]  # (channels, height, width)
+    start: tuple[int, int]  # row and column in the scaled picture
+    key: np.uint64  # crops of equal keys are held out together
+    is_part: bool = True  # of a picture that is larger
+
+
+@dataclass(frozen=True)
+class Cropping:
+    """How many crops are taken of each picture, and what is held out.
+
+    Attributes:
+        canvas_size: (height, width) in pixels.
+        per_cell: random crops for each canvas that a picture holds.
+        by_parts: whether parts of pictures are held out, since there are few pictures.
+        random: take random crops; else only the grid of them.
+    """
+
+    canvas_size: tuple[int, int]
+    per_cell: float
+    by_parts: bool
+    random: bool
+
+    @classmethod
+    def of(
+        cls, canvas_size: tuple[int, int], num_pictures: int, num_pixels: float, random: bool
+    ) -> Cropping:
+        """Choose the numbers for so many pictures of about so many pixels, once scaled."""
+        cells = num_pictures * max(num_pixels / math.prod(canvas_size), 1)
+        return cls(canvas_size, min(MOST_CROPS / cells, MOST_PER_CELL), num_pictures < FEW, random)
+
+    def crops(self, pixels: NDArray[np.uint8], name: str) -> Iterator[Crop]:
+        """Cut crops out of a picture.
+
+        The grid covers it without overlap. Of a picture that is held out, or for a test, there is
+        the grid alone; of others random crops, and the cells of the grid that are held out, which
+        no random crop overlaps. Half of the random crops, at least, show something, if anything
+        does.
+
+        Args:
+            pixels: (channels, height, width), scaled, bright on black.
+            name: of the picture; its places depend on nothing else.
+        """
+        height, width = self.canvas_size
+        whole = name_digests([name])[0]
+        if pixels.shape[1] <= height and pixels.shape[2] <= width:
+            start = self._place(pixels, np.random.default_rng(0))
+            yield Crop(cut(pixels, start, self.canvas_size), start, whole, is_part=False)
+            return
+        grid = [
+            (row.start, column.start)
+            for row in spans(pixels.shape[1], height, 0)
+            for column in spans(pixels.shape[2], width, 0)
+        ]
+        keys = name_digests([f"{name}\0{y} {x}" for y, x in grid]) if self.by_parts else None
+        if not self.random or (keys is None and is_held_out(whole)):
+            for start in grid:
+                yield Crop(cut(pixels, start, self.canvas_size), start, whole)
+            return
+        held: list[tuple[int, int]] = []
+        if keys is not None and len(grid) > 2:
+            low = is_held_out(keys) if is_held_out(keys).any() else keys == keys.min()
+            held = [start for start, is_low in zip(grid, low, strict=True) if is_low]
+            held = held if self._leaves_enough(pixels, held) else []
+            for start in held:
+                yield Crop(cut(pixels, start, self.canvas_size), start, np.uint64(0))
+        yield from self._random(pixels, whole, held, len(grid))
+
+    def _leaves_enough(self, pixels: NDArray[np.uint8], held: list[tuple[int, int]]) -> bool:
+        """Tell whether most crops are clear of what would be held out of a picture."""
+        rng = np.random.default_rng(0)
+        starts = [self._place(pixels, rng) for _ in range(TRIED)]
+        clear = sum(not any(self._overlap(start, other) for other in held) for start in starts)
+        return clear >= MIN_CLEAR * TRIED
+
+    def _random(
+        self, pixels: NDArray[np.uint8], key: np.uint64, held: list[tuple[int, int]], cells: int
+    ) -> Iterator[Crop]:
+        rng = np.random.default_rng(int(key))
+        own = TRAINED_ON if self.by_parts else key
+        num, empty = max(round(self.per_cell * cells), 1), 0
+        for k in range(num):
+            for last in range(TRIES):
+                start = self._place(pixels, rng)
+                if any(self._overlap(start, other) for other in held):
+                    continue
+                canvas = cut(pixels, start, self.canvas_size)
+                shows = canvas.max() >= SHOWS
+                if shows or 2 * empty < k or last == TRIES - 1:
+                    empty += not shows
+                    yield Crop(canvas, start, own)
+                    break
+
+    def _place(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int]:
+        """Draw where a crop begins; of a picture that is smaller, its middle."""
+        starts = []
+        for have, want in zip(pixels.shape[1:], self.canvas_size, strict=True):
+            starts.append(
+                int(rng.integers(have - want + 1)) if have > want else -((want - have) // 2)
+            )
+        return starts[0], starts[1]
+
+    def _overlap(self, one: tuple[int, int], other: tuple[int, int]) -> bool:
+        return all(
+            abs(a - b) < side for a, b, side in zip(one, other, self.canvas_size, strict=True)
+        )

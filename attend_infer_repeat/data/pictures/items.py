@@ -1,0 +1,106 @@
+"""The pictures of a data set, one by one: files of a folder, and what is in stacks and videos."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from ...errors import DataError
+from ..splits import file_digest, name_digests
+from .containers import Pictures, open_pictures
+from .reading import WHOLE, Decoded, Need, joined_name, shown
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture of a data set.
+
+    Attributes:
+        name: of its file in the folder, with its place in a stack: ``x.tif[3]``.
+        path: of its file.
+        pictures: all in that file.
+        index: its place in the file.
+    """
+
+    name: str
+    path: Path
+    pictures: Pictures
+    index: int = 0
+
+    def read(self, need: Need) -> Image.Image:
+        """Read it, as ``reading.read_picture`` does.
+
+        Raises: DataError, in one line, if it cannot be read.
+        """
+        return self.pictures.read(self.index, need).picture
+
+    def raw(self, channels: tuple[int, ...]) -> NDArray[Any] | None:
+        """Return its pixels as they are; None if they have 8 bits, or it cannot be read."""
+        try:
+            return self.pictures.raw(self.index, channels)
+        except DataError:  # whoever reads it is told why
+            return None
+
+    def digest(self) -> int:
+        """Return a digest of its name and of its file's content.
+
+        Raises: DataError if the file has gone away.
+        """
+        try:
+            whole = _digest_of(self.path, self.path.name, self.path.stat().st_mtime_ns)
+        except OSError as error:
+            raise DataError(f"{shown(self.path)}: cannot be read ({error.strerror}).") from error
+        if self.pictures.num == 1:
+            return whole
+        return int(name_digests([f"{whole:016x}[{self.index}]"])[0])
+
+
+@functools.lru_cache(maxsize=16)  # a stack is asked for each of its pictures, one after another
+def _digest_of(path: Path, name: str, changed: int) -> int:
+    with path.open("rb") as file:
+        return file_digest(name, file)
+
+
+class Broken:
+    """A file that cannot be opened: its one picture says why.
+
+    Args:
+        error: what is wrong.
+    """
+
+    num = 1
+    is_video = False
+
+    def __init__(self, error: DataError) -> None:
+        self._error = error
+
+    def read(self, index: int, need: Need = WHOLE) -> Decoded:
+        """See ``Pictures.read``: raise the error."""
+        raise self._error
+
+    def raw(self, index: int, channels: Sequence[int] = ()) -> NDArray[Any] | None:
+        """See ``Pictures.raw``: raise the error."""
+        raise self._error
+
+
+def items_of(files: Iterable[Path]) -> list[Item]:
+    """Return the pictures of files, in order; a file that cannot be opened is one that says why."""
+    items = []
+    for path in files:
+        try:
+            pictures: Pictures = open_pictures(path)
+        except DataError as error:
+            pictures = Broken(error)
+        items += [
+            Item(joined_name(path.name, i, pictures.num), path, pictures, i)
+            for i in range(pictures.num)
+        ]
+    return items

@@ -1,0 +1,111 @@
+"""A look at one picture: as a whole, and at parts of a large one, closer and closer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .border import background_kind, has_contrast
+from .modes import is_colored
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+VIEW = 512
+"""Longest side of a view of a picture, in pixels: larger pictures are shrunk, or cut."""
+
+
+class View(NamedTuple):
+    """A picture, or a part of it."""
+
+    pixels: NDArray[np.uint8]  # (channels, height, width)
+    shrink: float  # picture pixels per view pixel
+    whole: bool  # whether it shows all of the picture
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one picture looks like.
+
+    Attributes:
+        size: (width, height) in pixels.
+        colored: whether it has colors.
+        is_light: whether it shows something on a background that is bright or gray at its border.
+        views: of the whole first, then of parts of it, closer and closer.
+    """
+
+    size: tuple[int, int]
+    colored: bool
+    is_light: bool
+    views: tuple[View, ...]
+
+
+def channels_of(looks: Sequence[Look]) -> int:
+    """Return 3 if at least one picture in twenty has colors, else 1."""
+    return 3 if np.mean([look.colored for look in looks]) >= 0.05 else 1
+
+
+def largest_size(looks: Sequence[Look]) -> tuple[int, int]:
+    """Return the largest width and the largest height of pictures."""
+    widths, heights = zip(*(look.size for look in looks), strict=True)
+    return max(widths), max(heights)
+
+
+def look_at(picture: Image.Image) -> Look:
+    """Look at a picture, ``L`` or ``RGB``: as a whole, and at parts of a large one."""
+    views = tuple(_views(picture))
+    whole = views[0]
+    return Look(
+        picture.size,
+        is_colored(picture),
+        has_contrast(whole.pixels) and background_kind(whole.pixels) != "dark",
+        views,
+    )
+
+
+def _views(picture: Image.Image) -> Iterator[View]:
+    from PIL.Image import Resampling
+
+    shrink = max(max(picture.size) / VIEW, 1.0)
+    small = _shrunk(picture.size, shrink)
+    whole = picture.resize(small, Resampling.BOX, reducing_gap=2.0) if shrink > 1 else picture
+    yield View(_pixels(whole), shrink, True)
+    center = _busy_point(_pixels(whole))
+    while shrink > 1:
+        shrink = max(shrink / 2, 1.0)
+        side = VIEW * shrink
+        box = []
+        for at, length in zip(center, picture.size, strict=True):
+            span = min(side, length)
+            low = min(max(at * length - span / 2, 0), length - span)
+            box += [low, low + span]
+        left, right, top, bottom = (round(edge) for edge in box)
+        part = picture.crop((left, top, right, bottom))
+        small = _shrunk(part.size, shrink)
+        yield View(_pixels(part.resize(small, Resampling.BOX)), shrink, False)
+
+
+def _shrunk(size: tuple[int, int], shrink: float) -> tuple[int, int]:
+    return max(round(size[0] / shrink), 1), max(round(size[1] / shrink), 1)
+
+
+def _pixels(picture: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(picture).reshape(*picture.size[::-1], -1).transpose(2, 0, 1)
+
+
+def _busy_point(pixels: NDArray[np.uint8]) -> tuple[float, float]:
+    """Return where, (x, y) as shares, a picture shows more than in three quarters of its parts."""
+    from scipy import ndimage
+
+    away = np.abs(pixels - np.median(pixels, axis=(1, 2), keepdims=True)).max(axis=0)
+    side = max(min(away.shape) // 4, 1)
+    energy = ndimage.uniform_filter(away.astype(np.float32), side)[
+        side // 2 :: side, side // 2 :: side
+    ]
+    order = np.argsort(energy, axis=None)[int(0.75 * (energy.size - 1) + 0.5)]
+    y, x = np.unravel_index(order, energy.shape)
+    return (x + 0.5) * side / away.shape[1], (y + 0.5) * side / away.shape[0]

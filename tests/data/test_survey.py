@@ -1,0 +1,208 @@
+"""What is behind the objects, how they differ from it and how large they are: found, on any ground.
+
+Every test draws its own pictures, with known background, noise and sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attend_infer_repeat.data.pictures.background import Black, Common, Level, Smooth
+from attend_infer_repeat.data.pictures.components import typical_side
+from attend_infer_repeat.data.pictures.look import look_at
+from attend_infer_repeat.data.pictures.sampling import spread
+from attend_infer_repeat.data.pictures.smooth import level_of, noise_sd, smooth_background
+from attend_infer_repeat.data.pictures.survey import Survey, survey
+
+Draw = Callable[[np.random.Generator], np.ndarray]
+
+
+def discs(
+    rng: np.random.Generator, side: int, radii: tuple[float, float], most: int, apart: float = 2.0
+) -> np.ndarray:
+    """Return discs, 1 on 0, smoothed at their edges, with a gap of ``apart`` pixels."""
+    y, x = np.mgrid[:side, :side] + 0.5
+    placed: list[tuple[float, float, float]] = []
+    for _ in range(rng.integers(1, most + 1)):
+        for _ in range(200):
+            r = rng.uniform(*radii)
+            cy, cx = rng.uniform(r, side - r, 2)
+            if all(np.hypot(cy - a, cx - b) > r + q + apart for a, b, q in placed):
+                placed.append((cy, cx, r))
+                break
+    image = np.zeros((side, side))
+    for cy, cx, r in placed:
+        image = np.maximum(image, (r + 0.5 - np.hypot(y - cy, x - cx)).clip(0, 1))
+    return image
+
+
+def look(draw: Draw, num: int = 24, seed: int = 0) -> Survey:
+    rng = np.random.default_rng(seed)
+    return survey([look_at(Image.fromarray(as_bytes(draw(rng)))) for _ in range(num)])
+
+
+def as_bytes(image: np.ndarray) -> np.ndarray:
+    return image.clip(0, 255).round().astype(np.uint8)
+
+
+def slope(side: int, angle: float, strength: float) -> np.ndarray:
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    return strength * (x * np.cos(angle) + y * np.sin(angle)) - strength / 2 * (x**2 + y**2)
+
+
+def black(rng):
+    return 200 * discs(rng, 96, (7, 9), 5)
+
+
+def dim_level(rng):
+    return 23 + 60 * discs(rng, 96, (7, 9), 5) + rng.normal(0, 1, (96, 96))
+
+
+def noisy_level(rng):
+    return 26 + 80 * discs(rng, 96, (7, 9), 5) + rng.normal(0, 4, (96, 96))
+
+
+def any_level(rng):
+    return rng.uniform(30, 150) + 80 * discs(rng, 96, (7, 9), 5)
+
+
+def paper(rng):
+    return 240 - 180 * discs(rng, 96, (7, 9), 5) + rng.normal(0, 3, (96, 96))
+
+
+def both(rng):
+    darker = 70 * discs(rng, 96, (7, 9), 2)
+    return 110 + np.where(darker > 0, -darker, 100 * discs(rng, 96, (7, 9), 3))
+
+
+def uneven(rng):
+    ground = 80 + slope(96, rng.uniform(0, 6), 50)
+    return ground + 90 * discs(rng, 96, (7, 9), 5) + rng.normal(0, 3, (96, 96))
+
+
+def frame(rng):
+    image = 200 * discs(rng, 96, (7, 9), 5)
+    image[:2] = image[-2:] = image[:, :2] = image[:, -2:] = 255
+    return image
+
+
+def screen(rng):
+    fixed = 60 * (np.indices((96, 96)).sum(axis=0) // 16 % 2) + 40.0
+    return fixed + 120 * discs(rng, 96, (7, 9), 3)
+
+
+@pytest.mark.parametrize(
+    ("draw", "background", "objects"),
+    [
+        (black, Black, "brighter"),
+        (dim_level, Level, "brighter"),
+        (noisy_level, Level, "brighter"),
+        (any_level, Level, "brighter"),
+        (paper, Level, "darker"),
+        (both, Level, "both"),
+        (uneven, Smooth, "brighter"),
+        (frame, Common, "brighter"),
+        (screen, Common, "brighter"),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_background_direction_and_size_are_found_whatever_is_behind(
+    draw: Draw, background: type, objects: str, seed: int
+) -> None:
+    found = look(draw, seed=seed)
+    assert isinstance(found.background, background)
+    assert found.objects == objects
+    assert found.side == pytest.approx(16.5, rel=0.12)
+    assert len(found.single.sides) > 0.7 * len(found.gathered.sides)
+
+
+def test_the_level_of_all_pictures_is_one_setting_and_their_own_level_is_none() -> None:
+    same, own = look(dim_level).background, look(any_level).background
+    assert isinstance(same, Level)
+    assert isinstance(own, Level)
+    assert same.level == pytest.approx((23 / 255,), abs=1 / 255)
+    assert own.level == ()
+
+
+def test_clusters_are_seen_as_clusters() -> None:
+    """Where most objects touch, a median is a cluster's size, and the mode is not."""
+
+    def touching(rng):
+        pairs = 200 * discs(rng, 128, (8, 8), 2, apart=24)
+        return np.maximum(pairs, np.roll(pairs, 15, axis=rng.integers(2)))  # each touches its copy
+
+    found = look(
+        lambda rng: touching(rng) if rng.random() < 0.6 else 200 * discs(rng, 128, (8, 8), 4, 2), 40
+    )
+    assert found.side == pytest.approx(16, rel=0.1)
+    assert found.num_clusters > 0.2 * len(found.gathered.sides)
+    assert np.percentile(found.gathered.sides, 75) > 1.5 * found.side
+
+
+def test_a_closer_look_is_taken_at_large_pictures_of_small_objects() -> None:
+    y, x = np.mgrid[:2048, :2048]
+    image = as_bytes(200.0 * (np.hypot(y % 64 - 32, x % 64 - 32) < 8))
+    found = survey([look_at(Image.fromarray(image))])
+    assert found.side == pytest.approx(15, abs=1)
+    assert found.density == pytest.approx(1 / 64**2, rel=0.1)
+
+
+def test_large_objects_are_measured_in_the_pictures_own_pixels() -> None:
+    image = as_bytes(255 * discs(np.random.default_rng(0), 1500, (150, 150), 1))
+    found = survey([look_at(Image.fromarray(image))])
+    assert found.side == pytest.approx(300, abs=8)
+    assert found.energy == pytest.approx(np.pi * 150**2, rel=0.05)
+
+
+def test_noise_alone_shows_nothing() -> None:
+    found = look(lambda rng: 120 + rng.normal(0, 5, (100, 100)))
+    assert not found.shows_something
+
+
+@pytest.mark.parametrize("sd", [0.5, 3.0, 12.0])
+def test_the_noise_is_measured_whatever_the_picture_shows(sd: float) -> None:
+    rng = np.random.default_rng(0)
+    image = (
+        60 + slope(128, 1, 40) + 90 * discs(rng, 128, (6, 12), 8) + rng.normal(0, sd, (128, 128))
+    )
+    assert noise_sd(image.astype(np.float32)) == pytest.approx(sd, rel=0.15)
+
+
+def test_a_level_is_where_most_pixels_are() -> None:
+    rng = np.random.default_rng(0)
+    image = np.where(discs(rng, 100, (10, 15), 5) > 0.5, 0.9, 0.2) + rng.normal(0, 0.02, (100, 100))
+    assert level_of(image[None].astype(np.float32)) == pytest.approx([0.2], abs=0.004)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_a_smooth_background_goes_on_behind_objects(share: float) -> None:
+    rng = np.random.default_rng(0)
+    ground = (90 + slope(128, 2, 50)).clip(0, 255) / 255
+    objects = np.zeros((128, 128))
+    while objects.mean() < share:
+        objects = np.maximum(objects, discs(rng, 128, (6, 9), 1))
+    image = ground + 0.3 * objects + rng.normal(0, 0.01, (128, 128))
+    found = smooth_background(image.astype(np.float32), 20)
+    assert np.abs(found - ground).max() < 0.05
+    assert np.sqrt(((found - ground) ** 2).mean()) < 0.01
+
+
+def test_the_first_large_mode_is_an_objects_size() -> None:
+    rng = np.random.default_rng(0)
+    singles, pairs = rng.normal(18, 0.8, 60), rng.normal(34, 2, 60)
+    debris = rng.uniform(3, 6, 200)
+    assert typical_side(np.concatenate((singles, pairs))) == pytest.approx(18, rel=0.05)
+    assert typical_side(np.concatenate((singles, debris))) == pytest.approx(18, rel=0.05)
+    assert typical_side(np.array([7.0])) == pytest.approx(7, rel=0.02)
+
+
+@pytest.mark.parametrize(("num", "sample"), [(3, 400), (400, 400), (10_001, 400), (1, 1)])
+def test_a_sample_is_spread_from_the_first_to_the_last(num: int, sample: int) -> None:
+    rows = spread(num, sample)
+    assert len(set(rows)) == min(num, sample)
+    assert (rows[0], rows[-1]) == (0, num - 1)
+    assert len(np.unique(np.diff(rows))) <= 2
