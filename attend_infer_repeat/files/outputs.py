@@ -72,7 +72,7 @@ class PictureWriter:
             return
         if self.outputs.annotated and placed.shrunk is not None:
             with replacing(self.outputs.folder / name) as file:
-                annotated(placed.shrunk, row.record, placed.frame.size).save(file, "png")
+                annotated(placed.shrunk, row.record, placed.size).save(file, "png")
         if self.outputs.reconstructions:
             folder = self.outputs.folder / RECONSTRUCTIONS
             folder.mkdir(exist_ok=True)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from ..data.pictures.framing import Frame
 from ..data.pictures.reading import shown
 from ..errors import NotFiniteError
-from ..scenes import Scene
+from ..scenes import Scene, SceneObject
+from .counts import count_interval
 
 Record = dict[str, Any]
 
@@ -52,29 +53,45 @@ def scene_record(name: str, frame: Frame, scene: Scene, unbounded: bool = False)
             the length of ``count_probs``, and the zeros at the picture's own end are left out.
     Raises: NotFiniteError if a value is not finite.
     """
-    found = [values for o in scene.objects for values in (o.box, o.z_where, o.z_what)]
-    check_finite(name, scene.count_probs, *found, scene.z_background, scene.reconstruction)
+    check_scene(name, scene)
     count_probs = np.trim_zeros(scene.count_probs, "b") if unbounded else scene.count_probs
-    record: Record = {
-        "file": name,
-        "width": frame.size[0],
-        "height": frame.size[1],
-        "count": scene.count,
-        "count_probs": rounded(count_probs),
-        "objects": [
-            {
-                "step": step,
-                "score": round(thing.score, 6),
-                "box": rounded(frame.to_picture(thing.box), 3),
-                "z_where": rounded(thing.z_where),
-                "z_what": rounded(thing.z_what),
-            }
-            for step, thing in enumerate(scene.objects, 1)
-        ],
-    }
+    objects = [object_record(frame, step, own) for step, own in enumerate(scene.objects, 1)]
+    record = picture_record(name, frame, scene.count, count_probs, objects)
     if len(scene.z_background):
         record["z_background"] = rounded(scene.z_background)
     return record
+
+
+def picture_record(
+    name: str, frame: Frame, count: int, count_probs: NDArray[np.floating], objects: list[Record]
+) -> Record:
+    """Return what is known of a picture as a whole, and its objects."""
+    return {
+        "file": name,
+        "width": frame.size[0],
+        "height": frame.size[1],
+        "count": count,
+        "count_probs": rounded(count_probs),
+        "count_interval": list(count_interval(count_probs)),
+        "objects": objects,
+    }
+
+
+def check_scene(name: str, scene: Scene) -> None:
+    """Raise a NotFiniteError if what was found in a picture has NaN or infinite numbers."""
+    found = [values for own in scene.objects for values in (own.box, own.z_where, own.z_what)]
+    check_finite(name, scene.count_probs, *found, scene.z_background, scene.reconstruction)
+
+
+def object_record(frame: Frame, step: int, thing: SceneObject) -> Record:
+    """Return an object as plain values; see ``scene_record``."""
+    return {
+        "step": step,
+        "score": round(thing.score, 6),
+        "box": rounded(frame.to_picture(thing.box), 3),
+        "z_where": rounded(thing.z_where),
+        "z_what": rounded(thing.z_what),
+    }
 
 
 def check_finite(name: str, *values: Any) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.pictures.array_files import as_picture, read_arrays
-from ..data.pictures.gif import Frames, num_frames
+from ..data.pictures.containers import open_pictures
+from ..data.pictures.modes import Values
 from ..data.pictures.paths import ARRAYS, picture_names
 from ..data.pictures.reading import (
     WHOLE,
@@ -25,6 +26,7 @@ from ..data.pictures.reading import (
     Need,
     decode,
     errors_in_one_line,
+    joined_name,
     one_line,
     shown,
 )
@@ -52,7 +54,11 @@ class Source(NamedTuple):
 
 
 def find_sources(
-    arguments: Sequence[str], standard_input: IO[bytes] | None = None, *, track: bool = False
+    arguments: Sequence[str],
+    standard_input: IO[bytes] | None = None,
+    *,
+    track: bool = False,
+    values: Values | None = None,
 ) -> Iterator[Source]:
     """Yield the pictures that arguments name, in order, without reading them.
 
@@ -67,11 +73,12 @@ def find_sources(
         standard_input: read instead of the process's own.
         track: the pictures of each argument are the frames of a video, in the order of the numbers
             in their names: frame-9 comes before frame-10.
+        values: what is black and what is white in arrays; as their type has it if None.
     What cannot be found is yielded, too: reading it raises the DataError.
     """
     for argument in arguments:
         try:
-            found = _from_argument(argument, standard_input)
+            found = _from_argument(argument, standard_input, values)
             if track:
                 frames = sorted(found, key=lambda source: _by_numbers(source.name))
                 yield from (frame._replace(video=argument) for frame in frames)
@@ -84,12 +91,14 @@ def find_sources(
             yield Source(argument, partial(_fail, failure))
 
 
-def _from_argument(argument: str, standard_input: IO[bytes] | None) -> Iterator[Source]:
+def _from_argument(
+    argument: str, standard_input: IO[bytes] | None, values: Values | None
+) -> Iterator[Source]:
     if argument == STANDARD_INPUT:
         if standard_input is None and sys.stdin is None:
             raise DataError("standard input: closed; expected a picture, or names of pictures.")
-        return _from_standard_input(standard_input or sys.stdin.buffer)
-    return _matches(argument) if _is_pattern(argument) else _from_path(argument)
+        return _from_standard_input(standard_input or sys.stdin.buffer, values)
+    return _matches(argument, values) if _is_pattern(argument) else _from_path(argument, values)
 
 
 def _by_numbers(name: str) -> list[tuple[int, str]]:
@@ -107,11 +116,11 @@ def how_many(arguments: Sequence[str]) -> int | None:
         try:
             if os.path.isdir(argument):
                 names = picture_names(Path(argument))
-                num += sum(num_frames(os.path.join(argument, name)) for name in names)
+                num += sum(open_pictures(os.path.join(argument, name)).num for name in names)
             elif argument.lower().endswith(ARRAYS):
                 num += count_images(Path(argument))
             else:
-                num += num_frames(argument)
+                num += open_pictures(argument).num
         except (AirError, OSError):  # it is told when it is read
             num += 1
     return num
@@ -121,20 +130,20 @@ def _is_pattern(argument: str) -> bool:
     return glob.has_magic(argument) and not os.path.lexists(argument)
 
 
-def _from_path(path: str) -> Iterator[Source]:
+def _from_path(path: str, values: Values | None) -> Iterator[Source]:
     if os.path.isdir(path):
         for name in picture_names(Path(path)):
             yield from _file(os.path.join(path, name))
     elif path.lower().endswith(ARRAYS):
-        yield from _arrays(path)
+        yield from _arrays(path, values)
     else:
         yield from _file(path)
 
 
-def _arrays(path: str) -> Iterator[Source]:
+def _arrays(path: str, values: Values | None) -> Iterator[Source]:
     state = _state(path)
     try:
-        images = read_arrays(Path(path))["images"]
+        images = read_arrays(Path(path), values)["images"]
     except AirError as error:
         yield Source(path, partial(_fail, error), state=state)
         return
@@ -147,7 +156,7 @@ def _arrays(path: str) -> Iterator[Source]:
         yield Source(name, partial(_row, name, images, i), state=state)
 
 
-def _matches(pattern: str) -> Iterator[Source]:
+def _matches(pattern: str, values: Values | None) -> Iterator[Source]:
     # A loop of links shows the same files again, by longer and longer paths.
     shortest: dict[str, str] = {}
     for path in sorted(glob.glob(pattern, recursive=True), key=len):
@@ -156,10 +165,10 @@ def _matches(pattern: str) -> Iterator[Source]:
     if not shortest:
         raise DataError(f"{shown(pattern)}: no file matches. Check the pattern.")
     for path in sorted(shortest.values()):
-        yield from _from_path(path)
+        yield from _from_path(path, values)
 
 
-def _from_standard_input(stream: IO[bytes]) -> Iterator[Source]:
+def _from_standard_input(stream: IO[bytes], values: Values | None) -> Iterator[Source]:
     start = stream.read(8)
     if start.startswith(SIGNATURES):
         content = start + stream.read()
@@ -172,17 +181,15 @@ def _from_standard_input(stream: IO[bytes]) -> Iterator[Source]:
     separator = b"\0" if b"\0" in names else b"\n"
     for name in names.split(separator):
         if name.strip():
-            yield from _from_path(os.fsdecode(name.rstrip(b"\r")))
+            yield from _from_path(os.fsdecode(name.rstrip(b"\r")), values)
 
 
 def _file(path: str) -> Iterator[Source]:
-    state, num = _state(path), num_frames(path)
-    if num == 1:
-        yield Source(path, partial(_picture, path), state=state)
-        return
-    frames = Frames(Path(path), num)
-    for i in range(num):
-        yield Source(f"{path}[{i}]", partial(frames.read, i), video=path, state=state)
+    state, pictures = _state(path), open_pictures(path)
+    video = path if pictures.is_video else None
+    for i in range(pictures.num):
+        name = joined_name(path, i, pictures.num)
+        yield Source(name, partial(pictures.read, i), video=video, state=state)
 
 
 def _state(path: str) -> str | None:
@@ -198,15 +205,11 @@ def _fail(error: AirError, need: Need = WHOLE) -> Decoded:
     raise error
 
 
-def _picture(path: str, need: Need = WHOLE) -> Decoded:
-    return decode(Path(path), need=need)
-
-
 def _given(content: bytes, need: Need = WHOLE) -> Decoded:
     return decode(io.BytesIO(content), "standard input", need=need)
 
 
 def _row(name: str, images: NDArray[Any], index: int, need: Need = WHOLE) -> Decoded:
     with errors_in_one_line(shown(name)):
-        picture = as_picture(np.asarray(images[index]))
+        picture = need.with_channels(as_picture(np.asarray(images[index])))
         return Decoded(picture, picture.size)

@@ -10,7 +10,9 @@ picture's result is the same to the last bit, whatever pictures stand beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,14 +20,15 @@ import torch
 from numpy.typing import NDArray
 
 from ..air import AIR
-from ..data.pictures.framing import Frame, Framing, enough, place
+from ..data.pictures.framing import Framing, Tile, enough, place_tiles
 from ..data.pictures.reading import Need, one_line, shown
 from ..data.sets.parallel import Budget, in_parallel
 from ..errors import AirError, NotFiniteError
 from ..posterior import count_posterior, picture_noise
-from ..scenes import Scene
 from ..seeds import check_seed
+from ..spatial import window_boxes
 from .annotate import shrunk, shrunk_size
+from .mosaic import TileScene, mosaic_record
 from .records import Record, check_finite, failure_record, rounded, scene_record
 from .sources import Source
 
@@ -39,32 +42,42 @@ MAX_HELD = 256 * 2**20
 """Bytes of pictures that are held at a time: those being decoded, and those to draw boxes on."""
 
 
+Observer = Callable[[NDArray[np.uint8], int, NDArray[np.floating], NDArray[np.floating]], None]
+"""Takes a canvas, (channels, height, width), the count, the boxes, (count, 4), in canvas pixels,
+and the scene drawn again."""
+
+
 class Placed(NamedTuple):
     """A picture that was read."""
 
-    canvas: NDArray[np.uint8]  # (channels, height, width)
-    frame: Frame
+    tiles: list[Tile]  # one, but of a large picture that is divided
     shrunk: Image | None  # for ``annotate``; None if it was not asked for
 
     @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the picture in pixels."""
+        return self.tiles[0].frame.size
+
+    @property
     def num_bytes(self) -> int:
-        """What is kept of the picture, beside its canvas; Pillow takes four bytes for a color."""
+        """What is kept beside the first canvas; Pillow takes four bytes for a color."""
+        num = sum(tile.canvas.nbytes for tile in self.tiles[1:])
         if self.shrunk is None:
-            return 0
-        return self.shrunk.width * self.shrunk.height * (1 if self.shrunk.mode == "L" else 4)
+            return num
+        return num + self.shrunk.width * self.shrunk.height * (1 if self.shrunk.mode == "L" else 4)
 
 
 class Row(NamedTuple):
     """What is known of a picture."""
 
     record: Record
-    placed: Placed | None  # None if it could not be read
     reconstruction: NDArray[np.float32]  # the scene drawn again; empty if it could not be read
+    placed: Placed | None  # None if it could not be read
 
 
 def failed(record: Record) -> Row:
     """Return the row of a picture that could not be read, or whose record there is already."""
-    return Row(record, None, np.empty(0, np.float32))
+    return Row(record, np.empty(0, np.float32), None)
 
 
 def infer_pictures(
@@ -77,6 +90,7 @@ def infer_pictures(
     batch_size: int = BLOCK,
     keep_shrunk: bool = False,
     max_held: int = MAX_HELD,
+    observe: Observer | None = None,
 ) -> Iterator[list[Row]]:
     """Count, locate and describe the objects in pictures, a batch at a time.
 
@@ -89,6 +103,7 @@ def infer_pictures(
         batch_size: the most pictures to a batch; it changes no result.
         keep_shrunk: keep of each picture what ``annotate.annotated`` needs.
         max_held: bytes of pictures that are held at a time; a larger one is decoded alone.
+        observe: called with each canvas and what was found on it.
     Yields: a ``Row`` for each picture of a batch; scenes are (channels, height, width).
     """
     framing = Framing.of_model(air.config) if framing is None else framing
@@ -97,9 +112,9 @@ def infer_pictures(
     items = in_parallel(reader.read, enumerate(sources), ahead=max(2 * batch_size, 2))
     for batch in _batches(items, batch_size, max_held // 2):
         sound = [item for _, item in batch if isinstance(item, Placed)]
-        results = iter(_infer_placed(air, sound, samples, seed))
+        results = iter(_infer_placed(air, sound, samples, seed, observe))
         yield [
-            _row(source.name, item, *next(results), air.config.count.unbounded)
+            _row(source.name, item, next(results), air.config.count.unbounded)
             if isinstance(item, Placed)
             else failed(item)
             for source, item in batch
@@ -127,7 +142,9 @@ class _Reader(NamedTuple):
         try:
             if source.record is not None:
                 return source, source.record
-            placed = self._place(source, Need(self._enough, reserve))
+            placed = self._place(
+                source, replace(self.framing.need, enough=self._enough, reserve=reserve)
+            )
             kept = placed.num_bytes
             return source, placed
         except AirError as error:
@@ -140,8 +157,8 @@ class _Reader(NamedTuple):
 
     def _place(self, source: Source, need: Need) -> Placed:
         picture, size = source.read(need)
-        canvas, frame = place(picture, self.framing, size)
-        return Placed(canvas, frame, shrunk(picture, size) if self.keep_shrunk else None)
+        tiles = place_tiles(picture, self.framing, size)
+        return Placed(tiles, shrunk(picture, size) if self.keep_shrunk else None)
 
     def _enough(self, size: tuple[int, int]) -> tuple[int, int]:
         # With or without annotated pictures: the canvas must be the same.
@@ -164,27 +181,52 @@ def _batches(
         yield batch
 
 
-def _row(name: str, placed: Placed, scene: Scene, sampled: Record, unbounded: bool) -> Row:
+def _row(
+    name: str, placed: Placed, found: Sequence[tuple[TileScene, Record]], unbounded: bool
+) -> Row:
     """Return a picture's row; a failure's, where the model's answer is not finite."""
     try:
-        record = scene_record(name, placed.frame, scene, unbounded)
-        check_finite(name, *sampled.get("importance", {}).values())
+        for _, sampled in found:
+            check_finite(name, *sampled.get("importance", {}).values())
+        if len(placed.tiles) > 1:
+            return Row(*mosaic_record(name, placed.tiles, found), placed)
+        ((tile_scene, sampled),) = found
+        record = scene_record(name, placed.tiles[0].frame, tile_scene.scene, unbounded)
     except NotFiniteError as error:
         return failed(failure_record(name, str(error)))
-    return Row(record | sampled, placed, scene.reconstruction)
+    return Row(record | sampled, tile_scene.scene.reconstruction, placed)
 
 
 def _infer_placed(
-    air: AIR, placed: Sequence[Placed], samples: int, seed: int
-) -> Iterator[tuple[Scene, Record]]:
-    """Yield each picture's scene, and what importance samples add to its record."""
-    for start in range(0, len(placed), BLOCK):
-        canvases = [item.canvas for item in placed[start : start + BLOCK]]
-        block = np.zeros((BLOCK, *canvases[0].shape), np.uint8)
-        block[: len(canvases)] = canvases
+    air: AIR, placed: Sequence[Placed], samples: int, seed: int, observe: Observer | None
+) -> Iterator[list[tuple[TileScene, Record]]]:
+    """Yield the scenes of each picture's tiles, and what importance samples add to its record."""
+    canvases = [tile.canvas for picture in placed for tile in picture.tiles]
+    tiles = _infer_canvases(air, canvases, samples, seed, observe)
+    for picture in placed:
+        yield list(islice(tiles, len(picture.tiles)))
+
+
+def _infer_canvases(
+    air: AIR,
+    canvases: Sequence[NDArray[np.uint8]],
+    samples: int,
+    seed: int,
+    observe: Observer | None,
+) -> Iterator[tuple[TileScene, Record]]:
+    for start in range(0, len(canvases), BLOCK):
+        own = canvases[start : start + BLOCK]
+        block = np.zeros((BLOCK, *own[0].shape), np.uint8)
+        block[: len(own)] = own
         scenes = air.infer(block, batch_size=BLOCK)
+        windows = window_boxes(torch.as_tensor(scenes.z_where), air.config.canvas_size).numpy()
+        boxes = np.where(np.isnan(scenes.boxes), windows, scenes.boxes)
         added = _importance(air, block, samples, seed) if samples else [{}] * BLOCK
-        yield from zip(scenes[: len(canvases)], added, strict=False)
+        for row, canvas in enumerate(own):
+            if observe is not None:
+                count = int(scenes.counts[row])
+                observe(canvas, count, scenes.boxes[row, :count], scenes.reconstruction[row])
+            yield TileScene(scenes[row], boxes[row]), added[row]
 
 
 def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> list[Record]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..data.pictures.border import ByBorder
 from ..data.pictures.framing import Frame, Framing, place, place_canvas
 from ..data.pictures.reading import read_picture
 from ..errors import DataError, ShapeError
@@ -45,9 +46,9 @@ def read_sent(ask: InferRequest | SampleRequest, framing: Framing) -> Picture:
     if not has_picture(ask):
         raise ShapeError("image, pixels: got neither; send one of them.")
     if ask.invert is not None:
-        framing = replace(framing, invert=ask.invert)
+        framing = replace(framing, foreground=ByBorder(ask.invert))
     if ask.image is not None:
-        picture = read_picture(io.BytesIO(_decoded(ask.image)), "image", MAX_PIXELS)
+        picture = read_picture(io.BytesIO(_decoded(ask.image)), "image", MAX_PIXELS, framing.need)
         return Picture(*place(picture, framing))
     return Picture(*place_canvas(_as_canvas(ask.pixels, framing), framing))
 

@@ -135,6 +135,7 @@ class Scene(Answer):
     height: int
     count: int
     count_probs: Annotated[list[float], Field(description="q(n | x) for n = 0..T")]
+    count_interval: Annotated[list[int], Field(description="holds the count at 90%")]
     objects: list[FoundObject]
     z_background: Annotated[
         list[float] | None, Field(description="only where the model has a background")

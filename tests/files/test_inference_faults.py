@@ -27,6 +27,7 @@ from attend_infer_repeat import AIR, DataError, Scenes, ShapeError
 from attend_infer_repeat.cli.echo import Echo
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data.pictures import gif
+from attend_infer_repeat.data.pictures.border import ByBorder
 from attend_infer_repeat.data.pictures.framing import Framing, enough, place
 from attend_infer_repeat.data.pictures.reading import Decoded, Need, decode, read_picture
 from attend_infer_repeat.data.sets import npz
@@ -581,11 +582,11 @@ def test_of_a_picture_only_what_is_drawn_on_is_kept(model, tmp_path) -> None:
     path = tmp_path / "large.png"
     Image.new("L", (4000, 500)).save(path)
     for keep, kept in ((True, (1600, 200)), (False, None)):
-        ((_, placed, _),) = next(
+        ((_, _, placed),) = next(
             infer_pictures(AIR.load(model), find_sources([str(path)]), keep_shrunk=keep)
         )
         assert (placed.shrunk and placed.shrunk.size) == kept
-        assert placed.frame.size == (4000, 500)
+        assert placed.size == (4000, 500)
 
 
 def test_frames_are_decoded_when_they_are_asked_for(tmp_path, monkeypatch) -> None:
@@ -612,7 +613,7 @@ def test_a_jpeg_decoded_at_less_is_the_same_on_the_canvas(tmp_path, turned, resi
     exif[0x0112] = turned
     path = tmp_path / "photo.jpg"
     small.resize((2000, 1504)).save(path, exif=exif)
-    framing = Framing((60, 50), 3, resize, zoom=0.05, invert="no")
+    framing = Framing((60, 50), 3, resize, zoom=0.05, foreground=ByBorder("no"))
     own = read_picture(path)
     picture, size = decode(path, need=Need(lambda size: enough(size, framing)))
     assert size == own.size

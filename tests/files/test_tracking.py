@@ -13,7 +13,8 @@ from PIL import Image
 
 from attend_infer_repeat import DataError, load_dataset
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.data.pictures.gif import Frames, num_frames
+from attend_infer_repeat.data.pictures.containers import open_pictures
+from attend_infer_repeat.data.pictures.gif import GifFrames
 from attend_infer_repeat.files.sources import find_sources, how_many
 from attend_infer_repeat.files.tracking import PATIENCE, Tracker
 
@@ -163,7 +164,7 @@ def test_each_frame_has_its_scene_and_each_digit_one_identity(
 
 def test_frames_are_those_of_the_file_in_order(folder: Path, frames: list[Image.Image]) -> None:
     path = str(folder / "clip.gif")
-    assert num_frames(path) == how_many([path]) == FRAMES
+    assert open_pictures(path).num == how_many([path]) == FRAMES
     sources = list(find_sources([path]))
     assert [s.name for s in sources] == [f"{path}[{t}]" for t in range(FRAMES)]
     assert {s.video for s in sources} == {path}
@@ -192,7 +193,7 @@ def test_a_cut_gif_is_read_as_far_as_it_goes(folder: Path, tmp_path: Path) -> No
     whole = (folder / "clip.gif").read_bytes()
     path = tmp_path / "cut.gif"
     path.write_bytes(whole[: 2 * len(whole) // 3])
-    frames, errors = Frames(path, FRAMES), []
+    frames, errors = GifFrames(path), []
     for i in range(FRAMES):
         try:
             assert frames.read(i).picture.size == frames.read(0).picture.size

@@ -1,0 +1,174 @@
+"""From the scenes of a picture's tiles to those of the picture.
+
+An object is of the tile in whose core its center lies. Two tiles may disagree about where that is,
+by a pixel or two, so that both claim an object close to the edge of their cores, or neither does:
+of what they found close to the edge, pairs at one place are one object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.pictures.framing import Tile
+from ..scenes import Scene, SceneObject
+from .counts import shifted, sum_of
+from .records import Record, check_scene, object_record, picture_record, rounded
+
+CLOSE = 0.25
+"""How far from the edge of a core, in sides of its box, an object may be another tile's."""
+
+SAME_PLACE = 0.35
+"""Distance of centers, in sides of their boxes, below which two tiles found one object."""
+
+
+class Found(NamedTuple):
+    """An object, and where it lies in the scaled picture."""
+
+    thing: SceneObject
+    tile: int
+    step: int  # in its tile, from 1
+    center: NDArray[np.float64]  # (2,), x and y in the scaled picture's pixels
+    side: float
+    margin: float  # from the core's edge: below 0 outside of it
+
+
+class Whole(NamedTuple):
+    """What the tiles of a picture show together."""
+
+    found: list[Found]
+    count_probs: NDArray[np.float64]  # (most + 1,)
+
+
+class TileScene(NamedTuple):
+    """What was found on a tile."""
+
+    scene: Scene
+    boxes: NDArray[np.float64]  # (T, 4), canvas pixels, of all steps, there or not
+
+
+def joined(
+    tiles: Sequence[Tile], scenes: Sequence[TileScene], count_probs: Sequence[NDArray[np.floating]]
+) -> Whole:
+    """Join the scenes of a picture's tiles.
+
+    Args:
+        tiles: of the picture.
+        scenes: of the tiles.
+        count_probs: (T + 1,) of each tile, over the number of its first steps that are there.
+    Returns: the objects, tile by tile, and the distribution of their number: the sum over tiles,
+        taken as independent, of the number of objects in each one's core.
+    """
+    claimed, core_probs = [], []
+    for index, (tile, (scene, boxes), probs) in enumerate(
+        zip(tiles, scenes, count_probs, strict=True)
+    ):
+        centers, sides = (
+            (boxes[:, :2] + boxes[:, 2:]) / 2,
+            (boxes[:, 2:] - boxes[:, :2]).max(axis=1),
+        )
+        x0, x1, y0, y1 = tile.core
+        edges = [centers[:, 0] - x0, x1 - centers[:, 0], centers[:, 1] - y0, y1 - centers[:, 1]]
+        margins = np.min(edges, axis=0)
+        core_probs.append(_in_core(probs, margins >= 0))
+        for step, thing in enumerate(scene.objects):
+            if margins[step] >= -CLOSE * sides[step]:
+                offset = np.array(tile.frame.offset)
+                center = centers[step] - offset
+                claimed.append(
+                    Found(thing, index, step + 1, center, sides[step], float(margins[step]))
+                )
+    found = _without_doubles(claimed)
+    in_cores = sum(own.margin >= 0 for own in claimed)
+    return Whole(found, shifted(sum_of(core_probs), len(found) - in_cores))
+
+
+def _in_core(probs: NDArray[np.floating], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the distribution of how many of the objects that are there lie in the core."""
+    first = np.concatenate(([0], inside.cumsum()))  # of the first n steps
+    steps = np.minimum(np.arange(len(probs)), len(inside))
+    return np.bincount(first[steps], weights=probs).astype(np.float64)
+
+
+def _without_doubles(claimed: list[Found]) -> list[Found]:
+    """Keep what lies in a core, and what two tiles found just outside of theirs; each once."""
+    kept: list[Found] = []
+    edge: list[Found] = []  # what another tile may have found, too
+    for found in claimed:
+        (edge if found.margin < CLOSE * found.side else kept).append(found)
+    edge.sort(key=lambda found: -found.margin)
+    grid: dict[tuple[int, int], list[Found]] = {}
+    size = max((found.side for found in edge), default=1.0)
+    taken: set[int] = set()
+    for found in edge:
+        column, row = (int(v // size) for v in found.center)
+        near = [
+            other
+            for x in (column - 1, column, column + 1)
+            for y in (row - 1, row, row + 1)
+            for other in grid.get((x, y), ())
+            if other.tile != found.tile
+            and np.hypot(*(found.center - other.center)) < SAME_PLACE * min(found.side, other.side)
+        ]
+        grid.setdefault((column, row), []).append(found)
+        if any(id(other) in taken for other in near):
+            continue
+        if found.margin >= 0 or near:
+            kept.append(found)
+            taken.add(id(found))
+    return sorted(kept, key=lambda found: (found.tile, found.step))
+
+
+def mosaic_record(
+    name: str, tiles: Sequence[Tile], found: Sequence[tuple[TileScene, Record]]
+) -> tuple[Record, NDArray[np.float32]]:
+    """Return the record of a picture of several tiles, and the scene drawn again.
+
+    Objects are numbered tile by tile. ``z_where`` is relative to the canvas of the object's tile,
+    whose upper left corner is at ``tile``, x and y in the picture's pixels.
+
+    Raises: NotFiniteError if a value is not finite.
+    """
+    scenes = [scene for scene, _ in found]
+    for scene, _ in scenes:
+        check_scene(name, scene)
+    whole = joined(tiles, scenes, [scene.count_probs for scene, _ in scenes])
+    objects = []
+    for number, own in enumerate(whole.found, 1):
+        frame = tiles[own.tile].frame
+        corner = [round(-o / z, 3) for o, z in zip(frame.offset, frame.zoom, strict=True)]
+        objects.append(object_record(frame, number, own.thing) | {"tile": corner})
+    record = picture_record(name, tiles[0].frame, len(objects), whole.count_probs, objects)
+    sampled = [added["importance"] for _, added in found if added]
+    if sampled:
+        counts = joined(tiles, scenes, [np.array(own["count_probs"]) for own in sampled])
+        record["importance"] = {
+            "count": int(counts.count_probs.argmax()),
+            "count_probs": rounded(counts.count_probs),
+            "effective_sample_size": min(own["effective_sample_size"] for own in sampled),
+            "samples": sampled[0]["samples"],
+        }
+    return record, _drawn(tiles, scenes)
+
+
+def _drawn(tiles: Sequence[Tile], scenes: Sequence[TileScene]) -> NDArray[np.float32]:
+    """Put the scenes of tiles that were drawn again together, each tile's core."""
+    frame = tiles[0].frame
+    width, height = (round(n * z) for n, z in zip(frame.size, frame.zoom, strict=True))
+    whole = np.zeros((len(tiles[0].canvas), height, width), np.float32)
+    for tile, (scene, _) in zip(tiles, scenes, strict=True):
+        place, part = [], []
+        limits = (tile.core[2:], tile.core[:2])  # y, x
+        for axis, (core, side) in enumerate(
+            zip(limits, scene.reconstruction.shape[1:], strict=True)
+        ):
+            start = -int(tile.frame.offset[1 - axis])
+            low = max(int(np.ceil(max(core[0], 0))), -start, 0)
+            high = min(int(np.ceil(min(core[1], side))), whole.shape[1 + axis] - start)
+            part.append(slice(low, high))
+            place.append(slice(start + low, start + high))
+        whole[:, place[0], place[1]] = scene.reconstruction[:, part[0], part[1]]
+    return whole
