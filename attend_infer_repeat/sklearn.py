@@ -240,6 +240,7 @@ class AIRCounter(TransformerMixin, BaseEstimator):
             for_images(start, (canvas[0], canvas[1]), channels),
             dataset=DatasetConfig(data="X"),
             eval_split="validation",
+            subtract="border",
             invert="no",  # predict does not, either
             window_size=min(start.model.appearance.window_size, *canvas),
             **given,

@@ -15,7 +15,6 @@ from typing import Any
 from codes import FOLDER as CODES
 from many import FOLDER as MANY
 from objective import last, pairs
-from pictures import FOLDER as PICTURES
 from reproduce import FOLDER, HOUR, misread_singles, summary_rows
 from runs import RESULTS, read_result, read_results
 from throughput import Case, reference, speed
@@ -121,22 +120,6 @@ def objects() -> list[str]:
     ]
 
 
-def pictures() -> list[str]:
-    """Pictures of the user's own."""
-
-    def figures(kind: str, name: str, form: str) -> str:
-        results = [read_result(PICTURES / f"{kind}-auto-{seed}.json") for seed in (0, 1)]
-        return every([format(result[name], form) for result in results])
-
-    return [
-        f"in {figures('shapes', 'train_seconds', '.0f')} s on two cores to count "
-        f"{figures('shapes', 'count_accuracy', '.1%')} of 1,000 others right",
-        f"of {figures('shapes', 'box_ap50', '.3f')} (COCO)",
-        f"in {figures('scans', 'train_seconds', '.0f')} s: "
-        f"{figures('scans', 'count_accuracy', '.1%')}",
-    ]
-
-
 def codes() -> list[str]:
     """What a linear probe reads."""
 
@@ -161,7 +144,7 @@ def tutorial() -> list[str]:
 
 
 CLAIMS: tuple[Callable[[], list[str]], ...] = (
-    *(demo, objective, reproduced, hour, throughput, objects, pictures, codes, tutorial),
+    *(demo, objective, reproduced, hour, throughput, objects, codes, tutorial),
 )
 
 if __name__ == "__main__":

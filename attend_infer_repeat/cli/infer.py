@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice, tee
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..data.pictures.framing import Framing
     from ..files.results import Results
     from ..files.sources import Source
+    from ..files.streaming import Observer
     from .echo import Tally
 
 logger = logging.getLogger(__name__)
@@ -111,23 +112,28 @@ class Infer(Command):
             the folder of results cannot be used; BusyError if another process writes to it.
         """
         self._check()
+        from ..data.pictures.border import ByBorder
         from ..data.pictures.framing import Framing
         from ..data.pictures.reading import shown
+        from ..evaluation.doubts import Doubts
         from ..files.sources import find_sources
 
         prepare_messages(self.quiet)
         air = load_model(self.model, self.device)
         framing = Framing.of_model(air.config)
         if self.invert is not None:
-            framing = replace(framing, invert=self.invert)
-        sources = find_sources(self.images, track=self.track)
+            framing = replace(framing, foreground=ByBorder(self.invert))
+        sources = find_sources(self.images, track=self.track, values=framing.need.values)
         began = time.perf_counter()
         with ExitStack() as stack:
             results = self._open_results(air, framing, stack)
-            tally = self._infer(air, framing, sources, results)
+            doubts = Doubts(air.config)
+            tally = self._infer(air, framing, sources, results, doubts.add)
             tally.check()
             if results is not None:
                 self._finish(results)
+            for line in doubts.lines():
+                logger.warning("Doubtful: %s.", line)
         if self.out is not None and tally.num > 1:
             seconds, where = time.perf_counter() - began, shown(self.out)
             failed = f", {tally.num_failed} could not be read" if tally.num_failed else ""
@@ -154,7 +160,7 @@ class Infer(Command):
         settings = {
             "model": _digest(air),
             "images": list(self.images),
-            "framing": asdict(framing) | {"canvas_size": list(framing.canvas_size)},
+            "invert": self.invert,
             "track": self.track,
             "samples": self.samples,
             "seed": self.seed,
@@ -167,7 +173,12 @@ class Infer(Command):
         return stack.enter_context(Results(outputs, settings, self.resume))
 
     def _infer(
-        self, air: AIR, framing: Framing, sources: Iterator[Source], results: Results | None
+        self,
+        air: AIR,
+        framing: Framing,
+        sources: Iterator[Source],
+        results: Results | None,
+        observe: Observer,
     ) -> Tally:
         """Read the pictures, write and print what is found in them; return how many there were."""
         from ..console import progress_bar
@@ -191,13 +202,13 @@ class Infer(Command):
             seed=self.seed,
             batch_size=self.batch_size,
             keep_shrunk=results is not None and results.outputs.annotated,
+            observe=observe,
         )
         if not echo.in_the_way:
             batches = progress_bar(batches, how_many(self.images), "Inferring", len, tally.num)
         try:
             for rows in batches:
-                read = list(islice(order, len(rows)))
-                records = [record for record, _, _ in rows]
+                read, records = list(islice(order, len(rows))), [row.record for row in rows]
                 for record, source in zip(records, read, strict=True):
                     follow = tracker.identify if source.record is None else tracker.follow
                     follow(source.video, record)

@@ -7,15 +7,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..config import FAST, TrainConfig, idle, replace
-from ..data import is_path, load_dataset, require_known
-from ..data.pictures.array_files import as_picture
-from ..data.pictures.folder import LARGEST_CANVAS, survey_path
-from ..data.pictures.survey import Survey, spread, survey
+from ..config import FAST, MANY, TrainConfig, flat, idle, replace
+from ..data import default_max_count, is_path, require_known
+from ..data.pictures.background import Common, Level, Smooth, encode_image, resized
+from ..data.pictures.folder import survey_path
+from ..data.pictures.look import largest_size
+from ..data.pictures.ranges import find_values
+from ..data.pictures.reading import Need
+from ..data.pictures.survey import Survey
 
-MIN_CANVAS = 16
-"""Smallest side of a canvas that is chosen, in pixels."""
+MIN_CANVAS, LARGEST_FITTED = 16, 256
+"""Smallest and largest side of a canvas that is chosen, in pixels."""
+
+MAX_SIDE_RATIO = 1.25
+"""Largest ratio of the sides of a canvas: windows have its shape."""
+
+LARGEST_WHOLE = 128
+"""Largest side of a canvas that shows a picture as a whole, in pixels: larger ones are divided."""
+
+PART, MIN_PART = 5.0, 48
+"""Side of the canvas that shows a part of a picture, in sizes of a typical object, and the
+smallest, in pixels."""
 
 OBJECT_SIZE = 16
 """Size to which a typical object is reduced, in canvas pixels: more detail costs more time."""
@@ -23,14 +37,18 @@ OBJECT_SIZE = 16
 MAX_USEFUL_ZOOM = 0.8
 """Largest zoom that is applied: between this and 1, the time saved is not worth the blur."""
 
-MAX_SIDE_RATIO = 1.25
-"""Largest ratio of the sides of a canvas: windows have its shape."""
-
-WINDOW_MARGIN = 1.25
+WINDOW_MARGIN = 1.15
 """Width of the window on the canvas, in sizes of a typical object: some objects are larger."""
 
-RELATIVE_SCALE_SD = 0.04
-"""Standard deviation of the scale prior as a share of its mean, as in the preset fast."""
+LARGEST_MARGIN = 1.05
+"""The same in sizes of the largest objects that are about as heavy as a typical one."""
+
+RELATIVE_SCALE_SD = 0.02
+"""Standard deviation of the scale prior as a share of its mean. A window that is half as large
+again costs 139 nats then: more than an object costs, so that no window covers two of them."""
+
+GLYPH_CANVAS, RELATIVE_SCALE_SD_OF_GLYPHS = 50, 0.1 / 2.6
+"""Canvas, in pixels, for which the preset fast has its scale prior: digits keep their size."""
 
 WINDOW_RESOLUTION = 0.8
 """Window pixels for each canvas pixel that the window covers, as in the preset fast."""
@@ -38,10 +56,14 @@ WINDOW_RESOLUTION = 0.8
 MIN_WINDOW, MAX_WINDOW = 8, 32
 """Bounds of the window size, in pixels."""
 
-MAX_GAIN = 500
-"""Bound on the log-likelihood gain of an object, in nats: the pixel noise is raised to keep it."""
+TYPICAL_GAIN = 500
+"""Log-likelihood gain of a typical object, in nats, unless noise leaves less: the pixels' standard
+deviation is chosen for it."""
 
-INITIAL_COST_SHARE = 0.28
+MIN_SD = 0.05
+"""Smallest standard deviation of the pixels that is chosen: decoders do not draw more exactly."""
+
+INITIAL_COST_SHARE = 0.14
 """Log prior cost of one more object at the first step, as a share of its log-likelihood gain."""
 
 MIN_INITIAL_COST, MAX_INITIAL_COST = 35, 600
@@ -51,8 +73,8 @@ FINAL_COST_SHARE, MIN_FINAL_COST = 0.09, 5
 """The same cost at the end of the annealing, and its bound in nats: above what a rendered object
 leaves unexplained."""
 
-MAX_STEPS = 12
-"""Largest number of steps that is chosen."""
+FEW_OBJECTS = 3
+"""Most objects of generated scenes that the preset fast is for."""
 
 
 @dataclass
@@ -61,19 +83,22 @@ class _Choices:
 
     config: TrainConfig
     given: Collection[str]
-    reasons: dict[str, str] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
 
-    def decide(self, name: str, value: Any, why: str) -> None:
-        """Set ``name``, such as ``window_size``, unless it was given or has no effect."""
-        if name in self.given or name in {setting.name for setting in idle(self.config)}:
-            return
-        self.config = replace(self.config, **{name: value})
-        shown = f"{value:.3g}" if isinstance(value, float) else value
-        self.reasons[name] = f"{name} {shown}: {why}"
+    def decide(self, why: str, **settings: Any) -> None:
+        """Set settings, such as ``window_size``, but those that were given or have no effect."""
+        decided = []
+        for name, value in settings.items():
+            if name in self.given or name in {setting.name for setting in idle(self.config)}:
+                continue
+            self.config = replace(self.config, **{name: value})
+            decided.append(f"{name} {_shown(value)}")
+        if decided:
+            self.reasons.append(f"{', '.join(decided)}: {why}")
 
 
 def choose_settings(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
-    """Choose canvas, window, scale prior and number of steps from a look at a run's pictures.
+    """Choose background, canvas, window, scale prior and noise from a look at a run's pictures.
 
     Args:
         config: the settings to start from.
@@ -81,115 +106,132 @@ def choose_settings(config: TrainConfig, given: Collection[str] = ()) -> TrainCo
     Returns: the settings; their ``chosen`` says what was chosen, and why.
     Raises: DataError if there is nothing to look at.
     """
-    look, choices = _survey(config), _Choices(config, given)
-    if len(look.sides):
-        canvas, size = _choose_canvas(choices, look)
-        _choose_model(choices, look, canvas, size)
-        _choose_noise(choices, look, size / float(np.median(look.sides)))
-    else:
-        choices.reasons["nothing"] = "nothing: no picture shows anything on its background"
-    seen = f"from a look at {len(look.looks)} pictures, {len(look.sides)} connected components"
-    return replace(choices.config, chosen=(seen, *choices.reasons.values()))
+    require_known(config.dataset.data)
+    if not is_path(config.dataset.data):
+        return _for_generated_scenes(config, given)
+    if "model_steps" in given and "unbounded" not in given:
+        config = replace(config, unbounded=False)
+    if "invert" in given:
+        config = replace(config, subtract="border")
+    choices = _Choices(config, given)
+    _choose_range(choices)
+    look = _survey(choices.config)
+    if not look.shows_something:
+        seen = f"nothing: none of {len(look.looks)} pictures shows anything on its background"
+        return replace(choices.config, chosen=(seen, *choices.reasons))
+    _choose_canvas(choices, look)
+    zoom = _chosen_zoom(choices.config, look)
+    _choose_background(choices, look, zoom)
+    _choose_window(choices, look, zoom)
+    _choose_noise(choices, look, zoom)
+    seen = (
+        f"from a look at {len(look.looks)} pictures, {len(look.gathered.sides)} connected "
+        f"components, {look.num_clusters} of them clusters"
+    )
+    return replace(choices.config, chosen=(seen, *choices.reasons))
+
+
+def _for_generated_scenes(config: TrainConfig, given: Collection[str]) -> TrainConfig:
+    """Return the preset that was tuned for scenes of so many objects, on a canvas of any size."""
+    own = config.dataset
+    most = max(own.counts or (own.max_count or default_max_count(own.data),))
+    preset = FAST if most <= FEW_OBJECTS else MANY
+    kept: dict[str, Any] = {name: flat(config)[name] for name in given}
+    mean = preset.model.pose.scale_prior_mean * (own.canvas or GLYPH_CANVAS) / GLYPH_CANVAS
+    if "scale_prior_mean" not in kept:
+        kept["scale_prior_mean"] = round(mean, 2)
+    if "scale_prior_sd" not in kept:
+        kept["scale_prior_sd"] = round(RELATIVE_SCALE_SD_OF_GLYPHS * mean, 3)
+    why = f"the settings of the preset {preset.preset}, since scenes have at most {most} objects"
+    kept |= {"preset": config.preset, "dataset": own, "seed": config.seed, "chosen": (why,)}
+    return replace(preset, **kept)
+
+
+def _choose_range(choices: _Choices) -> None:
+    """Choose what becomes black and white, of pictures with more than 8 bits."""
+    framing = choices.config.model.framing
+    if framing.range is None:
+        values = find_values(choices.config.dataset.data, framing.select)
+        if values is not None:
+            choices.decide("nearly all pixels lie between", range=values)
 
 
 def _survey(config: TrainConfig) -> Survey:
-    require_known(config.dataset.data)
-    if is_path(config.dataset.data):
-        return survey_path(config.dataset.data, config.dataset.strict)
-    data = load_dataset(config.dataset.data, "train", **config.dataset.options())
-    return survey([as_picture(image) for image in data.images[spread(len(data))]])
+    framing = config.model.framing
+    need = Need(values=framing.range, channels=framing.select)
+    return survey_path(config.dataset.data, config.dataset.strict, need)
 
 
-def _choose_canvas(choices: _Choices, look: Survey) -> tuple[float, float]:
-    """Choose how pictures come onto the canvas.
-
-    Returns: the canvas's width, and the size of a typical object on it, both in canvas pixels.
-    """
-    (commonest, _), *others = look.sizes.most_common()
-    config = choices.config
-    if not is_path(config.dataset.data):
-        return commonest[0], float(np.median(look.sides))
-    if others and _relative_spread(look.sides) < _relative_spread(look.shares):
-        choices.decide(
-            "resize",
-            "pad",
-            "the pictures differ in size, and what they show is equally large in pixels",
-        )
-    if choices.config.model.framing.resize == "fit":
-        return _choose_fitted_canvas(choices, look)
-    return _choose_padded_canvas(choices, look)
-
-
-def _choose_fitted_canvas(choices: _Choices, look: Survey) -> tuple[float, float]:
-    """Choose the canvas to which each picture is scaled; returns as ``_choose_canvas``."""
-    (commonest, _), *others = look.sizes.most_common()
-    share = float(np.median(look.shares))
-    side = round(float(np.median([max(size) for size in look.sizes.elements()])))
-    wanted = side * _zoom(share * side)
-    stays = not others and wanted == side and side <= MAX_SIDE_RATIO * min(commonest)
-    if stays and side <= LARGEST_CANVAS:
-        if choices.config.dataset.canvas is None:
-            return commonest[0], share * side
+def _choose_canvas(choices: _Choices, look: Survey) -> None:
+    """Choose how pictures come onto the canvas: as a whole, or large ones in parts."""
+    sizes, given = {own.size for own in look.looks}, choices.config.model.framing.resize
+    grow = len(sizes) > 1 and _relative_spread(look.shares) < _relative_spread(look.gathered.sides)
+    if given == "fit" if "resize" in choices.given else grow:
+        _choose_fitted_canvas(choices, look)
+        return
+    zoom, (width, height) = _zoom(look.side), largest_size(look.looks)
+    if "zoom" in choices.given:
+        zoom = choices.config.model.framing.zoom
+    why = f"a typical object is {look.side:.0f} pixels large, {zoom * look.side:.0f} on the canvas"
+    largest = round(zoom * max(width, height))
+    if largest > LARGEST_WHOLE:
+        side = int(np.clip(round(PART * zoom * look.side), MIN_PART, LARGEST_WHOLE))
+        why += f"; parts of {side / zoom:.0f} pixels of the {width} x {height} are trained on"
+        choices.decide(why, resize="tile", zoom=zoom, canvas=side)
+    elif (
+        zoom == 1 and len(sizes) == 1 and max(width, height) <= MAX_SIDE_RATIO * min(width, height)
+    ):
+        choices.decide(why, resize="tile", zoom=zoom)
     else:
-        choices.decide(
-            "canvas",
-            int(np.clip(round(wanted), MIN_CANVAS, LARGEST_CANVAS)),
-            f"what the pictures show is {100 * share:.0f}% of a picture, so about "
-            f"{share * np.clip(wanted, MIN_CANVAS, LARGEST_CANVAS):.0f} pixels then",
-        )
-    canvas = choices.config.dataset.canvas or side
-    return canvas, share * canvas
+        choices.decide(why, resize="tile", zoom=zoom, canvas=max(largest, MIN_CANVAS))
 
 
-def _choose_padded_canvas(choices: _Choices, look: Survey) -> tuple[float, float]:
-    """Choose the zoom of all pictures and a canvas for them; returns as ``_choose_canvas``."""
-    size = float(np.median(look.sides))
-    largest = max(max(picture) for picture in look.sizes)
+def _choose_fitted_canvas(choices: _Choices, look: Survey) -> None:
+    """Choose the canvas to which each picture is scaled."""
+    share = float(np.median(look.shares))
+    side = _usual_side(look)
+    wanted = int(np.clip(round(side * _zoom(share * side)), MIN_CANVAS, LARGEST_FITTED))
     choices.decide(
-        "zoom",
-        min(_zoom(size), LARGEST_CANVAS / largest),
-        f"what the pictures show is {size:.0f} pixels large, so about {OBJECT_SIZE} or less then",
+        f"a typical object is {100 * share:.0f}% of its picture, {share * wanted:.0f} pixels then",
+        resize="fit",
+        canvas=wanted,
     )
-    zoom = choices.config.model.framing.zoom
-    choices.decide(
-        "canvas",
-        int(np.clip(np.ceil(zoom * largest), MIN_CANVAS, LARGEST_CANVAS)),
-        f"the largest picture has a side of {largest} pixels",
-    )
-    return choices.config.dataset.canvas or zoom * largest, zoom * size
 
 
-def _choose_model(choices: _Choices, look: Survey, canvas: float, size: float) -> None:
-    """Choose the model's sizes.
+def _choose_background(choices: _Choices, look: Survey, zoom: float) -> None:
+    """Choose what is subtracted from pictures, which makes objects bright on black."""
+    if "invert" in choices.given:
+        return
+    background = look.background
+    settings: dict[str, Any] = {"subtract": "nothing"}
+    if isinstance(background, Level):
+        settings = {"subtract": "level", "subtract_level": background.level}
+    elif isinstance(background, Smooth):
+        settings = {"subtract": "smooth", "subtract_width": round(zoom * background.width, 1)}
+    elif isinstance(background, Common):
+        settings = {"subtract": "common"}
+        image = encode_image(resized(background.image, zoom))
+        choices.config = replace(choices.config, common_image=image)
+    choices.decide(
+        f"the background explains {100 * look.explained:.0f}% of the pixels; 95% of the pixels of "
+        f"objects differ by less, noise by {look.noise:.3f}",
+        **settings,
+        objects=look.objects,
+        contrast=round(min(look.contrast, 1.0), 3),
+    )
 
-    Args:
-        canvas: its width in pixels.
-        size: of a typical object, in canvas pixels.
-    """
-    window = min(WINDOW_MARGIN * size, canvas)
+
+def _choose_window(choices: _Choices, look: Survey, zoom: float) -> None:
+    """Choose the size of the window, on the canvas and in pixels of its own."""
+    size, largest = zoom * look.side, zoom * look.largest_side
+    canvas = choices.config.dataset.canvas or zoom * largest_size(look.looks)[0]
+    window = min(max(WINDOW_MARGIN * size, LARGEST_MARGIN * largest), canvas)
     choices.decide(
-        "scale_prior_mean",
-        round(canvas / window, 2),
-        f"a window of {window:.0f} of the canvas's {canvas:.0f} pixels, {WINDOW_MARGIN} times the "
-        "size of what the pictures show",
-    )
-    mean = choices.config.model.pose.scale_prior_mean
-    choices.decide(
-        "scale_prior_sd",
-        round(RELATIVE_SCALE_SD * mean, 3),
-        f"{100 * RELATIVE_SCALE_SD:.0f}% of the mean, so that no window covers two objects",
-    )
-    choices.decide(
-        "window_size",
-        int(np.clip(round(WINDOW_RESOLUTION * window), MIN_WINDOW, MAX_WINDOW)),
-        f"{WINDOW_RESOLUTION} window pixels for each of those {window:.0f}",
-    )
-    num_most = int(np.ceil(np.percentile(look.numbers, 99)))
-    choices.decide(
-        "model_steps",
-        int(np.clip(num_most + 1, 2, MAX_STEPS)),
-        f"99% of the pictures show at most {num_most} connected components, and one more object "
-        "may touch another",
+        f"a window of {window:.0f} of the canvas's {canvas:.0f} pixels, where a typical object has "
+        f"{size:.0f} and a large one {largest:.0f}; tight, so that none covers two",
+        scale_prior_mean=round(canvas / window, 2),
+        scale_prior_sd=round(RELATIVE_SCALE_SD * canvas / window, 3),
+        window_size=int(np.clip(round(WINDOW_RESOLUTION * window), MIN_WINDOW, MAX_WINDOW)),
     )
 
 
@@ -197,34 +239,41 @@ def _choose_noise(choices: _Choices, look: Survey, zoom: float) -> None:
     """Choose the pixel noise and the count prior by an object's log-likelihood gain.
 
     Rendering an object of energy E, its sum of squares, raises the log-likelihood by E / (2 sd^2)
-    nats. For large objects in color that would be thousands, and the residual that a first
-    rendering leaves would pay for a second object in the same place. The count prior starts so low
-    that a faint rendering, which gains little, does not pay either.
-
-    Args:
-        zoom: canvas pixels per picture pixel.
+    nats. Were it thousands, the residual that a first rendering leaves would pay for a second
+    object in the same place; were it tens, an object would not pay for its description. The count
+    prior starts so low that a faint rendering, which gains little, does not pay either.
     """
-    energy = float(np.median(look.energies)) * zoom**2
-    sd = FAST.model.likelihood.likelihood_sd
-    choices.decide(
-        "likelihood_sd",
-        round(max(sd, (energy / (2 * MAX_GAIN)) ** 0.5), 2),
-        f"what the pictures show has an energy of {energy:.0f}, which explains at most {MAX_GAIN} "
-        "nats then",
-    )
+    contrast = choices.config.model.framing.contrast
+    energy, noise = look.energy * (zoom / contrast) ** 2, look.noise / contrast
+    sd = round(max(float(np.sqrt(energy / (2 * TYPICAL_GAIN))), noise, MIN_SD), 3)
+    choices.decide(f"a typical object has an energy of {energy:.0f}", likelihood_sd=sd)
     gain = energy / (2 * choices.config.model.likelihood.likelihood_sd**2)
     cost = float(np.clip(INITIAL_COST_SHARE * gain, MIN_INITIAL_COST, MAX_INITIAL_COST))
-    choices.decide(
-        "anneal_prior_from",
-        float(f"{np.exp(-cost):.0e}"),
-        f"a new object costs {cost:.0f} nats at first, of the {gain:.0f} that one explains",
-    )
     last = float(np.clip(FINAL_COST_SHARE * gain, MIN_FINAL_COST, MAX_INITIAL_COST))
     choices.decide(
-        "z_pres_prior",
-        float(f"{np.exp(-last):.0e}"),
-        f"and {last:.0f} nats at last",
+        f"a new object costs {cost:.0f} nats at first, {last:.0f} at last, of the {gain:.0f} that "
+        "a typical one explains",
+        anneal_prior_from=float(f"{np.exp(-cost):.0e}"),
+        z_pres_prior=float(f"{np.exp(-last):.0e}"),
     )
+
+
+def _usual_side(look: Survey) -> float:
+    return float(np.median([max(own.size) for own in look.looks]))
+
+
+def _chosen_zoom(config: TrainConfig, look: Survey) -> float:
+    """Return canvas pixels per picture pixel, of a usual picture where each is scaled to fit."""
+    if config.model.framing.resize != "fit":
+        return config.model.framing.zoom
+    side = _usual_side(look)
+    return (config.dataset.canvas or side) / side
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(_shown, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _zoom(size: float) -> float:
@@ -233,7 +282,7 @@ def _zoom(size: float) -> float:
     return 1.0 if zoom > MAX_USEFUL_ZOOM else zoom
 
 
-def _relative_spread(values: np.ndarray) -> float:
+def _relative_spread(values: NDArray[np.float64]) -> float:
     """Return the interquartile range of values over their median."""
     low, middle, high = np.percentile(values, (25, 50, 75))
     return float((high - low) / middle)

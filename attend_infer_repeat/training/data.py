@@ -16,6 +16,7 @@ from ..data import (
     fingerprint,
     has_test_part,
     hold_out,
+    is_one_part,
     is_path,
     load_dataset,
 )
@@ -67,6 +68,12 @@ def load_run_data(
     has_test = has_test_split(config)
     config = for_images(config, data.canvas_size, data.channels)
     config = _with_fingerprints(config, data, has_test, resumed)
+    if validate and is_path(config.dataset.data) and is_one_part(data):
+        logger.warning(
+            "%s: one picture, of which nothing can be held out: there is nothing to validate with.",
+            config.dataset.data,
+        )
+        validate = False
     training, validation = hold_out(data) if validate else (data, None)
     return RunData(config, training, validation, has_test)
 
@@ -119,9 +126,7 @@ def path_options(model: ModelConfig, strict: bool = False) -> dict[str, Any]:
     return {
         "canvas_size": model.canvas_size,
         "channels": model.channels,
-        "resize": model.framing.resize,
-        "zoom": model.framing.zoom,
-        "invert": model.framing.invert,
+        "framing": model.framing,
         "strict": strict,
     }
 

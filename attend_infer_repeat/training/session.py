@@ -14,6 +14,7 @@ from ..air import reproducible
 from ..config import PRESETS, TrainConfig, differences, for_images
 from ..data import Dataset
 from ..errors import ConfigError, Stopped
+from ..evaluation.doubts import doubts_about
 from ..objectives import Execution
 from ..objectives.processes import Processes
 from ..storage import discard_leftovers
@@ -128,6 +129,7 @@ class _Session:
                 finished = take_steps(state, held_out, progress, tensorboard)
                 if finished and is_first:
                     _test(state, data, progress, tensorboard)
+                    _doubt(state, data)
                     self._draw(state, data, progress)
         if finished and is_first and state.collapsed is not None:
             logger.warning("The model in %s is dead: %s.", run, explain_collapse(state))
@@ -145,6 +147,13 @@ class _Session:
                 discard_leftovers(path)  # of a run that was killed while it drew them
         mark_finished(run, state.step)
         progress.finished(run, paths)
+
+
+def _doubt(state: TrainingState, data: RunData) -> None:
+    """Say what speaks against the model on images that it was not trained on, if there are any."""
+    seen = data.train if data.held_out is None else data.held_out
+    for line in doubts_about(state.air, seen.images):
+        logger.warning("Doubtful: %s.", line)
 
 
 def _test(state: TrainingState, data: RunData, progress: Progress, tensorboard: bool) -> None:

@@ -134,12 +134,16 @@ def test_the_files_and_tensors_of_a_checkpoint(folder: Path) -> None:
     assert {name for names in matches.values() for name in names} == load_file(path).keys()
 
 
+OF_TILES = {"objects[].tile"}
+"""Keys of pictures that are larger than the canvas: see tests/files/test_mosaic.py."""
+
+
 def test_the_keys_of_the_json_lines(folder: Path) -> None:
     records = [
         r for run in ("found", "on_backgrounds") for r in lines(folder / run / "scenes.jsonl")
     ]
     written = in_order([key for record in records for key in keys(record)])
-    assert set(documented("JSON lines", "key")) == set(written)
+    assert set(documented("JSON lines", "key")) == {*written, *OF_TILES}
     assert any(line.get("count") for line in lines(folder / "found" / "scenes.jsonl"))
 
 
@@ -165,7 +169,6 @@ def test_the_files_of_infer(folder: Path) -> None:
     found = folder / "found"
     settings = json.loads((found / "infer.json").read_text())
     assert documented("The rest of `--out`", "key of `infer.json`")[: len(settings)] == [*settings]
-    assert all(f"`{name}`" in section("The rest of `--out`") for name in settings["framing"])
     pictures = [path.name for path in found.glob("*.png")]
     assert len(pictures) == len(list((found / "reconstructions").iterdir())) == 100 + 8
     others = {path.name for path in found.iterdir()} - {*pictures}

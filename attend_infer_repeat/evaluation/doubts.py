@@ -1,0 +1,159 @@
+"""Signs that a model does not fit the pictures that it is shown, told without labels, in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..air import AIR
+from ..config import ModelConfig
+from ..data.pictures.components import Components, connected_components, gather, typical_side
+from ..data.pictures.sampling import spread
+
+FEW = 5
+"""Pictures below which counts of 0 say nothing: they may be empty."""
+
+MOST = 0.9
+"""Share of the pictures, or of the boxes, that is nearly all."""
+
+WHOLE_BOX = 0.9
+"""Sides of a box, as shares of the canvas's, of an object that is the picture."""
+
+MIN_EXPLAINED = 0.3
+"""Share of the energy in front of the background below which hardly anything is explained."""
+
+SIZE_RATIO = 1.8
+"""Ratio of the sizes of objects, in these pictures and trained on, above which they differ."""
+
+SATURATED = 0.3
+"""Share of the pixels at white beyond which pictures are too bright for the model's range."""
+
+WINDOW_MARGIN = 1.25
+"""Width of a window in sizes of a typical object, about."""
+
+THRESHOLD = 0.25
+"""Intensity on the canvas above which a pixel is foreground."""
+
+LOOKED_AT = 256
+"""Canvases that are looked at for sizes of objects."""
+
+
+class Doubts:
+    """Gathers what a model finds, canvas by canvas, and tells what speaks against it.
+
+    Args:
+        config: of the model.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
+        self._num = self._none = self._full = self._boxes = self._whole = 0
+        self._energy = self._left = self._white = self._shown = 0.0
+        self._components: list[Components] = []
+
+    def add(
+        self,
+        canvas: NDArray[np.uint8],
+        count: int,
+        boxes: NDArray[np.floating] | Sequence[Any],
+        reconstruction: NDArray[np.floating],
+    ) -> None:
+        """Take in what was found on a canvas.
+
+        Args:
+            canvas: (channels, height, width).
+            count: of its objects.
+            boxes: (count, 4), canvas pixels.
+            reconstruction: (channels, height, width), intensity.
+        """
+        image = canvas.astype(np.float32) / 255
+        limit = self._config.count.max_steps
+        self._num += 1
+        self._none += count == 0
+        self._full += count == limit
+        height, width = self._config.canvas_size
+        for x0, y0, x1, y1 in boxes:
+            self._boxes += 1
+            self._whole += min(x1, width) - max(x0, 0) >= WHOLE_BOX * width and (
+                min(y1, height) - max(y0, 0) >= WHOLE_BOX * height
+            )
+        self._energy += float((image**2).sum())
+        self._left += float(((image - reconstruction) ** 2).sum())
+        self._white += float((image == 1).all(axis=0).mean())
+        self._shown += float(image.max() > THRESHOLD)
+        if len(self._components) < LOOKED_AT:
+            self._components.append(connected_components(image, THRESHOLD))
+
+    def lines(self) -> list[str]:
+        """Return what speaks against the model, a line each with what to do; mostly nothing."""
+        found = [self._about_counts(), self._about_boxes(), self._about_sizes()]
+        return [line for line in found if line is not None]
+
+    def _about_counts(self) -> str | None:
+        if self._num < FEW:
+            return None
+        if self._none == self._num and self._shown >= MOST * self._num:
+            return (
+                "every picture is counted as 0, though nearly all show something: the model does "
+                "not fit them; see --range, --subtract and --zoom of air train"
+            )
+        if self._full >= MOST * self._num:
+            option = "--step-limit" if self._config.count.unbounded else "-t"
+            return (
+                f"nearly every picture is counted as {self._config.count.max_steps}, the most that "
+                f"the model can count: train with a larger {option}"
+            )
+        if self._white >= SATURATED * self._num:
+            return (
+                f"{100 * self._white / self._num:.0f}% of the pixels are white: the pictures are "
+                "brighter than those trained on, or their background is another"
+            )
+        return None
+
+    def _about_boxes(self) -> str | None:
+        window = 1 / self._config.pose.scale_prior_mean
+        if self._boxes and self._whole >= MOST * self._boxes and window < WHOLE_BOX:
+            return (
+                "nearly every box is the whole picture: the background was taken for an object; "
+                "see --subtract of air train"
+            )
+        explained = 1 - self._left / max(self._energy, 1e-9)
+        if self._shown and self._none < self._num and explained < MIN_EXPLAINED:
+            return (
+                f"what was found explains {max(100 * explained, 0):.0f}% of what the pictures "
+                "show: do not believe the counts"
+            )
+        return None
+
+    def _about_sizes(self) -> str | None:
+        joined = gather(self._components) if self._components else None
+        if joined is None or len(joined.sides) < FEW:
+            return None
+        side = typical_side(joined.sides)
+        window = self._config.canvas_size[1] / self._config.pose.scale_prior_mean
+        if side > SIZE_RATIO * window or SIZE_RATIO * side < window / WINDOW_MARGIN:
+            return (
+                f"a typical object is {side:.0f} pixels large on the canvas, where the model's "
+                f"window has {window:.0f}: zoom the pictures, or train on such as these"
+            )
+        return None
+
+
+def doubts_about(air: AIR, images: NDArray[np.uint8]) -> list[str]:
+    """Return what speaks against a model on images, each on one line; mostly nothing.
+
+    Args:
+        air: the model.
+        images: (N, height, width) or (N, channels, height, width), of which some are looked at.
+    """
+    seen = images[spread(len(images), LOOKED_AT)]
+    doubts = Doubts(air.config)
+    scenes = air.infer(seen)
+    canvases = seen if seen.ndim == 4 else seen[:, None]
+    drawn = scenes.reconstruction.reshape(canvases.shape)
+    for canvas, count, boxes, own in zip(canvases, scenes.counts, scenes.boxes, drawn, strict=True):
+        doubts.add(canvas, int(count), boxes[: int(count)], own)
+    return doubts.lines()

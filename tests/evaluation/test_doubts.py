@@ -1,0 +1,71 @@
+"""What speaks against a model is said, each kind by itself, and nothing of a model that fits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attend_infer_repeat.config import ModelConfig
+from attend_infer_repeat.evaluation.doubts import FEW, Doubts
+
+SIDE, SIZE = 64, 16
+CONFIG = ModelConfig(canvas_size=(SIDE, SIDE), scale_prior_mean=SIDE / 20, model_steps=3)
+PLACES = ((5, 6), (30, 40), (44, 8))
+
+
+def scene(size: int, count: int, level: float = 0.0) -> np.ndarray:
+    image = np.full((1, SIDE, SIDE), level)
+    for x, y in PLACES[:count]:
+        image[0, y : y + size, x : x + size] = 0.9
+    return image
+
+
+def told(found: list, num: int = 20, config: ModelConfig = CONFIG) -> str:
+    """Return what is told of pictures; ``found`` gives (image, count, boxes, reconstruction)."""
+    doubts = Doubts(config)
+    for i in range(num):
+        image, count, boxes, drawn = found[i % len(found)]
+        doubts.add(np.round(255 * image).astype(np.uint8), count, boxes, drawn)
+    return " | ".join(doubts.lines())
+
+
+def right(size: int, count: int) -> tuple:
+    boxes = [(x, y, x + size, y + size) for x, y in PLACES[:count]]
+    return scene(size, count), count, boxes, scene(size, count)
+
+
+def blind(size: int, count: int) -> tuple:
+    return scene(size, count), 0, [], np.zeros((1, SIDE, SIDE))
+
+
+def test_nothing_is_said_of_a_model_that_fits() -> None:
+    assert told([right(SIZE, n) for n in (0, 1, 2, 3)]) == ""
+    assert told([right(SIZE, 0)]) == ""  # empty pictures are no fault
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ([blind(SIZE, 2)], "counted as 0"),
+        ([right(SIZE, 3)], "counted as 3, the most"),
+        ([(scene(SIZE, 2), 1, [(0, 0, SIDE, SIDE)], scene(SIZE, 2))], "the whole picture"),
+        ([(scene(SIZE, 2), 1, [(5, 6, 21, 22)], 0.1 * scene(SIZE, 2))], "explains 19%"),
+        ([right(4, 2), right(4, 1)], "4 pixels large"),
+        ([(scene(SIZE, 1, 1.0), 1, [(5, 6, 21, 22)], scene(SIZE, 1, 1.0))], "pixels are white"),
+    ],
+)
+def test_each_kind_of_misfit_is_one_line_with_what_to_do(found: list, words: str) -> None:
+    line = told(found)
+    assert words in line
+    assert "\n" not in line
+
+
+def test_a_few_pictures_may_be_empty_or_full() -> None:
+    assert told([right(SIZE, 3)], num=FEW - 1) == ""
+
+
+def test_without_a_bound_the_step_limit_is_the_most() -> None:
+    config = ModelConfig(
+        canvas_size=(SIDE, SIDE), scale_prior_mean=SIDE / 20, unbounded=True, step_limit=3
+    )
+    assert "--step-limit" in told([right(SIZE, 3)], config=config)
