@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from ..config import TrainConfig, get_preset, refuse_idle
-from ..config import replace as replace_settings
+from ..config import TrainConfig, fit_auto, get_preset, refuse_idle
 from ..config.annotations import Suppress, arg
 from .command import Command
 from .options import Given, build
@@ -75,7 +73,7 @@ class Train(Command):
         values = {path[-1]: value for path, value in given.items()}
         config = base_config(values.get("preset"), values.get("data"), values.get("resume"))
         if config.preset == "auto" and values.get("resume") is None:
-            config = auto_base(config, values)
+            config = fit_auto(config, values)
         return cls(config)
 
     @classmethod
@@ -122,17 +120,6 @@ def base_config(preset: str | None, data: str | None, resume: Path | None) -> Tr
     from ..data import default_config
 
     return default_config(data)
-
-
-def auto_base(config: TrainConfig, given: Collection[str]) -> TrainConfig:
-    """Let what somebody gives choose the part that it is of, such as a guide with an LSTM."""
-    if "model_steps" in given and "unbounded" not in given:
-        config = replace_settings(config, unbounded=False)
-    if "invert" in given and "subtract" not in given:
-        config = replace_settings(config, subtract="border")
-    if {"rnn_hidden_size", "embed_net"} & set(given) and "guide" not in given:
-        config = replace_settings(config, guide="pursuit")
-    return config
 
 
 # What to do in place of the options of Pyro's example that are none here.

@@ -31,7 +31,7 @@ from .model import (
     NonLinearity,
     PoseConfig,
 )
-from .presets import AUTO, FAST, MANY, PRESETS, TUTORIAL, get_preset
+from .presets import AUTO, FAST, MANY, PRESETS, TUTORIAL, fit_auto, get_preset
 from .training import (
     AnnealingConfig,
     CompositesConfig,
@@ -73,6 +73,7 @@ __all__ = [
     "Settings",
     "TrainConfig",
     "differences",
+    "fit_auto",
     "flat",
     "for_images",
     "from_dict",

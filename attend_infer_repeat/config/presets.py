@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 from ..errors import ConfigError, nearest
+from .base import replace
 from .training import AnnealingConfig, TrainConfig
 
 # Ours. A new object at first costs log 1e15 = 35 nats, so that a second window has to find a second
@@ -65,6 +69,7 @@ AUTO = TrainConfig(
     presence_bound=8.0,
     predict_net=(300,),
     boxes="ink",
+    resize="tile",
     subtract="level",
 )
 
@@ -91,6 +96,23 @@ MANY = TrainConfig(
 )
 
 PRESETS = {config.preset: config for config in (FAST, TUTORIAL, MANY, AUTO)}
+
+
+def fit_auto(config: TrainConfig, given: Collection[str]) -> TrainConfig:
+    """Let what somebody gives choose the part that it is of, such as a guide with an LSTM.
+
+    Args:
+        config: the preset auto's, and what was given.
+        given: names of the settings that were given.
+    """
+    parts: dict[str, Any] = {}
+    if "model_steps" in given:
+        parts["unbounded"] = False
+    if "invert" in given:
+        parts["subtract"] = "border"
+    if {"rnn_hidden_size", "embed_net"} & set(given):
+        parts["guide"] = "pursuit"
+    return replace(config, **{name: part for name, part in parts.items() if name not in given})
 
 
 def get_preset(name: str) -> TrainConfig:

@@ -28,8 +28,8 @@ MIN_EXPLAINED = 0.3
 SIZE_RATIO = 1.8
 """Ratio of the sizes of objects, in these pictures and trained on, above which they differ."""
 
-SATURATED = 0.3
-"""Share of the pixels at white beyond which pictures are too bright for the model's range."""
+BRIGHT = 0.7
+"""Median intensity of a picture that is mostly bright."""
 
 WINDOW_MARGIN = 1.25
 """Width of a window in sizes of a typical object, about."""
@@ -82,10 +82,10 @@ class Doubts:
             )
         self._energy += float((image**2).sum())
         self._left += float(((image - reconstruction) ** 2).sum())
-        self._white += float((image == 1).all(axis=0).mean())
+        self._white += float(np.median(image.max(axis=0)) >= BRIGHT)
         self._shown += float(image.max() > THRESHOLD)
         if len(self._components) < LOOKED_AT:
-            self._components.append(connected_components(image, THRESHOLD))
+            self._components.append(connected_components(image, THRESHOLD, noisy=True))
 
     def lines(self) -> list[str]:
         """Return what speaks against the model, a line each with what to do; mostly nothing."""
@@ -106,10 +106,10 @@ class Doubts:
                 f"nearly every picture is counted as {self._config.count.max_steps}, the most that "
                 f"the model can count: train with a larger {option}"
             )
-        if self._white >= SATURATED * self._num:
+        if self._white >= MOST * self._num:
             return (
-                f"{100 * self._white / self._num:.0f}% of the pixels are white: the pictures are "
-                "brighter than those trained on, or their background is another"
+                "most of nearly every picture is bright, where the model expects objects on black: "
+                "the background or the range is another than trained on; see --subtract, --range"
             )
         return None
 
@@ -129,8 +129,10 @@ class Doubts:
         return None
 
     def _about_sizes(self) -> str | None:
-        joined = gather(self._components) if self._components else None
-        if joined is None or len(joined.sides) < FEW:
+        if self._config.background.background_model != "none" or not self._components:
+            return None  # what is behind the objects is no object
+        joined = gather(self._components)
+        if len(joined.sides) < FEW:
             return None
         side = typical_side(joined.sides)
         window = self._config.canvas_size[1] / self._config.pose.scale_prior_mean

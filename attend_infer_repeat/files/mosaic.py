@@ -127,8 +127,9 @@ def mosaic_record(
 ) -> tuple[Record, NDArray[np.float32]]:
     """Return the record of a picture of several tiles, and the scene drawn again.
 
-    Objects are numbered tile by tile. ``z_where`` is relative to the canvas of the object's tile,
-    whose upper left corner is at ``tile``, x and y in the picture's pixels.
+    Objects are numbered tile by tile, and their ``z_where`` is relative to the whole picture. The
+    count is their number, and ``count_probs`` reaches as far, though it may be improbable: many
+    objects that are each barely probable are all listed.
 
     Raises: NotFiniteError if a value is not finite.
     """
@@ -138,10 +139,11 @@ def mosaic_record(
     whole = joined(tiles, scenes, [scene.count_probs for scene, _ in scenes])
     objects = []
     for number, own in enumerate(whole.found, 1):
-        frame = tiles[own.tile].frame
-        corner = [round(-o / z, 3) for o, z in zip(frame.offset, frame.zoom, strict=True)]
-        objects.append(object_record(frame, number, own.thing) | {"tile": corner})
-    record = picture_record(name, tiles[0].frame, len(objects), whole.count_probs, objects)
+        tile = tiles[own.tile]
+        pose = {"z_where": rounded(_of_whole(own.thing.z_where, tile))}
+        objects.append(object_record(tile.frame, number, own.thing) | pose)
+    probs = np.pad(whole.count_probs, (0, max(len(objects) + 1 - len(whole.count_probs), 0)))
+    record = picture_record(name, tiles[0].frame, len(objects), probs, objects)
     sampled = [added["importance"] for _, added in found if added]
     if sampled:
         counts = joined(tiles, scenes, [np.array(own["count_probs"]) for own in sampled])
@@ -152,6 +154,20 @@ def mosaic_record(
             "samples": sampled[0]["samples"],
         }
     return record, _drawn(tiles, scenes)
+
+
+def _of_whole(z_where: NDArray[np.floating], tile: Tile) -> NDArray[np.float64]:
+    """Return a pose (s, x, y) relative to the whole picture, as if that were the canvas.
+
+    A window's center lies at -(x, y) / s, in coordinates from -1 to 1, and its width is 2 / s.
+    """
+    scale, shifts = float(z_where[0]), np.asarray(z_where[1:], np.float64)
+    canvas = np.array(tile.canvas.shape[:0:-1], np.float64)  # width, height
+    frame = tile.frame
+    size = np.array([round(n * z) for n, z in zip(frame.size, frame.zoom, strict=True)], np.float64)
+    center = (1 - shifts / scale) * canvas / 2 - np.array(frame.offset)  # scaled pixels
+    own = scale * size[0] / canvas[0]
+    return np.concatenate(([own], -own * (2 * center / size - 1)))
 
 
 def _drawn(tiles: Sequence[Tile], scenes: Sequence[TileScene]) -> NDArray[np.float32]:

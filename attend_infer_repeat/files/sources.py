@@ -116,14 +116,21 @@ def how_many(arguments: Sequence[str]) -> int | None:
         try:
             if os.path.isdir(argument):
                 names = picture_names(Path(argument))
-                num += sum(open_pictures(os.path.join(argument, name)).num for name in names)
+                num += sum(_num_in(os.path.join(argument, name)) for name in names)
             elif argument.lower().endswith(ARRAYS):
                 num += count_images(Path(argument))
             else:
-                num += open_pictures(argument).num
+                num += _num_in(argument)
         except (AirError, OSError):  # it is told when it is read
             num += 1
     return num
+
+
+def _num_in(path: str) -> int:
+    try:
+        return open_pictures(path).num
+    except DataError:  # it is told when it is read
+        return 1
 
 
 def _is_pattern(argument: str) -> bool:
@@ -185,7 +192,12 @@ def _from_standard_input(stream: IO[bytes], values: Values | None) -> Iterator[S
 
 
 def _file(path: str) -> Iterator[Source]:
-    state, pictures = _state(path), open_pictures(path)
+    state = _state(path)
+    try:
+        pictures = open_pictures(path)
+    except DataError as error:  # the others of the folder are read all the same
+        yield Source(path, partial(_fail, error), state=state)
+        return
     video = path if pictures.is_video else None
     for i in range(pictures.num):
         name = joined_name(path, i, pictures.num)

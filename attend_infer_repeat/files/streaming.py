@@ -23,7 +23,7 @@ from ..air import AIR
 from ..data.pictures.framing import Framing, Tile, enough, place_tiles
 from ..data.pictures.reading import Need, one_line, shown
 from ..data.sets.parallel import Budget, in_parallel
-from ..errors import AirError, NotFiniteError
+from ..errors import AirError, NotFiniteError, ShapeError
 from ..posterior import count_posterior, picture_noise
 from ..seeds import check_seed
 from ..spatial import window_boxes
@@ -147,6 +147,8 @@ class _Reader(NamedTuple):
             )
             kept = placed.num_bytes
             return source, placed
+        except ShapeError as error:  # the picture is not of the size that its background has
+            return source, failure_record(source.name, f"{shown(source.name)}: {error}")
         except AirError as error:
             return source, failure_record(source.name, str(error))
         except Exception as error:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import FAST, MANY, TrainConfig, flat, idle, replace
+from ..config import FAST, MANY, TrainConfig, fit_auto, flat, idle, replace
 from ..data import default_max_count, is_path, require_known
 from ..data.pictures.background import Common, Level, Smooth, encode_image, resized
 from ..data.pictures.folder import survey_path
+from ..data.pictures.framing import Framing, scaled_size
 from ..data.pictures.look import largest_size
 from ..data.pictures.ranges import find_values
 from ..data.pictures.reading import Need
@@ -40,7 +41,7 @@ MAX_USEFUL_ZOOM = 0.8
 WINDOW_MARGIN = 1.15
 """Width of the window on the canvas, in sizes of a typical object: some objects are larger."""
 
-LARGEST_MARGIN = 1.05
+LARGEST_MARGIN = 1.0
 """The same in sizes of the largest objects that are about as heavy as a typical one."""
 
 RELATIVE_SCALE_SD = 0.02
@@ -109,11 +110,7 @@ def choose_settings(config: TrainConfig, given: Collection[str] = ()) -> TrainCo
     require_known(config.dataset.data)
     if not is_path(config.dataset.data):
         return _for_generated_scenes(config, given)
-    if "model_steps" in given and "unbounded" not in given:
-        config = replace(config, unbounded=False)
-    if "invert" in given:
-        config = replace(config, subtract="border")
-    choices = _Choices(config, given)
+    choices = _Choices(fit_auto(config, given), given)
     _choose_range(choices)
     look = _survey(choices.config)
     if not look.shows_something:
@@ -153,13 +150,13 @@ def _choose_range(choices: _Choices) -> None:
     if framing.range is None:
         values = find_values(choices.config.dataset.data, framing.select)
         if values is not None:
-            choices.decide("nearly all pixels lie between", range=values)
+            choices.decide("nearly all pixels lie between these", range=values)
 
 
 def _survey(config: TrainConfig) -> Survey:
     framing = config.model.framing
     need = Need(values=framing.range, channels=framing.select)
-    return survey_path(config.dataset.data, config.dataset.strict, need)
+    return survey_path(config.dataset.data, config.dataset.strict, need, config.dataset.channels)
 
 
 def _choose_canvas(choices: _Choices, look: Survey) -> None:
@@ -174,7 +171,8 @@ def _choose_canvas(choices: _Choices, look: Survey) -> None:
         zoom = choices.config.model.framing.zoom
     why = f"a typical object is {look.side:.0f} pixels large, {zoom * look.side:.0f} on the canvas"
     largest = round(zoom * max(width, height))
-    if largest > LARGEST_WHOLE:
+    tiled = "resize" not in choices.given or given == "tile"
+    if tiled and largest > LARGEST_WHOLE:
         side = int(np.clip(round(PART * zoom * look.side), MIN_PART, LARGEST_WHOLE))
         why += f"; parts of {side / zoom:.0f} pixels of the {width} x {height} are trained on"
         choices.decide(why, resize="tile", zoom=zoom, canvas=side)
@@ -183,7 +181,8 @@ def _choose_canvas(choices: _Choices, look: Survey) -> None:
     ):
         choices.decide(why, resize="tile", zoom=zoom)
     else:
-        choices.decide(why, resize="tile", zoom=zoom, canvas=max(largest, MIN_CANVAS))
+        side = int(np.clip(largest, MIN_CANVAS, LARGEST_FITTED))
+        choices.decide(why, resize="tile", zoom=zoom, canvas=side)
 
 
 def _choose_fitted_canvas(choices: _Choices, look: Survey) -> None:
@@ -210,7 +209,7 @@ def _choose_background(choices: _Choices, look: Survey, zoom: float) -> None:
         settings = {"subtract": "smooth", "subtract_width": round(zoom * background.width, 1)}
     elif isinstance(background, Common):
         settings = {"subtract": "common"}
-        image = encode_image(resized(background.image, zoom))
+        image = encode_image(resized(background.image, _scaled_size(choices.config, look)))
         choices.config = replace(choices.config, common_image=image)
     choices.decide(
         f"the background explains {100 * look.explained:.0f}% of the pixels; 95% of the pixels of "
@@ -268,6 +267,14 @@ def _chosen_zoom(config: TrainConfig, look: Survey) -> float:
         return config.model.framing.zoom
     side = _usual_side(look)
     return (config.dataset.canvas or side) / side
+
+
+def _scaled_size(config: TrainConfig, look: Survey) -> tuple[int, int]:
+    """Return the (width, height) to which pictures, all of one size, are scaled."""
+    (width, height), framing = look.looks[0].size, config.model.framing
+    canvas = config.dataset.canvas or 0
+    own = (canvas, canvas) if canvas else (height, width)
+    return scaled_size((width, height), Framing(own, 1, framing.resize, framing.zoom))
 
 
 def _shown(value: Any) -> str:

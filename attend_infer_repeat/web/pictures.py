@@ -49,6 +49,8 @@ def read_sent(ask: InferRequest | SampleRequest, framing: Framing) -> Picture:
         framing = replace(framing, foreground=ByBorder(ask.invert))
     if ask.image is not None:
         picture = read_picture(io.BytesIO(_decoded(ask.image)), "image", MAX_PIXELS, framing.need)
+        if framing.resize == "tile":  # the page has one canvas: a larger picture is shrunk to it
+            framing = replace(framing, resize="pad")
         return Picture(*place(picture, framing))
     return Picture(*place_canvas(_as_canvas(ask.pixels, framing), framing))
 

@@ -11,7 +11,12 @@ from PIL import Image
 
 from attend_infer_repeat import load_dataset
 from attend_infer_repeat.data import hold_out, is_one_part
-from attend_infer_repeat.data.pictures.crops import FEW, SHOWS, Cropping
+from attend_infer_repeat.data.pictures.crops import (
+    FEW_PICTURES,
+    LARGEST_GRID,
+    SHOWS,
+    Cropping,
+)
 
 SIDE = 20
 
@@ -65,14 +70,14 @@ def test_of_a_small_picture_nothing_is_held_out(tmp_path: Path) -> None:
 
 
 def test_of_many_pictures_whole_ones_are_held_out(tmp_path: Path) -> None:
-    for i in range(3 * FEW):
+    for i in range(3 * FEW_PICTURES):
         pixels = ramp(60, 60)
         pixels[..., 2] = i
         Image.fromarray(pixels).save(tmp_path / f"{i:03}.png")
     training, held_out = hold_out(load(tmp_path))
     of = [{int(image[2, 0, 0]) for image in part.images} for part in (training, held_out)]
     assert of[0] & of[1] == set()
-    assert len(of[0] | of[1]) == 3 * FEW
+    assert len(of[0] | of[1]) == 3 * FEW_PICTURES
     assert len(held_out) == 9 * len(of[1])  # the grid, without overlap
 
 
@@ -147,3 +152,21 @@ def test_an_array_of_large_images_is_cut_as_files_are(tmp_path: Path) -> None:
     assert set(data.counts.tolist()) == {0, 1}
     training, held_out = hold_out(data)
     assert len(training) + len(held_out) == len(data)
+
+
+def test_of_a_few_small_pictures_a_whole_one_is_held_out(tmp_path: Path) -> None:
+    for i in range(5):
+        pixels = ramp(30, 35)
+        pixels[..., 2] = i
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    training, held_out = hold_out(load(tmp_path))
+    of = [{int(image[2, 0, 0]) for image in part.images} for part in (training, held_out)]
+    assert of[0] & of[1] == set()
+    assert len(of[0] | of[1]) == 5
+
+
+def test_the_grid_of_a_large_picture_is_a_sample_of_it() -> None:
+    cropping = Cropping((SIDE, SIDE), 1, by_parts=False, random=False)
+    crops = list(cropping.crops(np.zeros((1, 1000, 1000), np.uint8), "x"))
+    assert len(crops) == LARGEST_GRID
+    assert len({crop.start for crop in crops}) == LARGEST_GRID

@@ -5,6 +5,7 @@ Every file is written here with a library, from arrays that are known.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -225,3 +226,69 @@ def test_a_video_without_frames_is_one_line(tmp_path, clip) -> None:
             open_pictures(bad)
         assert bad.name in str(refusal.value)
         assert "\n" not in str(refusal.value)
+
+
+def test_a_broken_file_takes_no_other_picture_of_its_folder_with_it(tmp_path) -> None:
+    for name in ("a.tif", "c.tif"):
+        tifffile.imwrite(tmp_path / name, planes(1)[0], photometric="minisblack")
+    (tmp_path / "b.tif").write_bytes(b"II*\0garbage")
+    (tmp_path / "d.mp4").write_bytes(b"garbage")
+    sources = list(find_sources([str(tmp_path)]))
+    assert [Path(source.name).name for source in sources] == ["a.tif", "b.tif", "c.tif", "d.mp4"]
+    assert how_many([str(tmp_path)]) == 4
+    for source in sources[::2]:
+        assert source.read().size == (WIDTH, HEIGHT)
+    for source in sources[1::2]:
+        with pytest.raises(DataError):
+            source.read()
+    assert len(load_dataset(tmp_path)) == 2
+
+
+def test_a_picture_is_read_by_its_content_whatever_it_is_called(tmp_path) -> None:
+    from PIL import Image
+
+    for name in ("x.tif", "y.gif"):
+        Image.fromarray(planes(1)[0]).save(tmp_path / name, format="PNG")
+    assert len(load_dataset(tmp_path)) == 2
+
+
+def test_eight_bits_beside_deeper_pictures_keep_their_own_range(tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", planes(1)[0], photometric="minisblack")
+    tifffile.imwrite(tmp_path / "b.tif", planes(2, "uint16", 4000), photometric="minisblack")
+    data = load_dataset(tmp_path, range=(0.0, 4000.0), invert="no")
+    assert (data.images[0] == planes(1)[0]).all()
+
+
+def test_channels_are_taken_of_arrays_as_of_files(tmp_path) -> None:
+    images = planes(12).reshape(4, 3, HEIGHT, WIDTH)
+    np.savez(tmp_path / "x.npz", images=images)
+    data = load_dataset(tmp_path / "x.npz", select=(1,), invert="no")
+    assert (data.images == images[:, 1]).all()
+    (first, *_) = find_sources([str(tmp_path / "x.npz")])
+    assert (np.asarray(first.read(Need(channels=(1,))).picture) == images[0, 1]).all()
+
+
+def test_a_color_is_taken_of_a_picture_that_happens_to_be_gray(tmp_path) -> None:
+    from PIL import Image
+
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pixels[3, 4, 2] = 200
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    blue = np.asarray(read_picture(tmp_path / "x.png", need=Need(channels=(2,))))
+    assert (blue == pixels[..., 2]).all()
+
+
+def test_opacity_is_no_channel(tmp_path) -> None:
+    rgba = planes(8).reshape(2, 4, HEIGHT, WIDTH).transpose(0, 2, 3, 1)
+    tifffile.imwrite(tmp_path / "x.tif", rgba, photometric="rgb", extrasamples=["unassalpha"])
+    for own, page in zip(pictures_in(tmp_path / "x.tif"), rgba, strict=True):
+        assert (own == page[..., :3]).all()
+
+
+def test_files_of_stacks_are_closed_once_they_are_read(tmp_path) -> None:
+    for i in range(40):
+        tifffile.imwrite(tmp_path / f"{i:02}.tif", planes(3), photometric="minisblack")
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    assert len(load_dataset(tmp_path)) == 120
+    after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    assert after - before < 10

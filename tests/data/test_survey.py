@@ -148,7 +148,6 @@ def test_a_closer_look_is_taken_at_large_pictures_of_small_objects() -> None:
     image = as_bytes(200.0 * (np.hypot(y % 64 - 32, x % 64 - 32) < 8))
     found = survey([look_at(Image.fromarray(image))])
     assert found.side == pytest.approx(15, abs=1)
-    assert found.density == pytest.approx(1 / 64**2, rel=0.1)
 
 
 def test_large_objects_are_measured_in_the_pictures_own_pixels() -> None:
@@ -206,3 +205,33 @@ def test_a_sample_is_spread_from_the_first_to_the_last(num: int, sample: int) ->
     assert len(set(rows)) == min(num, sample)
     assert (rows[0], rows[-1]) == (0, num - 1)
     assert len(np.unique(np.diff(rows))) <= 2
+
+
+def test_a_finding_outlives_a_closer_look_at_nothing() -> None:
+    image = np.zeros((3000, 3000), np.uint8)
+    for i in range(10):
+        for j in range(10):
+            image[60 * i + 10 : 60 * i + 50, 60 * j + 10 : 60 * j + 50] = 200  # in one corner
+    found = survey([look_at(Image.fromarray(image))])
+    assert found.shows_something
+    assert found.side == pytest.approx(40, abs=3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_background_has_the_channels_of_the_canvas(channels: int) -> None:
+    rng = np.random.default_rng(0)
+    looks = []
+    for _ in range(12):
+        scene = discs(rng, 96, (7, 9), 4)[..., None] * np.array([150.0, 20, 60])
+        looks.append(look_at(Image.fromarray(as_bytes(60 + scene))))
+    found = survey(looks, channels)
+    assert isinstance(found.background, Level)
+    assert len(found.background.level) == channels
+    assert found.side == pytest.approx(16.5, rel=0.12)
+
+
+def test_pictures_that_are_all_the_same_are_not_their_own_background() -> None:
+    image = as_bytes(200 * discs(np.random.default_rng(1), 96, (7, 9), 3))
+    found = survey([look_at(Image.fromarray(image)) for _ in range(20)])
+    assert not isinstance(found.background, Common)
+    assert found.shows_something

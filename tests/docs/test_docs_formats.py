@@ -134,16 +134,12 @@ def test_the_files_and_tensors_of_a_checkpoint(folder: Path) -> None:
     assert {name for names in matches.values() for name in names} == load_file(path).keys()
 
 
-OF_TILES = {"objects[].tile"}
-"""Keys of pictures that are larger than the canvas: see tests/files/test_mosaic.py."""
-
-
 def test_the_keys_of_the_json_lines(folder: Path) -> None:
     records = [
         r for run in ("found", "on_backgrounds") for r in lines(folder / run / "scenes.jsonl")
     ]
     written = in_order([key for record in records for key in keys(record)])
-    assert set(documented("JSON lines", "key")) == {*written, *OF_TILES}
+    assert set(documented("JSON lines", "key")) == set(written)
     assert any(line.get("count") for line in lines(folder / "found" / "scenes.jsonl"))
 
 

@@ -51,7 +51,7 @@ def test_nothing_is_said_of_a_model_that_fits() -> None:
         ([(scene(SIZE, 2), 1, [(0, 0, SIDE, SIDE)], scene(SIZE, 2))], "the whole picture"),
         ([(scene(SIZE, 2), 1, [(5, 6, 21, 22)], 0.1 * scene(SIZE, 2))], "explains 19%"),
         ([right(4, 2), right(4, 1)], "4 pixels large"),
-        ([(scene(SIZE, 1, 1.0), 1, [(5, 6, 21, 22)], scene(SIZE, 1, 1.0))], "pixels are white"),
+        ([(scene(SIZE, 1, 1.0), 1, [(5, 6, 21, 22)], scene(SIZE, 1, 1.0))], "is bright"),
     ],
 )
 def test_each_kind_of_misfit_is_one_line_with_what_to_do(found: list, words: str) -> None:

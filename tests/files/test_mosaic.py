@@ -19,7 +19,9 @@ from attend_infer_repeat.data.pictures.framing import Framing, Tile, place_tiles
 from attend_infer_repeat.data.pictures.tiles import spans
 from attend_infer_repeat.files.counts import count_interval, shifted, sum_of
 from attend_infer_repeat.files.mosaic import TileScene, joined, mosaic_record
+from attend_infer_repeat.files.records import to_text
 from attend_infer_repeat.scenes import Scene, SceneObject
+from attend_infer_repeat.spatial import window_boxes
 
 SIDE = 64
 
@@ -184,15 +186,51 @@ def test_a_large_picture_is_read_tile_by_tile(picture, capsys) -> None:
     low, high = record["count_interval"]
     assert sum(record["count_probs"][low : high + 1]) >= 0.9 - 1e-6
     assert sum(record["importance"]["count_probs"]) == pytest.approx(1, abs=1e-4)
-    corners = {tuple(-np.array(tile.frame.offset)): tile for tile in tiles}
+    things = [(thing, tile) for tile in tiles for thing in air.infer(tile.canvas[None])[0].objects]
     for own in record["objects"]:
-        tile = corners[tuple(own["tile"])]
-        scene = air.infer(tile.canvas[None])[0]
-        codes = [thing.z_what for thing in scene.objects]
-        assert min(np.abs(code - np.array(own["z_what"])).max() for code in codes) < 1e-3
+        far = [np.abs(thing.z_what - np.array(own["z_what"])).max() for thing, _ in things]
+        assert min(far) < 1e-3
+        thing, tile = things[int(np.argmin(far))]
+        window = window_boxes(torch.as_tensor(thing.z_where), (12, 12)).numpy()
+        center = (window[:2] + window[2:]) / 2 - tile.frame.offset
+        scale, *shifts = own["z_where"]  # relative to the picture
+        expected = (1 - np.array(shifts) / scale) * np.array([40, 31]) / 2
+        np.testing.assert_allclose(center, expected, atol=0.02)
         x0, y0, x1, y1 = own["box"]
         assert 0 <= x0 < x1 <= 40
         assert 0 <= y0 < y1 <= 31
+
+
+def test_an_object_keeps_its_identity_across_tiles(picture, capsys) -> None:
+    """A video of one picture: all objects stand still, whatever tile they are of."""
+    (picture / "frames").mkdir()
+    for i in range(3):
+        (picture / "frames" / f"{i}.png").write_bytes((picture / "x.png").read_bytes())
+    assert main(["infer", str(picture / "model"), str(picture / "frames"), "--track"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    identities = [[own["identity"] for own in record["objects"]] for record in records]
+    assert len(set(identities[0])) == len(identities[0]) > 4
+    assert identities[0] == identities[1] == identities[2]
+
+
+@pytest.mark.parametrize("form", ["csv", "coco"])
+def test_tiled_pictures_have_every_form_of_results(picture, form, capsys) -> None:
+    assert main(["infer", str(picture / "model"), str(picture / "x.png"), "--format", form]) == 0
+    assert len(capsys.readouterr().out) > 100
+
+
+def test_many_barely_probable_objects_are_all_listed_and_counted() -> None:
+    tiles = tiles_of(SIDE * 20, SIDE * 20, 0)
+    box = np.array([[24.0, 24, 40, 40]])
+    thing = SceneObject(0.6, box[0], np.array([4.0, 0, 0]), np.zeros(2))
+    probs = np.array([0.4, 0.6])
+    scene = Scene(1, probs, (thing,), np.zeros((1, SIDE, SIDE)), np.zeros(0))
+    record, _ = mosaic_record("x", tiles, [(TileScene(scene, box), {}) for _ in tiles])
+    assert record["count"] == len(record["objects"]) == 400
+    assert len(record["count_probs"]) > 400
+    low, high = record["count_interval"]
+    assert low < 240 < high
+    assert "400 objects" in to_text(record)
 
 
 def test_the_scene_drawn_again_is_as_large_as_the_picture(picture) -> None:

@@ -285,3 +285,30 @@ def test_a_run_prints_what_was_chosen_and_keeps_it(tmp_path, capsys) -> None:
     for line in config["chosen"]:
         assert line in printed
     assert main(["train", "--resume", str(run), "-n", "3", "--quiet"]) == 0
+
+
+@pytest.mark.parametrize("size", [(100, 80), (640, 480), (1000, 701)])
+def test_a_background_in_common_is_subtracted_whatever_the_pictures_size(size, tmp_path) -> None:
+    width, height = size
+    screen = 60 * (np.indices((height, width)).sum(axis=0) // 16 % 2) + 40
+    side = min(height, width) // 8
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        image = screen.copy()
+        for _ in range(2):
+            y, x = rng.integers(0, height - side), rng.integers(0, width - side)
+            image[y : y + side, x : x + side] = 240
+        Image.fromarray(image.astype(np.uint8)).save(tmp_path / f"{i:02}.png")
+    config = chosen(str(tmp_path))
+    assert config.model.framing.subtract == "common"
+    data = load_run_data(config).train
+    assert np.median(data.images) == 0
+    assert data.images.max() > 200
+
+
+def test_pad_and_crop_get_a_canvas_for_whole_pictures(tmp_path) -> None:
+    data = save(tmp_path / "x.npz", discs(8, 16, (200, 180), 8))
+    for resize in ("pad", "crop"):
+        config = choose_settings(replace(AUTO, data=data, resize=resize), ("resize",))
+        assert config.model.framing.resize == resize
+        assert config.dataset.canvas in (None, 200)  # not that of a part

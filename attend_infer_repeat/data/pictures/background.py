@@ -96,9 +96,9 @@ class Common:
         """Return the common image."""
         if pixels.shape != self.image.shape:
             raise ShapeError(
-                f"a picture of {pixels.shape[2]} x {pixels.shape[1]} pixels on the canvas, where "
-                "those trained on share a background of "
-                f"{self.image.shape[2]} x {self.image.shape[1]}; give pictures of their size."
+                f"{pixels.shape[2]} x {pixels.shape[1]} pixels once scaled, where the background "
+                f"that pictures share has {self.image.shape[2]} x {self.image.shape[1]}; give "
+                "pictures of the size of those trained on."
             )
         return self.image
 
@@ -149,7 +149,8 @@ def foreground_of(config: FramingConfig) -> Foreground:
         return ByBorder(config.invert)
     if config.subtract == "common" and not config.common_image:
         raise ConfigError(
-            "subtract: a common background is taken from the pictures; add --preset auto."
+            "subtract: the pictures have no image in common that could be subtracted, or nobody "
+            "looked; use --preset auto, and another --subtract or none."
         )
     kinds: dict[str, Callable[[], Background]] = {
         "nothing": Black,
@@ -160,12 +161,11 @@ def foreground_of(config: FramingConfig) -> Foreground:
     return Difference(kinds[config.subtract](), config.objects, config.contrast)
 
 
-def resized(image: NDArray[np.floating], zoom: float) -> NDArray[np.floating]:
-    """Zoom an image, (channels, height, width), as ``framing`` zooms pictures."""
+def resized(image: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.floating]:
+    """Scale an image, (channels, height, width), to (width, height)."""
     from PIL import Image
     from PIL.Image import Resampling
 
-    size = tuple(max(round(length * zoom), 1) for length in image.shape[:0:-1])
     return np.stack(
         [np.asarray(Image.fromarray(c).resize(size, Resampling.BILINEAR)) for c in image]
     )

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from ...errors import DataError, MissingError
 from .gif import GifFrames
 from .planes import selected
-from .reading import MAX_PIXELS, WHOLE, Decoded, Need, decode, deep_pixels
+from .reading import MAX_PIXELS, WHOLE, Decoded, Need, decode, deep_pixels, open_file
 from .tiff import TiffPictures, is_plain
 from .video import VIDEO_SUFFIXES, VideoFrames
+
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class Pictures(Protocol):
@@ -36,6 +38,9 @@ class Pictures(Protocol):
 
         Raises: DataError, in one line, if it cannot be read.
         """
+
+    def close(self) -> None:
+        """Close the file until a picture is asked for again."""
 
 
 class OnePicture:
@@ -61,6 +66,9 @@ class OnePicture:
         pixels = deep_pixels(self._path)
         return None if pixels is None else selected(pixels, channels)
 
+    def close(self) -> None:
+        """See ``Pictures.close``: it is closed."""
+
 
 def open_pictures(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Pictures:
     """Open the pictures in a file.
@@ -72,10 +80,20 @@ def open_pictures(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) ->
     try:
         if suffix in VIDEO_SUFFIXES:
             return VideoFrames(file, max_pixels)
-        if suffix in (".tif", ".tiff") and file.is_file() and not is_plain(file):
+        begins = _beginning(file) if suffix in (".tif", ".tiff", ".gif") else b""
+        if begins.startswith(TIFF_SIGNATURES) and not is_plain(file):
             return TiffPictures(file, max_pixels)
-        if suffix == ".gif":
+        if begins.startswith(b"GIF8"):
             return GifFrames(file, max_pixels)
     except MissingError as error:
         raise DataError(str(error)) from error
     return OnePicture(file, max_pixels)
+
+
+def _beginning(file: Path) -> bytes:
+    """Return a file's first bytes; none if it cannot be read, of which its reader tells."""
+    try:
+        with open_file(file) as opened:
+            return opened.read(4)
+    except (OSError, ValueError, DataError):
+        return b""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..splits import is_held_out, name_digests
 from .framing import cut
+from .sampling import spread
 from .tiles import spans
 
 MOST_CROPS = 4_096
@@ -20,8 +21,11 @@ MOST_CROPS = 4_096
 MOST_PER_CELL = 64
 """Crops for each canvas that a picture holds: more are all alike."""
 
-FEW = 10
+FEW_PICTURES = 10
 """Pictures below which parts of each are held out, not whole ones."""
+
+LARGEST_GRID = 256
+"""Canvases of the grid that a picture is measured with, at most."""
 
 SHOWS = 96
 """Brightness, of 255, of a crop that shows something."""
@@ -68,15 +72,16 @@ class Cropping:
     ) -> Cropping:
         """Choose the numbers for so many pictures of about so many pixels, once scaled."""
         cells = num_pictures * max(num_pixels / math.prod(canvas_size), 1)
-        return cls(canvas_size, min(MOST_CROPS / cells, MOST_PER_CELL), num_pictures < FEW, random)
+        per_cell = min(MOST_CROPS / cells, MOST_PER_CELL)
+        return cls(canvas_size, per_cell, num_pictures < FEW_PICTURES, random)
 
     def crops(self, pixels: NDArray[np.uint8], name: str) -> Iterator[Crop]:
         """Cut crops out of a picture.
 
-        The grid covers it without overlap. Of a picture that is held out, or for a test, there is
-        the grid alone; of others random crops, and the cells of the grid that are held out, which
-        no random crop overlaps. Half of the random crops, at least, show something, if anything
-        does.
+        The grid covers it, but of the largest. Of a picture that is held out, or for a test, there
+        is the grid alone; of others random crops, and those cells of the grid that are held out,
+        which no random crop overlaps. Half of the random crops, at least, show something, if
+        anything does.
 
         Args:
             pixels: (channels, height, width), scaled, bright on black.
@@ -95,7 +100,7 @@ class Cropping:
         ]
         keys = name_digests([f"{name}\0{y} {x}" for y, x in grid]) if self.by_parts else None
         if not self.random or (keys is None and is_held_out(whole)):
-            for start in grid:
+            for start in (grid[i] for i in spread(len(grid), LARGEST_GRID)):
                 yield Crop(cut(pixels, start, self.canvas_size), start, whole)
             return
         held: list[tuple[int, int]] = []
@@ -105,7 +110,9 @@ class Cropping:
             held = held if self._leaves_enough(pixels, held) else []
             for start in held:
                 yield Crop(cut(pixels, start, self.canvas_size), start, np.uint64(0))
-        yield from self._random(pixels, whole, held, len(grid))
+        # Where no part of a picture can be held out, the whole of it may be.
+        key = TRAINED_ON if held else whole
+        yield from self._random(pixels, whole, key, held, len(grid))
 
     def _leaves_enough(self, pixels: NDArray[np.uint8], held: list[tuple[int, int]]) -> bool:
         """Tell whether most crops are clear of what would be held out of a picture."""
@@ -115,10 +122,14 @@ class Cropping:
         return clear >= MIN_CLEAR * TRIED
 
     def _random(
-        self, pixels: NDArray[np.uint8], key: np.uint64, held: list[tuple[int, int]], cells: int
+        self,
+        pixels: NDArray[np.uint8],
+        seed: np.uint64,
+        key: np.uint64,
+        held: list[tuple[int, int]],
+        cells: int,
     ) -> Iterator[Crop]:
-        rng = np.random.default_rng(int(key))
-        own = TRAINED_ON if self.by_parts else key
+        rng = np.random.default_rng(int(seed))
         num, empty = max(round(self.per_cell * cells), 1), 0
         for k in range(num):
             for last in range(TRIES):
@@ -129,7 +140,7 @@ class Cropping:
                 shows = canvas.max() >= SHOWS
                 if shows or 2 * empty < k or last == TRIES - 1:
                     empty += not shows
-                    yield Crop(canvas, start, own)
+                    yield Crop(canvas, start, key)
                     break
 
     def _place(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int]:

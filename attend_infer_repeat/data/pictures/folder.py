@@ -22,7 +22,7 @@ from .background import foreground_of
 from .border import ByBorder
 from .crops import Cropping
 from .framing import Framing
-from .items import Item, items_of
+from .items import Item, close_all, items_of
 from .labels import read_labels
 from .options import Options
 from .paths import is_arrays, picture_files, split_path
@@ -75,6 +75,7 @@ def survey_path(
     path: str | os.PathLike[str],
     strict: bool = False,
     need: Need = WHOLE,
+    channels: int | None = None,
 ) -> Survey:
     """Look at a sample of the user's own images.
 
@@ -82,14 +83,15 @@ def survey_path(
         path: as in ``load_path``.
         strict: stop at a picture that cannot be read.
         need: what becomes black and white, and which channels are taken.
+        channels: 1 or 3 of the canvas; what the pictures have if None.
     Raises: DataError as ``load_path``.
     """
     from .survey import survey
 
     source = split_path(path, "train")
     if is_arrays(source):
-        return survey(_look_at_arrays(read_arrays(source, need.values)["images"]))
-    return survey(_look_at_items(source, items_of(picture_files(source)), strict, need))
+        return survey(_look_at_arrays(read_arrays(source, need.values)["images"], need), channels)
+    return survey(_look_at_items(source, items_of(picture_files(source)), strict, need), channels)
 
 
 # Folders
@@ -106,7 +108,11 @@ def _load_files(source: Path, name: str, split: str, options: Options) -> Datase
     framing = _framing(looks, options)
     cropping = _cropping(looks, len(items), framing, split)
     rows = Rows()
+    last: Item | None = None
     for item, read in zip(items, _read_all(items, need, framing, cropping), strict=True):
+        if last is not None and last.pictures is not item.pictures:
+            last.pictures.close()
+        last = item
         if isinstance(read, DataError):
             _skip(read, options.strict)
             continue
@@ -152,7 +158,9 @@ def _look_at_items(source: Path, items: Sequence[Item], strict: bool, need: Need
         except DataError as error:
             return error
 
-    looks = list(in_parallel(look, [items[i] for i in spread(len(items))]))
+    chosen = [items[i] for i in spread(len(items))]
+    looks = list(in_parallel(look, chosen))
+    close_all(chosen)
     wrong = [found for found in looks if isinstance(found, DataError)]
     if wrong and strict:
         raise wrong[0]
@@ -167,10 +175,11 @@ def _look_at_items(source: Path, items: Sequence[Item], strict: bool, need: Need
     return sound
 
 
-def _look_at_arrays(images: NDArray[np.uint8]) -> list[Look]:
+def _look_at_arrays(images: NDArray[np.uint8], need: Need) -> list[Look]:
     from .look import look_at
 
-    return [look_at(as_picture(image)) for image in images[spread(len(images))]]
+    chosen = images[spread(len(images))]
+    return [look_at(need.with_channels(as_picture(image))) for image in chosen]
 
 
 def _skip(error: DataError, strict: bool) -> None:
@@ -251,24 +260,26 @@ def _load_arrays(path: Path, name: str, split: str, options: Options) -> Dataset
     except DataError as error:
         raise DataError(f"{shown(path)}: {error}") from error
     check_truths(data, path)
-    looks = _look_at_arrays(data.images)
+    need = Need(values=options.framing.range, channels=options.framing.select)
+    looks = _look_at_arrays(data.images, need)
     framing = _framing(
         looks,
         replace(
             options,
             canvas_size=data.canvas_size if options.canvas_size is None else options.canvas_size,
-            channels=data.channels if options.channels is None else options.channels,
+            channels=options.channels or (None if need.channels else data.channels),
         ),
     )
     same_size = (framing.canvas_size, framing.channels) == (data.canvas_size, data.channels)
-    if same_size and framing.foreground == ByBorder("no"):
+    if same_size and framing.foreground == ByBorder("no") and not need.channels:
         return data
     cropping = _cropping(looks, len(data), framing, split)
     digests = content_digests(data.images) if data.digests is None else data.digests
     names = [f"{digest:016x}" for digest in digests]  # the order of an array does not matter
 
     def placed(row: int) -> list[Placed]:
-        return place_all(as_picture(data.images[row]), names[row], framing, cropping)
+        picture = need.with_channels(as_picture(data.images[row]))
+        return place_all(picture, names[row], framing, cropping)
 
     rows = Rows()
     try:

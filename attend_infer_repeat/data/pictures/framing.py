@@ -131,7 +131,7 @@ def place_tiles(
         return [Tile(*place(picture, framing, size))]
     pixels = _scaled(picture, framing, scaled)
     columns, rows = (
-        spans(length, side, min(framing.overlap, side - 1))
+        spans(length, side, min(framing.overlap, side // 2))
         for length, side in zip(scaled, (width, height), strict=True)
     )
     return [
@@ -182,6 +182,11 @@ def _scaled(picture: Image.Image, framing: Framing, scaled: tuple[int, int]) -> 
         picture = picture.resize(scaled, Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
     pixels = np.asarray(picture).reshape(*picture.size[::-1], -1).transpose(2, 0, 1)
     return framing.foreground(pixels)
+
+
+def scaled_size(size: tuple[int, int], framing: Framing) -> tuple[int, int]:
+    """Return the (width, height) that a picture of a size is scaled to."""
+    return _frame(size, framing)[1]
 
 
 def _frame(size: tuple[int, int], framing: Framing) -> tuple[Frame, tuple[int, int]]:

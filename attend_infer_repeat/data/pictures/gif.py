@@ -75,6 +75,13 @@ class GifFrames:
                 self._passed.pop(self._next - 1 - PASSED, None)
             return self._taken(self._decode(), need)
 
+    def close(self) -> None:
+        """See ``containers.Pictures.close``."""
+        with self._lock:
+            self._close()
+            self._picture, self._size, self._next = None, None, 0
+            self._passed.clear()
+
     def raw(self, index: int, channels: Sequence[int] = ()) -> NDArray[Any] | None:
         """See ``containers.Pictures.raw``: GIFs have 8 bits."""
         return None

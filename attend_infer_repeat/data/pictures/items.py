@@ -90,6 +90,15 @@ class Broken:
         """See ``Pictures.raw``: raise the error."""
         raise self._error
 
+    def close(self) -> None:
+        """See ``Pictures.close``: nothing is open."""
+
+
+def close_all(items: Iterable[Item]) -> None:
+    """Close the files of pictures."""
+    for pictures in {id(item.pictures): item.pictures for item in items}.values():
+        pictures.close()
+
 
 def items_of(files: Iterable[Path]) -> list[Item]:
     """Return the pictures of files, in order; a file that cannot be opened is one that says why."""

@@ -27,6 +27,11 @@ class View(NamedTuple):
     whole: bool  # whether it shows all of the picture
 
 
+PARTS, BUSY = 8, 0.2
+"""Parts along the shorter side of a picture, one of which is looked at closely, and the energy, as
+a share of the most, from which a part shows something."""
+
+
 @dataclass(frozen=True)
 class Look:
     """What one picture looks like.
@@ -98,14 +103,14 @@ def _pixels(picture: Image.Image) -> NDArray[np.uint8]:
 
 
 def _busy_point(pixels: NDArray[np.uint8]) -> tuple[float, float]:
-    """Return where, (x, y) as shares, a picture shows more than in three quarters of its parts."""
+    """Return where, (x, y) as shares, the middle one of the parts lies that show something."""
     from scipy import ndimage
 
     away = np.abs(pixels - np.median(pixels, axis=(1, 2), keepdims=True)).max(axis=0)
-    side = max(min(away.shape) // 4, 1)
-    energy = ndimage.uniform_filter(away.astype(np.float32), side)[
-        side // 2 :: side, side // 2 :: side
-    ]
-    order = np.argsort(energy, axis=None)[int(0.75 * (energy.size - 1) + 0.5)]
-    y, x = np.unravel_index(order, energy.shape)
+    side = max(min(away.shape) // PARTS, 1)
+    energy = ndimage.uniform_filter(away.astype(np.float32) ** 2, side)
+    energy = energy[side // 2 :: side, side // 2 :: side]
+    busy = np.flatnonzero(energy >= BUSY * energy.max())
+    chosen = busy[np.argsort(energy.flat[busy])[len(busy) // 2]]
+    y, x = np.unravel_index(chosen, energy.shape)
     return (x + 0.5) * side / away.shape[1], (y + 0.5) * side / away.shape[0]

@@ -43,7 +43,7 @@ def as_gray_or_rgb(picture: Image.Image, values: Values | None = None) -> Image.
     else:
         picture = picture.convert("RGB")
         picture = picture if is_colored(picture) else picture.convert("L")
-    if values is None or values == (0, 255):
+    if values is None or values == (0, 255) or values[1] > 255:  # the range of deeper pictures
         return picture
     return Image.fromarray(to_8_bits(np.asarray(picture), values))
 

@@ -56,7 +56,8 @@ def as_picture(
     taken = selected(pixels, channels)
     if taken.dtype == np.bool_:
         taken = taken * np.uint8(255)
-    if taken.dtype != np.uint8 or values not in (None, (0, 255)):
+    own = taken.dtype == np.uint8 and (values is None or values[1] > 255)
+    if not own:
         taken = to_8_bits(taken, values)
     if taken.ndim == 3 and len(taken) > MOST_COLORS:
         taken = np.round(taken.mean(axis=0)).astype(np.uint8)

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from .array_files import read_raw
-from .items import items_of
+from .items import close_all, items_of
 from .modes import Values
 from .paths import is_arrays, picture_files, split_path
+from .pixels import as_planes
+from .planes import selected
 from .reading import shown
 from .sampling import spread
 
@@ -35,12 +37,14 @@ def find_values(path: str | os.PathLike[str], channels: tuple[int, ...] = ()) ->
     deep: list[NDArray[Any] | None]
     if is_arrays(source):
         images = read_raw(source)
-        deep = [images[i] for i in spread(len(images), RANGE_SAMPLE)]
+        planes = as_planes(images)
+        deep = [selected(planes[i], channels) for i in spread(len(planes), RANGE_SAMPLE)]
         deep = [] if images.dtype in (np.uint8, np.bool_) else deep
     else:
         items = items_of(picture_files(source))
-        deep = [items[i].raw(channels) for i in spread(len(items), RANGE_SAMPLE)]
-    values = [p.ravel()[:: max(p.size // RANGE_POINTS, 1)] for p in deep if p is not None]
+        deep = [_thinned(items[i].raw(channels)) for i in spread(len(items), RANGE_SAMPLE)]
+        close_all(items)
+    values = [pixels for pixels in map(_thinned, deep) if pixels is not None]
     finite = np.concatenate(values).astype(np.float64) if values else np.zeros(0)
     finite = finite[np.isfinite(finite)]
     if not len(finite):
@@ -51,3 +55,8 @@ def find_values(path: str | os.PathLike[str], channels: tuple[int, ...] = ()) ->
             f"{shown(path)}: nearly all pixels have the value {low:g}; give --range LOW HIGH."
         )
     return float(low), float(high)
+
+
+def _thinned(pixels: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Return about ``RANGE_POINTS`` of a picture's pixels, so that no more is kept of it."""
+    return None if pixels is None else pixels.ravel()[:: max(pixels.size // RANGE_POINTS, 1)].copy()

@@ -92,8 +92,9 @@ class Need:
         return self._chosen(picture, None) if self.channels else picture
 
     def _chosen(self, picture: Image.Image, values: Values | None) -> Image.Image:
-        if not is_deep(picture.mode):
-            picture = as_gray_or_rgb(picture)
+        if not is_deep(picture.mode):  # also of colors that are gray in this picture
+            gray = picture.mode in ("1", "L", "LA", "La")
+            picture = as_gray_or_rgb(picture).convert("L" if gray else "RGB")
         pixels = np.asarray(picture)
         planes = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         return as_picture(planes, values, self.channels)

@@ -93,7 +93,7 @@ class Rows:
         """Return the data set of the images of another one, whose rows are the sources."""
         rows = np.array(self._of)
         whole = len(rows) == len(data) and self._parts() is None
-        own = data if whole else data[rows]
+        own = data if whole else replace(data, images=_no_pixels(len(data)))[rows]
         if own.boxes is not None:
             labels = self._arranged(_labels_of(data)) if not whole else {}
             boxes = np.stack(
@@ -139,6 +139,11 @@ class Rows:
 
     def _numbered(self) -> Iterator[tuple[int, Placed]]:
         return zip(self._of, self._placed, strict=True)
+
+
+def _no_pixels(num: int) -> NDArray[np.uint8]:
+    """Return images without memory, of which rows can be taken."""
+    return np.broadcast_to(np.zeros((1, 1, 1), np.uint8), (num, 1, 1))
 
 
 def _on_canvas(

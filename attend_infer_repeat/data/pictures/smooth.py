@@ -73,22 +73,25 @@ def smooth_background(image: NDArray[np.floating], width: float) -> NDArray[np.f
 
 def _quadratic(
     image: NDArray[np.floating], sd: float
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
     """Return a quadratic surface behind the objects, and which pixels it explains."""
     height, width = image.shape
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None]
     step = max(min(height, width) // SURFACE_POINTS, 1)
-    values, rows = image[::step, ::step].ravel(), terms[::step, ::step].reshape(-1, 6)
-    kept = np.ones(len(values), bool)
-    weights = np.zeros(6)
+    v, u = (axis.ravel() for axis in np.broadcast_arrays(y[::step], x[:, ::step]))
+    rows = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1)
+    values = image[::step, ::step].ravel()
+    kept, weights = np.ones(len(values), bool), np.zeros(6)
     for _ in range(4 * NUM_SWEEPS):
         weights, *_ = np.linalg.lstsq(rows[kept], values[kept], rcond=None)
         residual = values - rows @ weights
         center = np.median(residual[kept])
-        spread = max(1.4826 * np.median(np.abs(residual[kept] - center)), sd)
+        spread = max(1.4826 * float(np.median(np.abs(residual[kept] - center))), sd)
         kept = np.abs(residual - center) <= 2 * spread
-    surface = (terms @ weights).clip(0, 1)
+    a, b, c, d, e, f = (np.float32(weight) for weight in weights)
+    surface = (a + b * x + d * x * x) + (c * y + f * y * y) + e * (x * y)
+    surface = surface.clip(0, 1)
     return surface, _near_zero(image - surface, max(sd, spread))
 
 
@@ -109,8 +112,8 @@ def _average(
     from scipy import ndimage
 
     step = max(int(width / 4), 1)  # the kernel is drawn on a coarser grid
-    weight = _block_means(kept.astype(np.float64), step)
-    total = _block_means(np.where(kept, values, 0.0), step)
+    weight = _block_means(kept.astype(np.float32), step)
+    total = _block_means(np.where(kept, values, np.float32(0)), step)
     sigma = width / step
     weight, total = (
         ndimage.gaussian_filter(v, sigma, mode="nearest", truncate=3) for v in (weight, total)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .background import Background, Black, Common, Level, Objects, Smooth, directed
 from .components import Components, connected_components, gather, typical_side
-from .look import Look, View
+from .look import Look, View, channels_of
 from .smooth import level_of, noise_sd
 
 SMALL_IN_VIEW = 10
@@ -36,13 +36,16 @@ KERNEL_SHARE = 1 / 6
 SMOOTH_SAMPLE = 24
 """Views in which a smooth background is tried."""
 
+LUMINANCE = (0.299, 0.587, 0.114)
+"""What red, green and blue add to gray (ITU-R BT.601)."""
+
 NUM_SDS = 3.0
 """Noise standard deviations up to which a pixel is explained."""
 
 ONE_SIDED = 0.85
 """Share of the foreground's energy that is brighter, or darker, where all objects are."""
 
-FOREGROUND_SDS, FOREGROUND_SHARE = 4.0, 0.25
+FOREGROUND_SDS, FOREGROUND_SHARE = 4.0, 0.4
 """The threshold of the foreground: at least so many standard deviations of the noise, and at least
 that share of the median of what is beyond the noise."""
 
@@ -56,7 +59,7 @@ bright ones would pay for many objects."""
 SIZE_SPREAD = 0.25
 """Largest difference of the logarithms of sides, of objects that are about equally large."""
 
-NOTCHES = 0.06
+NOTCHES = 0.03
 """How much less of its convex hull a cluster fills than a single object."""
 
 MOST_AREAS = 4.0
@@ -157,31 +160,34 @@ class Survey:
         """How many components are larger than half a typical object more."""
         return int((self.gathered.areas > CLUSTER * np.median(self.single.areas)).sum())
 
-    @property
-    def density(self) -> float:
-        """Objects per pixel of the pictures."""
-        areas = [v.shrink**2 * v.pixels.shape[1] * v.pixels.shape[2] for v in self.views]
-        return float(self.numbers.sum() / sum(areas))
 
-
-def survey(looks: Sequence[Look]) -> Survey:
+def survey(looks: Sequence[Look], channels: int | None = None) -> Survey:
     """Decide what is behind the objects of pictures, and measure them.
 
     Where a typical object has less than ``SMALL_IN_VIEW`` pixels, or none is found, parts of large
-    pictures are looked at more closely.
+    pictures are looked at more closely; where those show nothing, the first look stands.
+
+    Args:
+        looks: at the pictures.
+        channels: 1 or 3 of the canvas; what the pictures have if None.
     """
+    channels = channels_of(looks) if channels is None else channels
+    best: Survey | None = None
     for level in range(max(len(look.views) for look in looks)):
         views = [look.views[min(level, len(look.views) - 1)] for look in looks]
-        found = _survey(looks, views)
-        if found.shows_something and found.side >= SMALL_IN_VIEW * views[0].shrink:
-            break
-    return found
+        found = _survey(looks, views, channels)
+        if best is None or found.shows_something:
+            best = found
+        if found.shows_something:
+            shrink = float(np.median([view.shrink for view in views]))
+            if found.side >= SMALL_IN_VIEW * shrink:
+                break
+    assert best is not None
+    return best
 
 
-def _survey(looks: Sequence[Look], views: Sequence[View]) -> Survey:
-    images = [view.pixels.astype(np.float32) / 255 for view in views]
-    if len({len(image) for image in images}) > 1:  # some in color
-        images = [np.broadcast_to(image, (3, *image.shape[1:])) for image in images]
+def _survey(looks: Sequence[Look], views: Sequence[View], channels: int) -> Survey:
+    images = [_in_channels(view.pixels.astype(np.float32) / 255, channels) for view in views]
     sd = float(np.median([max(map(noise_sd, image)) for image in images]))
     shared = all(view.whole for view in views) and len({look.size for look in looks}) == 1
     background, explained = _choose_background(images, sd, shared)
@@ -200,6 +206,15 @@ def _survey(looks: Sequence[Look], views: Sequence[View]) -> Survey:
         *(tuple(looks), tuple(views), background, objects),
         *(explained, noise, contrast, components),
     )
+
+
+def _in_channels(image: NDArray[np.floating], channels: int) -> NDArray[np.floating]:
+    """Return an image, (1 or 3, height, width), in gray or in color, as Pillow converts it."""
+    if len(image) == channels:
+        return image
+    if channels == 3:
+        return np.broadcast_to(image, (3, *image.shape[1:]))
+    return np.tensordot(np.array(LUMINANCE, np.float32), image, 1)[None]
 
 
 def _choose_background(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError, extra
+from ...errors import DataError, extra, warn_once
 from .planes import as_picture, selected
 from .reading import (
     BYTES_PER_PIXEL,
@@ -55,24 +55,31 @@ class TiffPictures:
         self._lock = threading.Lock()
         self._close: Callable[[], object] = _close_nothing
         self._whole: NDArray[Any] | None = None
+        with extra("microscopy", f"{shown(path)}: a TIFF of several pages or channels"):
+            import tifffile  # noqa: F401
         with errors_in_one_line(shown(path), max_pixels):
             self._series = series = self._open()
             axes, shape = series.axes, series.shape
-            self._end()
+            self.close()
         self._axes, self._shape, self._dtype = axes, shape, series.dtype
         self._over = [i for i, axis in enumerate(axes) if axis not in "YX" + CHANNEL_AXES]
         self.num = math.prod(shape[i] for i in self._over)
         self.is_video = TIME_AXIS in axes
 
     def _open(self) -> tifffile.TiffPageSeries:
-        """Open the file, until the last picture has been read."""
-        with extra("microscopy", f"{shown(self._path)}: a TIFF of several pages or channels"):
-            import tifffile
+        """Open the file, until somebody closes it."""
+        import tifffile
+
         file = tifffile.TiffFile(self._path)
         self._close = weakref.finalize(self, file.close)
         try:
             if not file.series:
                 raise DataError("it holds no picture.")
+            if len(file.series) > 1:
+                warn_once(
+                    f"{shown(self._path)}: {len(file.series)} series of pages of different kinds; "
+                    "the first one is read."
+                )
             series = file.series[0]
             axes, shape = series.axes, series.shape
             if not {"Y", "X"} <= set(axes):
@@ -84,6 +91,11 @@ class TiffPictures:
             self._end()
             raise
         return series
+
+    def close(self) -> None:
+        """See ``containers.Pictures.close``."""
+        with self._lock:
+            self._end()
 
     def _end(self) -> None:
         self._close()
@@ -119,11 +131,12 @@ class TiffPictures:
             if self._close is _close_nothing:
                 self._series = self._open()
             pixels = self._read(at)
-            if index == self.num - 1:  # the last one; files of a folder are not all kept open
-                self._end()
         channels = [axis for axis in rest if axis in CHANNEL_AXES]
         pixels = pixels.transpose([rest.index(axis) for axis in (*channels, "Y", "X")])
-        return pixels.reshape(-1, height, width) if channels else pixels
+        if not channels:
+            return pixels
+        planes = pixels.reshape(-1, height, width)  # of 2 or 4 samples, the last one is opacity
+        return planes[: len(planes) - 1] if channels == ["S"] and len(planes) in (2, 4) else planes
 
     def _read(self, at: list[Any]) -> NDArray[Any]:
         """Read a part of the series: its own pages, where pages are planes, else all of it once."""
@@ -153,7 +166,7 @@ def _close_nothing() -> None:
 
 def is_plain(path: Path) -> bool:
     """Tell whether a TIFF is one gray or color picture, as Pillow reads it."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path, formats=("TIFF",)) as picture:
@@ -161,5 +174,5 @@ def is_plain(path: Path) -> bool:
                 return False
             description = str(picture.tag_v2.get(DESCRIPTION, ""))  # type: ignore[attr-defined]
             return not (description.startswith("ImageJ=") and "\nimages=" in description)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # Pillow's decoders raise nearly anything on a damaged file
         return False

@@ -77,6 +77,12 @@ class VideoFrames:
         """See ``containers.Pictures.raw``: videos have 8 bits."""
         return None
 
+    def close(self) -> None:
+        """See ``containers.Pictures.close``."""
+        with self._lock:
+            self._frames, self._next = iter(()), self.num
+            self._passed.clear()
+
     def _frame(self, need: Need) -> Decoded:
         try:
             frame = next(self._frames)
