@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..config import FAST, MANY, TrainConfig, fit_auto, flat, idle, replace
 from ..data import default_max_count, is_path, require_known
-from ..data.pictures.background import Common, Level, Smooth, encode_image, resized
+from ..data.pictures.background import Common, Level, Smooth, encode_common
 from ..data.pictures.folder import survey_path
 from ..data.pictures.framing import Framing, scaled_size
 from ..data.pictures.look import largest_size
@@ -209,7 +209,7 @@ def _choose_background(choices: _Choices, look: Survey, zoom: float) -> None:
         settings = {"subtract": "smooth", "subtract_width": round(zoom * background.width, 1)}
     elif isinstance(background, Common):
         settings = {"subtract": "common"}
-        image = encode_image(resized(background.image, _scaled_size(choices.config, look)))
+        image = encode_common(background, _scaled_size(choices.config, look))
         choices.config = replace(choices.config, common_image=image)
     choices.decide(
         f"the background explains {100 * look.explained:.0f}% of the pixels; 95% of the pixels of "

@@ -235,3 +235,32 @@ def test_pictures_that_are_all_the_same_are_not_their_own_background() -> None:
     found = survey([look_at(Image.fromarray(image)) for _ in range(20)])
     assert not isinstance(found.background, Common)
     assert found.shows_something
+
+
+def test_a_score_board_is_behind_the_objects_whatever_it_shows() -> None:
+    """Of a pixel that is one of two values in many pictures, either is background."""
+    rng = np.random.default_rng(0)
+
+    def board(rng):
+        image = 50 + 120 * discs(rng, 96, (7, 9), 3, 2)
+        image[:14] = 50
+        for digit in range(3):  # each on in half of the pictures
+            image[2:12, 20 * digit + 4 : 20 * digit + 18] = 200 if rng.random() < 0.5 else 90
+        return image
+
+    found = look(board, 60)
+    assert isinstance(found.background, Common)
+    assert found.side == pytest.approx(16.5, rel=0.12)
+    left = found.background.of(as_bytes(board(rng))[None].astype(np.float32) / 255)
+    assert set(np.round(255 * left[0, 4, [6, 26, 46]])) <= {90, 200}
+    assert found.numbers.mean() == pytest.approx(2, abs=0.4)  # no part of the board is an object
+
+
+def test_objects_that_are_often_somewhere_are_no_background() -> None:
+    crowd = look(lambda rng: frame(rng) * 0 + 255 * discs(rng, 96, (9, 10), 12, 1), 60)
+    assert not isinstance(crowd.background, Common)
+    framed_crowd = look(
+        lambda rng: np.maximum(frame(rng), 255 * discs(rng, 96, (9, 10), 12, 1)), 60
+    )
+    assert framed_crowd.side == pytest.approx(19, rel=0.12)
+    assert framed_crowd.shows_something

@@ -84,23 +84,27 @@ class Smooth:
 
 @dataclass(frozen=True, eq=False)
 class Common:
-    """An image that is behind the objects of all pictures.
+    """Images that are behind the objects of all pictures: of each pixel, the nearer one.
 
     Attributes:
         image: (channels, height, width), intensity.
+        other: likewise: what a pixel also is in many pictures, as on a score board; where there is
+            no such thing, the same as ``image``.
     """
 
     image: NDArray[np.floating]
+    other: NDArray[np.floating]
 
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return the common image."""
+        """Return what is behind each pixel."""
         if pixels.shape != self.image.shape:
             raise ShapeError(
                 f"{pixels.shape[2]} x {pixels.shape[1]} pixels once scaled, where the background "
                 f"that pictures share has {self.image.shape[2]} x {self.image.shape[1]}; give "
                 "pictures of the size of those trained on."
             )
-        return self.image
+        away, other = (np.abs(pixels - own).max(axis=0) for own in (self.image, self.other))
+        return np.where(away <= other, self.image, self.other)
 
 
 class Foreground(Protocol):
@@ -156,7 +160,7 @@ def foreground_of(config: FramingConfig) -> Foreground:
         "nothing": Black,
         "level": lambda: Level(config.subtract_level),
         "smooth": lambda: Smooth(config.subtract_width),
-        "common": lambda: Common(decode_image(config.common_image)),
+        "common": lambda: decode_common(config.common_image),
     }
     return Difference(kinds[config.subtract](), config.objects, config.contrast)
 
@@ -171,18 +175,22 @@ def resized(image: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.fl
     )
 
 
-def encode_image(image: NDArray[np.floating]) -> str:
-    """Return an image, (channels, height, width), intensity, as a PNG in base64 with 8 bits."""
+def encode_common(common: Common, size: tuple[int, int]) -> str:
+    """Return a common background, scaled to (width, height), as a PNG in base64 with 8 bits.
+
+    Its two images stand one below the other.
+    """
     from PIL import Image
 
-    pixels = np.round(255 * image.clip(0, 1)).astype(np.uint8)
+    both = np.concatenate([resized(common.image, size), resized(common.other, size)], axis=1)
+    pixels = np.round(255 * both.clip(0, 1)).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def decode_image(text: str) -> NDArray[np.floating]:
-    """Return an image that ``encode_image`` wrote.
+def decode_common(text: str) -> Common:
+    """Return a background that ``encode_common`` wrote.
 
     Raises: ConfigError if the text is damaged.
     """
@@ -193,7 +201,9 @@ def decode_image(text: str) -> NDArray[np.floating]:
             pixels = np.asarray(png)
     except (ValueError, OSError, SyntaxError) as error:
         raise ConfigError(f"common_image: damaged ({error}); train anew.") from error
-    return pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1).astype(np.float32) / 255
+    both = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1).astype(np.float32) / 255
+    image, other = np.split(both, 2, axis=1)
+    return Common(image, other)
 
 
 def directed(difference: NDArray[np.floating], objects: Objects) -> NDArray[np.floating]:

@@ -9,38 +9,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .background import Background, Black, Common, Level, Objects, Smooth, directed
+from .background import Background, Objects, Smooth, directed
+from .candidates import MIN_STEP, NUM_SDS, choose_background
 from .components import Components, connected_components, gather, typical_side
 from .look import Look, View, channels_of
-from .smooth import level_of, noise_sd
+from .smooth import noise_sd
 
 SMALL_IN_VIEW = 10
 """Pixels of a typical object below which a closer view is taken, where there is one."""
 
-MIN_STEP = 3 / 255
-"""Difference from the background that no background explains, where there is no noise."""
-
-MIN_EXPLAINED = {Level: 0.03, Smooth: 0.05, Common: 0.03}
-"""Share of the pixels that a background must explain beyond a simpler one, to be chosen."""
-
-FEWEST_IN_COMMON = 8
-"""Fewest pictures of which a common background is taken."""
-
-FEWEST_SHOW, FEWEST_PIXELS = 0.1, 9
-"""Share of the pictures in which something is in front of a common background, at least, and the
-pixels that it has."""
-
-KERNEL_SHARE = 1 / 6
-"""Kernel width of a smooth background, as a share of the view's longer side."""
-
-SMOOTH_SAMPLE = 24
-"""Views in which a smooth background is tried."""
-
 LUMINANCE = (0.299, 0.587, 0.114)
 """What red, green and blue add to gray (ITU-R BT.601)."""
-
-NUM_SDS = 3.0
-"""Noise standard deviations up to which a pixel is explained."""
 
 ONE_SIDED = 0.85
 """Share of the foreground's energy that is brighter, or darker, where all objects are."""
@@ -65,7 +44,7 @@ NOTCHES = 0.03
 MOST_AREAS = 4.0
 """Area of a single object, in areas of a typical one, at most."""
 
-LARGE_PERCENTILE = 90
+LARGE_PERCENTILE = 85
 """Percentile of the sides of objects that is a large one's."""
 
 CLUSTER = 1.5
@@ -190,7 +169,7 @@ def _survey(looks: Sequence[Look], views: Sequence[View], channels: int) -> Surv
     images = [_in_channels(view.pixels.astype(np.float32) / 255, channels) for view in views]
     sd = float(np.median([max(map(noise_sd, image)) for image in images]))
     shared = all(view.whole for view in views) and len({look.size for look in looks}) == 1
-    background, explained = _choose_background(images, sd, shared)
+    background, explained = choose_background(images, sd, shared)
     differences = [image - background.of(image) for image in images]
     objects = _direction(differences, sd)
     noise = max(sd, _spread_behind(differences, objects))
@@ -215,55 +194,6 @@ def _in_channels(image: NDArray[np.floating], channels: int) -> NDArray[np.float
     if channels == 3:
         return np.broadcast_to(image, (3, *image.shape[1:]))
     return np.tensordot(np.array(LUMINANCE, np.float32), image, 1)[None]
-
-
-def _choose_background(
-    images: Sequence[NDArray[np.floating]], sd: float, shared: bool
-) -> tuple[Background, float]:
-    """Return the simplest background that explains nearly as many pixels as any.
-
-    Args:
-        images: (channels, height, width) each, intensity.
-        sd: of their noise.
-        shared: whether one image may be behind all.
-    Returns: it, and the share of the pixels that it explains.
-    """
-    levels = np.array([level_of(image) for image in images])
-    width = KERNEL_SHARE * float(np.median([max(image.shape[1:]) for image in images]))
-    candidates: list[Background] = [
-        Level(tuple(np.median(levels, axis=0).round(4).tolist())),
-        Level(),
-        Smooth(width),
-    ]
-    if shared and len(images) >= FEWEST_IN_COMMON:
-        common = Common(np.median(np.stack(images), axis=0))
-        if _shown_before(common, images, sd) >= FEWEST_SHOW:
-            candidates.append(common)
-    chosen: Background = Black()
-    best = _explained(chosen, images, sd)
-    for candidate in candidates:
-        sample = images[:: -(-len(images) // SMOOTH_SAMPLE)]
-        explained = _explained(candidate, sample, sd)
-        if explained >= best + MIN_EXPLAINED[type(candidate)]:
-            chosen, best = candidate, explained
-    return chosen, best
-
-
-def _shown_before(common: Common, images: Sequence[NDArray[np.floating]], sd: float) -> float:
-    """Return the share of the images that show something in front of a common background.
-
-    Of equal pictures, the median is what they show.
-    """
-    step = max(NUM_SDS * sd, MIN_STEP)
-    differ = [(np.abs(image - common.image).max(axis=0) > 2 * step).sum() for image in images]
-    return float(np.mean(np.array(differ) >= FEWEST_PIXELS))
-
-
-def _explained(background: Background, images: Sequence[NDArray[np.floating]], sd: float) -> float:
-    """Return the share of the pixels that a background explains, but for noise."""
-    step = max(NUM_SDS * sd, MIN_STEP)
-    shares = [(np.abs(image - background.of(image)).max(axis=0) <= step).mean() for image in images]
-    return float(np.mean(shares))
 
 
 def _direction(differences: Sequence[NDArray[np.floating]], sd: float) -> Objects:
