@@ -97,13 +97,13 @@ class Table:
 
 def measure(case: Path, seed: int, run: Path, threads: int) -> dict[str, Any]:
     """Train on a case's pictures, infer its test pictures, and judge what was found."""
-    train = f"train --data {case / 'train'} --seed {seed} --out {run} --quiet"
-    infer = f"infer {run} {case / 'test'} --format json --no-annotate --quiet --out {run}/found"
+    train = ["train", "--data", f"{case / 'train'}", "--seed", f"{seed}", "--out", f"{run}"]
+    infer = ["infer", f"{run}", f"{case / 'test'}", "--format", "json", "--out", f"{run / 'found'}"]
     seconds = []
-    for command in (train, infer):
+    for command in (train, [*infer, "--no-annotate"]):
         began = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "attend_infer_repeat.cli", *command.split()],
+            [sys.executable, "-m", "attend_infer_repeat.cli", *command, "--quiet"],
             check=True,
             stdout=subprocess.DEVNULL,
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
@@ -123,7 +123,10 @@ def measure(case: Path, seed: int, run: Path, threads: int) -> dict[str, Any]:
     return {
         "case": case.name,
         "seed": seed,
-        "commands": [f"air {train}", f"air {infer}"],
+        "commands": [
+            f"air train --data PICTURES/{case.name}/train --seed {seed} --out RUN",
+            f"air infer RUN PICTURES/{case.name}/test --format json --no-annotate --out RUN/found",
+        ],
         "machine": machine(threads),
         "chosen": json.loads((run / "config.json").read_text())["config"]["chosen"],
         "train_seconds": seconds[0],
@@ -187,7 +190,8 @@ def classic(case: Path) -> dict[str, Any]:
     """Return the best of several methods and settings, by F1 and then by counts."""
     truth = read_truth(case)
     pictures = {name: gray(case / "test" / name) for name in truth}
-    training = sorted((case / "train").iterdir())[:200]
+    suffixes = (".png", ".tif")
+    training = [p for p in sorted((case / "train").iterdir()) if p.suffix in suffixes][:200]
     tried = []
     for name, find in methods([gray(path) for path in training]):
         found = {key: find(picture) for key, picture in pictures.items()}

@@ -123,17 +123,6 @@ class Survey:
         """The median energy of components that are about as large as a typical object."""
         return float(np.median(self.single.energies))
 
-    @cached_property
-    def numbers(self) -> NDArray[np.float64]:
-        """About how many objects each view shows: a cluster is as many as its area holds."""
-        area = float(np.median(self.single.areas))
-        return np.array(
-            [
-                np.maximum(np.round(found.areas / area), found.sides > self.side / 2).sum()
-                for found in self.components
-            ]
-        )
-
     @property
     def num_clusters(self) -> int:
         """How many components are larger than half a typical object more."""
