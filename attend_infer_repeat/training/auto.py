@@ -49,7 +49,7 @@ RELATIVE_SCALE_SD = 0.02
 again costs 139 nats then: more than an object costs, so that no window covers two of them."""
 
 GLYPH_CANVAS, RELATIVE_SCALE_SD_OF_GLYPHS = 50, 0.1 / 2.6
-"""Canvas, in pixels, for which the preset fast has its scale prior: digits keep their size."""
+"""Side in pixels for which the preset fast has its scale prior. Digits keep their size."""
 
 WINDOW_RESOLUTION = 0.8
 """Window pixels for each canvas pixel that the window covers, as in the preset fast."""

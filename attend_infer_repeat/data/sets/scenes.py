@@ -30,7 +30,7 @@ MAX_TRIES_OF_ONE = 100
 """Places tried for one more object in such a scene, before the scene is begun anew."""
 
 MAX_BYTES = 4 * 2**30
-"""The largest set that is made, in bytes of pixels: a mistyped canvas size stops here."""
+"""The largest set that is made, in bytes. A mistyped canvas size stops here."""
 
 
 @dataclass(frozen=True)
