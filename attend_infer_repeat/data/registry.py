@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..config import TrainConfig, flat, get_preset, replace
+from ..config import FramingConfig, TrainConfig, flat, get_preset, replace
 from ..errors import ConfigError, DataError, nearest
 from .dataset import Dataset
 from .pictures.folder import load_path
-from .pictures.options import DEFAULT_FRAMING, Options
+from .pictures.options import Options
 from .sets import digits, multi_mnist, sprites
 from .sets.backgrounds import BACKGROUNDS
 from .splits import SPLITS, hold_out
@@ -149,7 +149,7 @@ def _check_options(name: str, options: Mapping[str, Any], known: Mapping[str, ob
 
 
 def _check_path_options(name: str, options: Mapping[str, Any]) -> None:
-    known = dict.fromkeys(f.name for f in dataclasses.fields(Options)) | flat(DEFAULT_FRAMING)
+    known = dict.fromkeys(f.name for f in dataclasses.fields(Options)) | flat(FramingConfig())
     for option, value in options.items():
         _check_known(name, option, known)
         if option == "canvas_size" and value is not None:

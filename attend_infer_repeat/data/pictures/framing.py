@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...config import ModelConfig
 from .background import Foreground, foreground_of
 from .border import EVEN, GRAY_BACKGROUND, ByBorder, border_level, border_quartiles
-from .reading import WHOLE, Need
+from .reading import Need
 from .tiles import spans
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ OVERLAP = 1.2
 """Overlap of tiles, in widths of a window."""
 
 
-BY_BORDER = ByBorder()
-
-
 @dataclass(frozen=True)
 class Framing:
     """How pictures come onto the canvas; see the fields of the same names in ``ModelConfig``."""
@@ -40,8 +37,8 @@ class Framing:
     channels: int = 1
     resize: Resize = "fit"
     zoom: float = 1.0
-    foreground: Foreground = BY_BORDER
-    need: Need = WHOLE
+    foreground: Foreground = field(default_factory=ByBorder)
+    need: Need = field(default_factory=Need)
     """What becomes black and white, and which channels are taken."""
     overlap: int = 0
     """Pixels by which tiles overlap, at least: an object in the middle of an overlap is whole."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ...config import FramingConfig
-
-DEFAULT_FRAMING = FramingConfig()
 
 
 @dataclass(frozen=True)
@@ -23,13 +21,13 @@ class Options:
 
     canvas_size: int | tuple[int, int] | None = None
     channels: int | None = None
-    framing: FramingConfig = DEFAULT_FRAMING
+    framing: FramingConfig = field(default_factory=FramingConfig)
     strict: bool = False
 
     @classmethod
     def of(cls, **options: Any) -> Options:
         """Take options, and those of the framing by their own names."""
-        own = {field.name for field in fields(cls)}
+        own = {option.name for option in fields(cls)}
         framing = {name: value for name, value in options.items() if name not in own}
         given = {name: value for name, value in options.items() if name in own}
         return cls(**({"framing": FramingConfig(**framing)} | given))
