@@ -71,9 +71,9 @@ class FramingConfig(Settings):
                 yield Idle(name, f"{which}; leave it out, or use another --subtract")
         else:
             yield Idle("invert", f"{which}; leave it out, or use --subtract border")
-        for kind in ("level", "width"):
-            if self.subtract != {"level": "level", "width": "smooth"}[kind]:
-                yield Idle(f"subtract_{kind}", f"{which}; leave it out")
+        for name, kind in (("subtract_level", "level"), ("subtract_width", "smooth")):
+            if self.subtract != kind:
+                yield Idle(name, f"{which}; leave it out")
 
 
 class CountConfig(Settings):

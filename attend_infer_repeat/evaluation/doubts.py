@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..air import AIR
 from ..config import ModelConfig
-from ..data.pictures.components import Components, connected_components, gather, typical_side
+from ..data.pictures.components import connected_components, gather, typical_side
 from ..data.pictures.sampling import spread
 
 FEW = 5
@@ -52,7 +52,7 @@ class Doubts:
         self._config = config
         self._num = self._none = self._full = self._boxes = self._whole = 0
         self._energy = self._left = self._white = self._shown = 0.0
-        self._components: list[Components] = []
+        self._canvases: list[NDArray[np.uint8]] = []  # a sample, looked at when all is answered
 
     def add(
         self,
@@ -84,8 +84,8 @@ class Doubts:
         self._left += float(((image - reconstruction) ** 2).sum())
         self._white += float(np.median(image.max(axis=0)) >= BRIGHT)
         self._shown += float(image.max() > THRESHOLD)
-        if len(self._components) < LOOKED_AT:
-            self._components.append(connected_components(image, THRESHOLD, noisy=True))
+        if len(self._canvases) < LOOKED_AT:
+            self._canvases.append(canvas)
 
     def lines(self) -> list[str]:
         """Return what speaks against the model, a line each with what to do; mostly nothing."""
@@ -129,9 +129,14 @@ class Doubts:
         return None
 
     def _about_sizes(self) -> str | None:
-        if self._config.background.background_model != "none" or not self._components:
+        if self._config.background.background_model != "none" or not self._canvases:
             return None  # what is behind the objects is no object
-        joined = gather(self._components)
+        joined = gather(
+            [
+                connected_components(canvas.astype(np.float32) / 255, THRESHOLD, noisy=True)
+                for canvas in self._canvases
+            ]
+        )
         if len(joined.sides) < FEW:
             return None
         side = typical_side(joined.sides)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.pictures.pixels import from_intensity
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -81,7 +83,7 @@ def as_image(canvas: NDArray[np.floating]) -> Image:
     """Return a drawn canvas, (channels, height, width), intensity, as a picture."""
     from PIL import Image
 
-    pixels = np.round(255 * canvas.clip(0, 1)).astype(np.uint8)
+    pixels = from_intensity(canvas)
     return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.pictures.array_files import as_picture, read_arrays
-from ..data.pictures.containers import open_pictures
+from ..data.pictures.containers import open_or_tell
 from ..data.pictures.modes import Values
 from ..data.pictures.paths import ARRAYS, picture_names
 from ..data.pictures.reading import (
@@ -116,21 +116,14 @@ def how_many(arguments: Sequence[str]) -> int | None:
         try:
             if os.path.isdir(argument):
                 names = picture_names(Path(argument))
-                num += sum(_num_in(os.path.join(argument, name)) for name in names)
+                num += sum(open_or_tell(os.path.join(argument, name)).num for name in names)
             elif argument.lower().endswith(ARRAYS):
                 num += count_images(Path(argument))
             else:
-                num += _num_in(argument)
+                num += open_or_tell(argument).num
         except (AirError, OSError):  # it is told when it is read
             num += 1
     return num
-
-
-def _num_in(path: str) -> int:
-    try:
-        return open_pictures(path).num
-    except DataError:  # it is told when it is read
-        return 1
 
 
 def _is_pattern(argument: str) -> bool:
@@ -192,12 +185,7 @@ def _from_standard_input(stream: IO[bytes], values: Values | None) -> Iterator[S
 
 
 def _file(path: str) -> Iterator[Source]:
-    state = _state(path)
-    try:
-        pictures = open_pictures(path)
-    except DataError as error:  # the others of the folder are read all the same
-        yield Source(path, partial(_fail, error), state=state)
-        return
+    state, pictures = _state(path), open_or_tell(path)
     video = path if pictures.is_video else None
     for i in range(pictures.num):
         name = joined_name(path, i, pictures.num)

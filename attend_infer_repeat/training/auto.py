@@ -48,7 +48,7 @@ RELATIVE_SCALE_SD = 0.02
 """Standard deviation of the scale prior as a share of its mean. A window that is half as large
 again costs 139 nats then: more than an object costs, so that no window covers two of them."""
 
-GLYPH_CANVAS, RELATIVE_SCALE_SD_OF_GLYPHS = 50, 0.1 / 2.6
+GLYPH_CANVAS = 50
 """Side in pixels for which the preset fast has its scale prior. Digits keep their size."""
 
 WINDOW_RESOLUTION = 0.8
@@ -134,11 +134,9 @@ def _for_generated_scenes(config: TrainConfig, given: Collection[str]) -> TrainC
     most = max(own.counts or (own.max_count or default_max_count(own.data),))
     preset = FAST if most <= FEW_OBJECTS else MANY
     kept: dict[str, Any] = {name: flat(config)[name] for name in given}
-    mean = preset.model.pose.scale_prior_mean * (own.canvas or GLYPH_CANVAS) / GLYPH_CANVAS
-    if "scale_prior_mean" not in kept:
-        kept["scale_prior_mean"] = round(mean, 2)
-    if "scale_prior_sd" not in kept:
-        kept["scale_prior_sd"] = round(RELATIVE_SCALE_SD_OF_GLYPHS * mean, 3)
+    pose, larger = preset.model.pose, (own.canvas or GLYPH_CANVAS) / GLYPH_CANVAS
+    kept.setdefault("scale_prior_mean", round(pose.scale_prior_mean * larger, 2))
+    kept.setdefault("scale_prior_sd", round(pose.scale_prior_sd * larger, 3))
     why = f"the settings of the preset {preset.preset}, since scenes have at most {most} objects"
     kept |= {"preset": config.preset, "dataset": own, "seed": config.seed, "chosen": (why,)}
     return replace(preset, **kept)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..data.pictures.border import ByBorder
 from ..data.pictures.framing import Frame, Framing, place, place_canvas
+from ..data.pictures.pixels import from_intensity
 from ..data.pictures.reading import read_picture
 from ..errors import DataError, ShapeError
 from ..files.records import check_finite
@@ -96,7 +97,7 @@ def data_uri(image: NDArray[np.floating] | NDArray[np.uint8]) -> str:
     """
     if image.dtype != np.uint8:
         check_finite("image", image)
-        image = np.rint(255 * image.clip(0, 1)).astype(np.uint8)
+        image = from_intensity(image)
     pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=COMPRESSION)

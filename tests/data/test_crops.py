@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from attend_infer_repeat import load_dataset
-from attend_infer_repeat.data import hold_out, is_one_part
+from attend_infer_repeat.data import Dataset, hold_out, is_one_part
 from attend_infer_repeat.data.pictures.crops import (
     FEW_PICTURES,
     LARGEST_GRID,
@@ -69,13 +69,19 @@ def test_of_a_small_picture_nothing_is_held_out(tmp_path: Path) -> None:
     assert is_one_part(data)
 
 
-def test_of_many_pictures_whole_ones_are_held_out(tmp_path: Path) -> None:
-    for i in range(3 * FEW_PICTURES):
-        pixels = ramp(60, 60)
+def held_out_of(folder: Path, num: int, size: tuple[int, int]) -> tuple[Dataset, list[set[int]]]:
+    """Return what is held out of numbered pictures, and the numbers of both parts."""
+    for i in range(num):
+        pixels = ramp(*size)
         pixels[..., 2] = i
-        Image.fromarray(pixels).save(tmp_path / f"{i:03}.png")
-    training, held_out = hold_out(load(tmp_path))
-    of = [{int(image[2, 0, 0]) for image in part.images} for part in (training, held_out)]
+        Image.fromarray(pixels).save(folder / f"{i:03}.png")
+    training, held_out = hold_out(load(folder))
+    numbers = [{int(image[2, 0, 0]) for image in part.images} for part in (training, held_out)]
+    return held_out, numbers
+
+
+def test_of_many_pictures_whole_ones_are_held_out(tmp_path: Path) -> None:
+    held_out, of = held_out_of(tmp_path, 3 * FEW_PICTURES, (60, 60))
     assert of[0] & of[1] == set()
     assert len(of[0] | of[1]) == 3 * FEW_PICTURES
     assert len(held_out) == 9 * len(of[1])  # the grid, without overlap
@@ -155,12 +161,7 @@ def test_an_array_of_large_images_is_cut_as_files_are(tmp_path: Path) -> None:
 
 
 def test_of_a_few_small_pictures_a_whole_one_is_held_out(tmp_path: Path) -> None:
-    for i in range(5):
-        pixels = ramp(30, 35)
-        pixels[..., 2] = i
-        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-    training, held_out = hold_out(load(tmp_path))
-    of = [{int(image[2, 0, 0]) for image in part.images} for part in (training, held_out)]
+    _, of = held_out_of(tmp_path, 5, (30, 35))
     assert of[0] & of[1] == set()
     assert len(of[0] | of[1]) == 5
 

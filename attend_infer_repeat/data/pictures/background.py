@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ...config import FramingConfig
 from ...errors import ConfigError, ShapeError
 from .border import ByBorder
+from .pixels import from_intensity
 from .smooth import level_of, smooth_background
 
 Objects = Literal["brighter", "darker", "both"]
@@ -129,15 +130,11 @@ class Difference:
     contrast: float = 1.0
     """The difference from the background, of the full range, that becomes white."""
 
-    def difference(self, pixels: NDArray[np.uint8]) -> NDArray[np.floating]:
-        """Return x - b of a picture, (channels, height, width), in intensities."""
-        intensity = pixels.astype(np.float32) / 255
-        return intensity - self.background.of(intensity)
-
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a picture, (channels, height, width), with bright objects on black."""
-        shown = directed(self.difference(pixels), self.objects) / self.contrast
-        return np.round(255 * shown.clip(0, 1)).astype(np.uint8)
+        intensity = pixels.astype(np.float32) / 255
+        away = directed(intensity - self.background.of(intensity), self.objects)
+        return from_intensity(away / self.contrast)
 
     def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a drawing as it is: it is bright on black."""
@@ -183,7 +180,7 @@ def encode_common(common: Common, size: tuple[int, int]) -> str:
     from PIL import Image
 
     both = np.concatenate([resized(common.image, size), resized(common.other, size)], axis=1)
-    pixels = np.round(255 * both.clip(0, 1)).astype(np.uint8)
+    pixels = from_intensity(both)
     file = io.BytesIO()
     Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode("ascii")

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .pixels import from_intensity
+
 Invert = Literal["auto", "yes", "no"]
 
 GRAY_BACKGROUND = 24
@@ -51,9 +53,9 @@ def on_black(pixels: NDArray[np.uint8], invert: Invert = "auto") -> NDArray[np.u
     level = border_level(pixels)[:, None, None]
     if kind == "bright":
         level = np.maximum(level, 1)
-        return _to_uint8((level - pixels) / level)
+        return from_intensity((level - pixels) / level)
     if kind == "gray":
-        return _to_uint8((pixels - level) / np.maximum(255 - level, 1))
+        return from_intensity((pixels - level) / np.maximum(255 - level, 1))
     return pixels
 
 
@@ -91,7 +93,3 @@ def has_contrast(pixels: NDArray[np.uint8]) -> bool:
     """Tell whether a picture shows anything beside its background."""
     away = np.abs(pixels - border_level(pixels)[:, None, None])
     return bool(away.max() >= CONTRAST)
-
-
-def _to_uint8(intensity: NDArray[np.floating]) -> NDArray[np.uint8]:
-    return np.round(255 * intensity.clip(0, 1)).astype(np.uint8)

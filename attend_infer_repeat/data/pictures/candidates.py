@@ -62,8 +62,8 @@ def choose_background(
             candidates.append(common)
     chosen: Background = Black()
     best = _explained(chosen, images, sd)
+    sample = images[:: -(-len(images) // SMOOTH_SAMPLE)]
     for candidate in candidates:
-        sample = images[:: -(-len(images) // SMOOTH_SAMPLE)]
         explained = _explained(candidate, sample, sd)
         if explained >= best + MIN_EXPLAINED[type(candidate)]:
             chosen, best = candidate, explained

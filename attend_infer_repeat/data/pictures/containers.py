@@ -70,6 +70,31 @@ class OnePicture:
         """See ``Pictures.close``: it is closed."""
 
 
+class Broken:
+    """A file that cannot be opened: its one picture says why.
+
+    Args:
+        error: what is wrong.
+    """
+
+    num = 1
+    is_video = False
+
+    def __init__(self, error: DataError) -> None:
+        self._error = error
+
+    def read(self, index: int, need: Need = WHOLE) -> Decoded:
+        """See ``Pictures.read``: raise the error."""
+        raise self._error
+
+    def raw(self, index: int, channels: Sequence[int] = ()) -> NDArray[Any] | None:
+        """See ``Pictures.raw``: raise the error."""
+        raise self._error
+
+    def close(self) -> None:
+        """See ``Pictures.close``: nothing is open."""
+
+
 def open_pictures(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Pictures:
     """Open the pictures in a file.
 
@@ -88,6 +113,14 @@ def open_pictures(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) ->
     except MissingError as error:
         raise DataError(str(error)) from error
     return OnePicture(file, max_pixels)
+
+
+def open_or_tell(path: str | os.PathLike[str]) -> Pictures:
+    """Open the pictures in a file; of one that cannot be opened, the one picture says why."""
+    try:
+        return open_pictures(path)
+    except DataError as error:
+        return Broken(error)
 
 
 def _beginning(file: Path) -> bytes:

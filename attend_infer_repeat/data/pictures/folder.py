@@ -90,8 +90,11 @@ def survey_path(
 
     source = split_path(path, "train")
     if is_arrays(source):
-        return survey(_look_at_arrays(read_arrays(source, need.values)["images"], need), channels)
-    return survey(_look_at_items(source, items_of(picture_files(source)), strict, need), channels)
+        looks = _look_at_arrays(read_arrays(source, need.values)["images"], need, closely=True)
+    else:
+        items = items_of(picture_files(source))
+        looks = _look_at_items(source, items, strict, need, closely=True)
+    return survey(looks, channels)
 
 
 # Folders
@@ -149,12 +152,14 @@ def _read_all(
     return progress_bar(in_parallel(read, items), len(items), "Reading")
 
 
-def _look_at_items(source: Path, items: Sequence[Item], strict: bool, need: Need) -> list[Look]:
+def _look_at_items(
+    source: Path, items: Sequence[Item], strict: bool, need: Need, closely: bool = False
+) -> list[Look]:
     from .look import Look, look_at
 
     def look(item: Item) -> Look | DataError:
         try:
-            return look_at(item.read(need))
+            return look_at(item.read(need), closely)
         except DataError as error:
             return error
 
@@ -175,11 +180,11 @@ def _look_at_items(source: Path, items: Sequence[Item], strict: bool, need: Need
     return sound
 
 
-def _look_at_arrays(images: NDArray[np.uint8], need: Need) -> list[Look]:
+def _look_at_arrays(images: NDArray[np.uint8], need: Need, closely: bool = False) -> list[Look]:
     from .look import look_at
 
     chosen = images[spread(len(images))]
-    return [look_at(need.with_channels(as_picture(image))) for image in chosen]
+    return [look_at(need.with_channels(as_picture(image)), closely) for image in chosen]
 
 
 def _skip(error: DataError, strict: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ..splits import file_digest, name_digests
-from .containers import Pictures, open_pictures
-from .reading import WHOLE, Decoded, Need, joined_name, shown
+from .containers import Pictures, open_or_tell
+from .reading import Need, joined_name, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -69,31 +69,6 @@ def _digest_of(path: Path, name: str, changed: int) -> int:
         return file_digest(name, file)
 
 
-class Broken:
-    """A file that cannot be opened: its one picture says why.
-
-    Args:
-        error: what is wrong.
-    """
-
-    num = 1
-    is_video = False
-
-    def __init__(self, error: DataError) -> None:
-        self._error = error
-
-    def read(self, index: int, need: Need = WHOLE) -> Decoded:
-        """See ``Pictures.read``: raise the error."""
-        raise self._error
-
-    def raw(self, index: int, channels: Sequence[int] = ()) -> NDArray[Any] | None:
-        """See ``Pictures.raw``: raise the error."""
-        raise self._error
-
-    def close(self) -> None:
-        """See ``Pictures.close``: nothing is open."""
-
-
 def close_all(items: Iterable[Item]) -> None:
     """Close the files of pictures."""
     for pictures in {id(item.pictures): item.pictures for item in items}.values():
@@ -104,10 +79,7 @@ def items_of(files: Iterable[Path]) -> list[Item]:
     """Return the pictures of files, in order; a file that cannot be opened is one that says why."""
     items = []
     for path in files:
-        try:
-            pictures: Pictures = open_pictures(path)
-        except DataError as error:
-            pictures = Broken(error)
+        pictures = open_or_tell(path)
         items += [
             Item(joined_name(path.name, i, pictures.num), path, pictures, i)
             for i in range(pictures.num)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -60,9 +61,9 @@ def largest_size(looks: Sequence[Look]) -> tuple[int, int]:
     return max(widths), max(heights)
 
 
-def look_at(picture: Image.Image) -> Look:
-    """Look at a picture, ``L`` or ``RGB``: as a whole, and at parts of a large one."""
-    views = tuple(_views(picture))
+def look_at(picture: Image.Image, closely: bool = True) -> Look:
+    """Look at a picture, ``L`` or ``RGB``: as a whole and, closely, at parts of a large one."""
+    views = tuple(islice(_views(picture), None if closely else 1))
     whole = views[0]
     return Look(
         picture.size,

@@ -54,6 +54,11 @@ def as_bytes(images: NDArray[Any], values: Values | None = None) -> NDArray[np.u
     return converted
 
 
+def from_intensity(intensity: NDArray[np.number]) -> NDArray[np.uint8]:
+    """Return intensities with 8 bits; what is beyond 0 and 1 is cut off."""
+    return np.round(255 * intensity.clip(0, 1)).astype(np.uint8)
+
+
 def _ranged(images: NDArray[Any], values: Values) -> NDArray[np.uint8]:
     check_type(str(images.dtype), known=images.dtype.kind in "bfiu")
     converted = np.empty(images.shape, np.uint8)

@@ -37,14 +37,16 @@ def find_values(path: str | os.PathLike[str], channels: tuple[int, ...] = ()) ->
     deep: list[NDArray[Any] | None]
     if is_arrays(source):
         images = read_raw(source)
+        if images.dtype in (np.uint8, np.bool_):
+            return None
         planes = as_planes(images)
-        deep = [selected(planes[i], channels) for i in spread(len(planes), RANGE_SAMPLE)]
-        deep = [] if images.dtype in (np.uint8, np.bool_) else deep
+        sample = spread(len(planes), RANGE_SAMPLE)
+        deep = [_thinned(selected(planes[i], channels)) for i in sample]
     else:
         items = items_of(picture_files(source))
         deep = [_thinned(items[i].raw(channels)) for i in spread(len(items), RANGE_SAMPLE)]
         close_all(items)
-    values = [pixels for pixels in map(_thinned, deep) if pixels is not None]
+    values = [pixels for pixels in deep if pixels is not None]
     finite = np.concatenate(values).astype(np.float64) if values else np.zeros(0)
     finite = finite[np.isfinite(finite)]
     if not len(finite):

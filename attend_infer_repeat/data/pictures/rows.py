@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -125,7 +124,10 @@ class Rows:
 
     def _arranged(self, labels: Labels) -> dict[str, Any]:
         """Return counts, boxes and labels of the canvases, as ``Dataset`` has them."""
-        found = [_on_canvas(labels, self.sources[i], p) for i, p in self._numbered()]
+        found = [
+            _on_canvas(labels, self.sources[i], p)
+            for i, p in zip(self._of, self._placed, strict=True)
+        ]
         counts = np.array([len(c) if b is not None else n for n, b, c in found], np.int64)
         if labels.boxes is None:
             return {"counts": counts}
@@ -136,9 +138,6 @@ class Rows:
             if own is not None:
                 boxes[row, : len(own)], classes[row, : len(own)] = own, kinds
         return {"counts": counts, "boxes": boxes, "labels": classes}
-
-    def _numbered(self) -> Iterator[tuple[int, Placed]]:
-        return zip(self._of, self._placed, strict=True)
 
 
 def _no_pixels(num: int) -> NDArray[np.uint8]:

@@ -137,7 +137,5 @@ def _enlarged(
 
     if step == 1:
         return coarse
-    grid = np.meshgrid(
-        *((np.arange(n) + 0.5) / step - 0.5 for n in shape), indexing="ij", sparse=False
-    )
+    grid = np.meshgrid(*((np.arange(n) + 0.5) / step - 0.5 for n in shape), indexing="ij")
     return np.asarray(ndimage.map_coordinates(coarse, grid, order=1, mode="nearest"))

@@ -57,17 +57,15 @@ class Survey:
 
     Attributes:
         looks: one for each picture.
-        views: of each, the one that was measured.
         background: what is behind the objects of all pictures; its width is in pictures' pixels.
         objects: how objects differ from it.
         explained: share of the pixels that the background explains.
         noise: standard deviation of the pixels around the background, intensity.
         contrast: the difference from the background below which nearly all pixels of objects are.
-        components: of the foreground of each view.
+        components: of the foreground of each picture's view.
     """
 
     looks: tuple[Look, ...]
-    views: tuple[View, ...]
     background: Background
     objects: Objects
     explained: float
@@ -171,8 +169,7 @@ def _survey(looks: Sequence[Look], views: Sequence[View], channels: int) -> Surv
     if isinstance(background, Smooth):
         background = Smooth(background.width * views[0].shrink)
     return Survey(
-        *(tuple(looks), tuple(views), background, objects),
-        *(explained, noise, contrast, components),
+        *(tuple(looks), background, objects, explained, noise, contrast, components),
     )
 
 
