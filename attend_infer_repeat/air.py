@@ -245,7 +245,7 @@ class AIR(nn.Module):
         boxes = window_boxes(z_where, self.config.canvas_size)
         if self.config.framing.boxes == "window":
             return boxes
-        bounds = foreground_boxes(self.model.draw(z_where, z_what))
+        bounds = foreground_boxes(self.model.draw(z_where, z_what), self.config.framing.stretch)
         return torch.where(bounds.isnan(), boxes, bounds)
 
 

@@ -15,8 +15,10 @@ from .constraints import (
     Positive,
     PositiveInt,
     Probabilities,
+    Probability,
     Range,
     Ratio,
+    Weight,
 )
 
 NonLinearity = Literal["ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Softplus", "Tanh"]
@@ -51,6 +53,9 @@ class FramingConfig(Settings):
     """Whether objects are brighter than what is subtracted, darker, or either."""
     contrast: Ratio = 1.0
     """The difference from what is subtracted that is shown as white."""
+    stretch: Weight = 0.0
+    """Show what is bright with less contrast, and what is dim with more: a difference d, as a share
+    of white, becomes asinh(X d) / asinh(X). 0 shows it as it is."""
     common_image: Suppress[str] = ""
     """The image that all pictures have in common, as a PNG in base64."""
     boxes: Literal["window", "ink"] = "window"
@@ -67,7 +72,7 @@ class FramingConfig(Settings):
             yield Idle("zoom", "with --resize fit; leave it out, or use another --resize")
         which = f"with --subtract {self.subtract}"
         if self.subtract == "border":
-            for name in ("objects", "contrast"):
+            for name in ("objects", "contrast", "stretch"):
                 yield Idle(name, f"{which}; leave it out, or use another --subtract")
         else:
             yield Idle("invert", f"{which}; leave it out, or use --subtract border")
@@ -203,6 +208,9 @@ class InferenceConfig(Settings):
     focus: Positive = 2.0
     """Window width / width of the triangular kernel with which pursuit and memoryless search: a
     narrow kernel finds one of two close objects where a wide one finds their middle."""
+    inhibition: Probability = 0.0
+    """How much less a place counts in that search once it was looked at: the guide goes on
+    elsewhere, even if it drew nothing there. 0 looks at the same place again."""
     foresight: bool = False
     """Decide on z_pres by the log-likelihood gain of one more object, less its KL, instead of by a
     network, which takes objects that touch for one. The guide must look at the residual, and the
@@ -237,7 +245,8 @@ class InferenceConfig(Settings):
         """Yield what such a guide does not have."""
         if not self.sees_residual:
             instead = "leave it out, or use --guide pursuit or memoryless"
-            yield Idle("focus", f"with --guide {self.guide}; {instead}")
+            for name in ("focus", "inhibition"):
+                yield Idle(name, f"with --guide {self.guide}; {instead}")
         if self.foresight:
             yield Idle("presence_bound", "with --foresight; leave it out")
 

@@ -66,6 +66,7 @@ AUTO = TrainConfig(
     unbounded=True,
     z_pres_prior=1e-10,
     guide="memoryless",
+    inhibition=0.8,
     presence_bound=8.0,
     predict_net=(300,),
     boxes="ink",

@@ -112,7 +112,8 @@ class SceneGuide(nn.Module):
         present = images.new_ones(1)
         latents = present, z_where, z_what
         scores = self.look.scores(foreground)
-        return GuideState(features, memory, Canvas(foreground), *latents, residual, scores)
+        seen = self.look.unseen(scores)
+        return GuideState(features, memory, Canvas(foreground), *latents, residual, scores, seen)
 
     def attend(self, previous: GuideState) -> Attention:
         """Advance the memory; decide whether there is one more object, and where.
@@ -123,12 +124,14 @@ class SceneGuide(nn.Module):
         memory = self.memory(previous)
         # What is rendered is data to the look, as the image is: its gradient would flow to earlier
         # samples.
-        proposal, glimpse = self.look(previous.residual, previous.image, previous.scores)
+        scores = self.look.inhibited(previous.scores, previous.seen)
+        proposal, glimpse = self.look(previous.residual, previous.image, scores)
         outputs = self.predict(glimpse, memory[0])
         logits, loc, scale = outputs.split((self.presence.num_logits, 3, 3), dim=-1)
         z_where_dist = gaussian(proposal + loc, self.look.prior_scale * positive(scale))
         gain = partial(elbo_gain, self.model, self.reading, previous, z_where_dist, memory)
-        return Attention(memory, self.presence(logits, gain), z_where_dist, proposal)
+        seen = self.look.seen_at(previous.seen, proposal)
+        return Attention(memory, self.presence(logits, gain), z_where_dist, proposal, seen)
 
     # The Pyro program.
 
@@ -160,7 +163,7 @@ class SceneGuide(nn.Module):
 
     def guide_step(self, t: int, previous: GuideState, baseline: Tensor | None) -> GuideState:
         """Find the object of step t (from 0) in each image that is not yet explained."""
-        memory, logits, z_where_dist, _ = self.attend(previous)
+        memory, logits, z_where_dist, _, seen = self.attend(previous)
         infer = {} if baseline is None else {"baseline": {"baseline_value": baseline}}
         z_pres = pyro.sample(f"z_pres_{t}", presence(logits, previous.z_pres), infer=infer)
         with self.model.where_present(z_pres):
@@ -173,4 +176,4 @@ class SceneGuide(nn.Module):
             scores = self.look.scores(residual.x.detach())
         found = {"z_pres": z_pres, "z_where": z_where, "z_what": z_what, "residual": residual}
         found["scores"] = scores
-        return previous._replace(memory=memory, **found)
+        return previous._replace(memory=memory, seen=seen, **found)

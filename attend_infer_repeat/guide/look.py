@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
@@ -69,6 +70,27 @@ class Look(nn.Module, ABC):
             raise NotImplementedError("a look with scores also says how they change")
         return scores
 
+    def unseen(self, scores: Tensor) -> Tensor:
+        """Return what a look knows of where it has looked, at the start: nothing, (batch, 0).
+
+        Args:
+            scores: of ``scores``, of the images.
+        """
+        return scores.new_zeros(len(scores), 0)
+
+    def inhibited(self, scores: Tensor, seen: Tensor) -> Tensor:
+        """Return scores that are lower where it has looked before.
+
+        Args:
+            scores: of ``scores``, for r_t.
+            seen: of ``unseen`` or ``seen_at``.
+        """
+        return scores
+
+    def seen_at(self, seen: Tensor, proposal: Tensor) -> Tensor:
+        """Return what it knows of where it has looked, once it has looked at p_t, (batch, 3)."""
+        return seen
+
     def glimpse(self, proposal: Tensor, residual: Canvas, image: Canvas) -> Tensor:
         """Look at r_t and x around proposals, (num, 3), further than a window: (num, numbers).
 
@@ -99,13 +121,18 @@ class PriorMean(Look):
 class Sought(Look):
     """The proposal is where a window of the prior's mean size holds most of the residual's energy.
 
-    Source: matching pursuit, Mallat and Zhang 1993.
+    With inhibition of return, a place counts for less each time it was looked at: else a step that
+    draws nothing leaves the residual as it is, and the next one looks at the same place, for ever.
+
+    Sources: matching pursuit, Mallat and Zhang 1993; inhibition of return in visual search, Itti,
+    Koch and Niebur 1998.
     """
 
     def __init__(self, config: ModelConfig, z_where_dist: dist.Normal) -> None:
         super().__init__(config, z_where_dist)
         canvas_size, scale = config.canvas_size, config.pose.scale_prior_mean
         self.search = EnergySearch(canvas_size, scale, config.inference.focus)
+        self.inhibition = config.inference.inhibition
         # Proposals lie on a grid: the weights of all glimpses are computed once.
         self.grid_cut = GridCut(
             self.search.poses / GLIMPSE_WIDTH,
@@ -128,3 +155,17 @@ class Sought(Look):
     def rescored(self, scores: Tensor, change: Tensor, place: Place) -> Tensor:
         """See ``Look.rescored``."""
         return scores + self.search.changes(change, place)
+
+    def unseen(self, scores: Tensor) -> Tensor:
+        """See ``Look.unseen``: the share of its energy for which each point of the grid counts."""
+        return torch.ones_like(scores) if self.inhibition else super().unseen(scores)
+
+    def inhibited(self, scores: Tensor, seen: Tensor) -> Tensor:
+        """See ``Look.inhibited``."""
+        return scores * seen if self.inhibition else scores
+
+    def seen_at(self, seen: Tensor, proposal: Tensor) -> Tensor:
+        """See ``Look.seen_at``."""
+        if not self.inhibition:
+            return seen
+        return seen * (1 - self.inhibition * self.search.nearness(proposal))

@@ -26,6 +26,7 @@ class GuideState(NamedTuple):
     z_what: Tensor  # (batch, what_dim)
     residual: Canvas  # (batch, channels, height, width), r_t: the image minus its objects so far
     scores: Tensor  # (batch, ...), what the look knows of places in r_t
+    seen: Tensor  # (batch, ...), what the look knows of where it has looked
 
     def select(self, rows: Tensor, residual: Canvas, scores: Tensor) -> GuideState:
         """Return the state of some of the images, with their residuals and scores.
@@ -43,6 +44,7 @@ class GuideState(NamedTuple):
             self.z_what[rows],
             residual,
             scores,
+            self.seen[rows],
         )
 
     def step_input(self) -> Tensor:
@@ -57,6 +59,7 @@ class Attention(NamedTuple):
     z_pres_logits: Tensor  # (batch,)
     z_where_dist: dist.Normal  # (batch, 3)
     proposal: Tensor  # (batch, 3), the proposed pose p_t
+    seen: Tensor  # (batch, ...), what the look knows of where it has looked, p_t included
 
     def select(self, rows: Tensor) -> Attention:
         """Return what was decided for some of the images."""
@@ -67,4 +70,5 @@ class Attention(NamedTuple):
             self.z_pres_logits[rows],
             gaussian(loc[rows], scale[rows]),
             self.proposal[rows],
+            self.seen[rows],
         )

@@ -117,6 +117,7 @@ def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progres
         record.add(attention, z_what_dist, z_where, z_what)
         state = state._replace(
             memory=attention.memory,
+            seen=attention.seen,
             z_pres=z_where.new_ones(len(z_where)),
             z_where=z_where,
             z_what=z_what,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,16 +28,23 @@ def window_boxes(z_where: Tensor, canvas_size: tuple[int, int]) -> Tensor:
     return torch.stack((x[..., 0], y[..., 0], x[..., 1], y[..., 1]), dim=-1)
 
 
-def foreground_boxes(objects: Tensor) -> Tensor:
-    """Return the bounds of what is drawn on each canvas: where it reaches a third of its peak.
+def foreground_boxes(objects: Tensor, stretch: float = 0.0) -> Tensor:
+    """Return the bounds of what is drawn on each canvas: where it reaches half of its peak.
+
+    An edge that is blurred lies where it reaches a half.
 
     Args:
         objects: (..., channels, height, width), intensity; one object each.
+        stretch: K, if an intensity d was stretched to asinh(K d) / asinh(K): a half is one of d.
     Returns: (..., 4), pixels x0, y0, x1, y1; NaN where nothing is drawn.
     """
     brightest = objects.amax(dim=-3)  # (..., height, width)
     peak = brightest.amax(dim=(-2, -1), keepdim=True)
-    foreground = (brightest >= peak / 3) & (peak > MIN_PEAK)
+    half = peak / 2
+    if stretch:
+        most = math.asinh(stretch)
+        half = torch.asinh(torch.sinh(most * peak) / 2) / most
+    foreground = (brightest >= half) & (peak > MIN_PEAK)
     low, high = [], []
     for axis in (-2, -1):  # columns have foreground in some row, and the other way round
         line = foreground.any(dim=axis).to(objects.dtype)

@@ -82,6 +82,19 @@ class EnergySearch(nn.Module):
         best = values.amax(dim=-1, keepdim=True)
         return (values >= best - TIE * best.abs()).to(torch.uint8).argmax(dim=-1)
 
+    def nearness(self, poses: Tensor) -> Tensor:
+        """Return how near each grid point is to windows, (batch, num, num).
+
+        Along each axis it is 1 - d^2, with d = 0 in the middle of the window and 1 at its edges.
+
+        Args:
+            poses: (batch, 3), rows (s, x, y).
+        """
+        scale, shifts = poses[:, :1], poses[:, 1:]
+        at = pixel_centers(self.num, poses)  # read by window point s u + (x, y)
+        x, y = ((1 - (scale * at + shifts[:, i : i + 1]).square()).clamp(min=0) for i in (0, 1))
+        return y[:, :, None] * x[:, None, :]
+
     @property
     def num(self) -> int:
         """Points of the grid along an axis."""

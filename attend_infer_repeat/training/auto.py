@@ -215,6 +215,7 @@ def _choose_background(choices: _Choices, look: Survey, zoom: float) -> None:
         **settings,
         objects=look.objects,
         contrast=round(min(look.contrast, 1.0), 3),
+        stretch=round(look.stretch, 1),
     )
 
 
@@ -240,8 +241,10 @@ def _choose_noise(choices: _Choices, look: Survey, zoom: float) -> None:
     object in the same place; were it tens, an object would not pay for its description. The count
     prior starts so low that a faint rendering, which gains little, does not pay either.
     """
-    contrast = choices.config.model.framing.contrast
-    energy, noise = look.energy * (zoom / contrast) ** 2, look.noise / contrast
+    framing = choices.config.model.framing
+    energy = look.energy * (zoom * look.contrast / framing.contrast) ** 2
+    slope = framing.stretch / np.arcsinh(framing.stretch) if framing.stretch else 1.0  # at 0
+    noise = slope * look.noise / framing.contrast
     sd = round(max(float(np.sqrt(energy / (2 * TYPICAL_GAIN))), noise, MIN_SD), 3)
     choices.decide(f"a typical object has an energy of {energy:.0f}", likelihood_sd=sd)
     gain = energy / (2 * choices.config.model.likelihood.likelihood_sd**2)

@@ -95,10 +95,19 @@ def test_shipped_weights_are_read_with_the_settings_that_were_written(name: str)
         assert json.loads(json.dumps(to_dict(config))) == filled(to_dict(config), written[kind])
 
 
-ADDED = {"range", "subtract", "subtract_level", "subtract_width", "objects", "contrast"} | {
+ADDED = {
+    "range",
+    "subtract",
+    "subtract_level",
+    "subtract_width",
+    "objects",
+    "contrast",
+    "stretch",
+} | {
     "common_image",
     "select",
     "presence_bound",
+    "inhibition",
 }
 """Settings that came since, whose defaults are what was done before."""
 

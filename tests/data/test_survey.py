@@ -157,6 +157,25 @@ def test_large_objects_are_measured_in_the_pictures_own_pixels() -> None:
     assert found.energy == pytest.approx(np.pi * 150**2, rel=0.05)
 
 
+@pytest.mark.parametrize("level", [0, 30])
+def test_a_few_very_bright_objects_are_shown_with_less_contrast(level: int) -> None:
+    def draw(rng: np.random.Generator, share: float) -> np.ndarray:
+        image, (first_y, first_x) = np.full((160, 160), float(level)), rng.integers(2, 24, 2)
+        for y in range(first_y, 140, 24):
+            for x in range(first_x, 140, 24):
+                brightness = 220 if rng.random() < share else rng.uniform(35, 55)
+                image[y : y + 12, x : x + 12] += brightness
+        return image + rng.normal(0, 1.5, image.shape)
+
+    some, none = look(lambda rng: draw(rng, 0.06)), look(lambda rng: draw(rng, 0.0))
+    assert none.stretch == 0
+    assert some.stretch == pytest.approx(220 / 45 / 1.5, rel=0.1)
+    assert some.contrast == pytest.approx(220 / 255, rel=0.1)
+    assert some.side == pytest.approx(12, abs=1)
+    brightest, typical = np.percentile(some.gathered.energies, (99, 50))
+    assert brightest < (220 / 45) ** 2 / 2 * typical
+
+
 def test_noise_alone_shows_nothing() -> None:
     found = look(lambda rng: 120 + rng.normal(0, 5, (100, 100)))
     assert not found.shows_something

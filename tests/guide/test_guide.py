@@ -33,6 +33,7 @@ from attend_infer_repeat.rollout.terms import count_terms
 from attend_infer_repeat.spatial import window_boxes
 
 MEMORYLESS = replace(TINY, guide="memoryless")
+INHIBITED = replace(MEMORYLESS, inhibition=0.8, focus=1.0)
 IMPROVED = replace(TINY, guide="improved")
 BASIC = replace(TINY, guide="basic")
 FORESIGHT = replace(MEMORYLESS, foresight=True)
@@ -104,7 +105,7 @@ def test_without_masking_latents_after_the_last_object_are_charged(config: Model
         torch.testing.assert_close(full.nodes[site]["log_prob"], law.log_prob(value))
 
 
-@pytest.mark.parametrize("config", [TINY, MEMORYLESS, FORESIGHT, IMPROVED, BASIC, COLOR])
+@pytest.mark.parametrize("config", [TINY, MEMORYLESS, INHIBITED, FORESIGHT, IMPROVED, BASIC, COLOR])
 @pytest.mark.parametrize("presence", possible_strings())
 def test_rollout_holds_the_laws_of_the_program(config: ModelConfig, presence: list[float]) -> None:
     air, images = make_air(config, gain=2), random_images(4, config)
@@ -154,7 +155,7 @@ def test_code_is_read_from_the_window_alone(config: ModelConfig) -> None:
 def test_basic_guide_reads_the_code_from_its_memory_alone() -> None:
     guide, images = make_air(BASIC).guide, random_images(4)
     state = begin(guide, images)
-    memory, _, z_where_dist, _ = guide.attend(state)
+    memory, _, z_where_dist, *_ = guide.attend(state)
     law = guide.reading(state.image, z_where_dist.mean, memory)
     elsewhere = guide.reading(Canvas(1 - images), z_where_dist.mean + 1, memory)
     assert torch.equal(law.loc, elsewhere.loc)
@@ -167,7 +168,7 @@ def test_basic_guide_reads_the_code_from_its_memory_alone() -> None:
 def test_every_memory_takes_in_the_last_step(config: ModelConfig) -> None:
     guide, images = make_air(config).guide, random_images(4, config)
     state = begin(guide, images)
-    (memory, logits, law, _), (other_memory, other_logits, other_law, _) = (
+    (memory, logits, law, *_), (other_memory, other_logits, other_law, *_) = (
         guide.attend(s) for s in (state, altered_step(state))
     )
     for one, other in (
@@ -237,7 +238,7 @@ def test_only_a_guide_with_a_glimpse_looks_at_what_is_drawn(
     guide, images = make_air(config).guide, random_images(4, config)
     state = begin(guide, images)
     drawn = state._replace(residual=Canvas(random_images(4, config)))
-    (_, logits, law, _), (_, other_logits, other_law, _) = (guide.attend(s) for s in (state, drawn))
+    (_, logits, law, *_), (_, other_logits, other_law, *_) = map(guide.attend, (state, drawn))
     for one, other in ((logits, other_logits), (law.loc, other_law.loc)):
         assert torch.equal(one, other) != looks
 
@@ -311,6 +312,33 @@ def test_pursuit_looks_where_most_is_left() -> None:
     torch.testing.assert_close(places[:, 0], torch.full((3,), 5.0))
 
 
+def test_a_look_returns_to_a_place_only_if_more_is_left_there_than_elsewhere() -> None:
+    size, num = (40, 48), 8
+    config = replace(TINY, canvas_size=size, guide="memoryless", scale_prior_mean=5.0, focus=1.0)
+    residual = torch.zeros(1, 1, *size)
+    residual[0, 0, 28:34, 10:16] = 0.5  # center (13, 31)
+    residual[0, 0, 4:10, 30:36] = 0.4  # center (33, 7): two thirds of the energy
+
+    def centers(inhibition: float) -> torch.Tensor:
+        guide = make_air(replace(config, inhibition=inhibition)).guide
+        state = begin(guide, torch.zeros_like(residual))
+        state = state._replace(residual=Canvas(residual), scores=guide.look.scores(residual))
+        places = []
+        for _ in range(num):  # and nothing is ever drawn
+            attention = guide.attend(state)
+            places.append(attention.proposal)
+            state = state._replace(seen=attention.seen)
+        boxes = window_boxes(torch.cat(places), size)
+        return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+    always = centers(0.0)
+    assert torch.equal(always, always[:1].expand(num, 2))
+    here, there = torch.tensor([13.0, 31.0]), torch.tensor([33.0, 7.0])
+    near_here, near_there = ((centers(0.5) - at).abs().amax(dim=1) < 6 for at in (here, there))
+    assert near_here[:4].tolist() == [True, False, True, False]
+    assert near_there[:4].tolist() == [False, True, False, True]
+
+
 def test_all_that_the_memoryless_guide_knows_is_the_image_and_what_is_left_of_it() -> None:
     guide, images = make_air(MEMORYLESS).guide, random_images(4)
     state = begin(guide, images)
@@ -359,7 +387,7 @@ def test_what_is_drawn_is_data(config: ModelConfig) -> None:
     guide, images = make_air(config, gain=2).guide, random_images(4)
     state = begin(guide, images)
     residual = random_images(4).requires_grad_()
-    _, logits, law, _ = guide.attend(state._replace(residual=Canvas(residual)))
+    _, logits, law, *_ = guide.attend(state._replace(residual=Canvas(residual)))
     total = logits.sum() + (torch.randn(4, 3) * law.loc).sum()
     assert torch.autograd.grad(total, residual, allow_unused=True) == (None,)
 

@@ -216,13 +216,13 @@ def test_differing_leading_axes_are_refused(
 # Where an object's ink is
 
 
-def test_the_bounds_of_the_foreground_are_where_it_reaches_a_third_of_its_peak() -> None:
+def test_the_bounds_of_the_foreground_are_where_it_reaches_half_of_its_peak() -> None:
     objects = torch.zeros(2, 3, 3, 10, 12)
     objects[0, 0, 1, 2:5, 3:9] = 0.9
-    objects[0, 0, 2, 7, 1] = 0.31  # above a third, in another color
+    objects[0, 0, 2, 7, 1] = 0.46  # above a half, in another color
     objects[0, 1, 0, 0, 0] = 0.05  # faint, and all there is
     objects[1, 2, :, 4:6, 11] = 0.5
-    objects[1, 2, 0, 9, 0] = 0.16  # below a third
+    objects[1, 2, 0, 9, 0] = 0.24  # below a half
     nothing = [torch.nan] * 4
     expected = torch.tensor(
         [
@@ -231,6 +231,19 @@ def test_the_bounds_of_the_foreground_are_where_it_reaches_a_third_of_its_peak()
         ]
     )
     torch.testing.assert_close(foreground_boxes(objects), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("stretch", [2.0, 9.0, 40.0])
+def test_the_bounds_are_the_same_where_bright_objects_are_shown_with_less_contrast(stretch) -> None:
+    from attend_infer_repeat.data.pictures.background import stretched
+
+    distance = (torch.arange(30) - 14.5).abs()
+    blurred = torch.sigmoid(7.2 - distance)
+    peaks = torch.tensor([0.1, 0.4, 1.0])[:, None, None, None]
+    objects = peaks * blurred[:, None] * blurred  # (3, 1, 30, 30)
+    shown = torch.from_numpy(stretched(objects.numpy(), stretch))
+    assert (shown[0] > 1.2 * objects[0]).any()
+    torch.testing.assert_close(foreground_boxes(shown, stretch), foreground_boxes(objects))
 
 
 def test_a_painted_window_full_of_ink_has_its_ink_where_the_window_is() -> None:

@@ -4,7 +4,8 @@ The model draws bright objects on black. Of a picture x whose background is b it
 
     |x - b| / contrast,   max(x - b, 0) / contrast   or   max(b - x, 0) / contrast
 
-as objects differ from their background in both directions, are brighter or are darker. Four kinds
+as objects differ from their background in both directions, are brighter or are darker, and where a
+few objects are much brighter than most, the logarithm of that, nearly (``stretched``). Four kinds
 of b: nothing (black); one level; a smooth image (haze, a gradient, a vignette), found in each
 picture by itself; and an image that all pictures share (a tray, a fixed camera, a game's screen).
 """
@@ -129,12 +130,14 @@ class Difference:
     objects: Objects = "brighter"
     contrast: float = 1.0
     """The difference from the background, of the full range, that becomes white."""
+    stretch: float = 0.0
+    """See ``stretched``."""
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a picture, (channels, height, width), with bright objects on black."""
         intensity = pixels.astype(np.float32) / 255
         away = directed(intensity - self.background.of(intensity), self.objects)
-        return from_intensity(away / self.contrast)
+        return from_intensity(stretched(away / self.contrast, self.stretch))
 
     def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a drawing as it is: it is bright on black."""
@@ -159,7 +162,8 @@ def foreground_of(config: FramingConfig) -> Foreground:
         "smooth": lambda: Smooth(config.subtract_width),
         "common": lambda: decode_common(config.common_image),
     }
-    return Difference(kinds[config.subtract](), config.objects, config.contrast)
+    background = kinds[config.subtract]()
+    return Difference(background, config.objects, config.contrast, config.stretch)
 
 
 def resized(image: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.floating]:
@@ -201,6 +205,16 @@ def decode_common(text: str) -> Common:
     both = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1).astype(np.float32) / 255
     image, other = np.split(both, 2, axis=1)
     return Common(image, other)
+
+
+def stretched(shares: NDArray[np.floating], stretch: float) -> NDArray[np.floating]:
+    """Return asinh(K d) / asinh(K) of differences d, which are shares of white; of K = 0, d.
+
+    It is linear up to 1 / K and logarithmic beyond, and keeps 0 and 1.
+
+    Source: Lupton, Gunn and Szalay 1999, "A modified magnitude system".
+    """
+    return np.arcsinh(stretch * shares) / np.arcsinh(stretch) if stretch else shares
 
 
 def directed(difference: NDArray[np.floating], objects: Objects) -> NDArray[np.floating]:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .background import Background, Objects, Smooth, directed
+from .background import Background, Objects, Smooth, directed, stretched
 from .candidates import MIN_STEP, NUM_SDS, choose_background
 from .components import Components, connected_components, gather, typical_side
 from .look import Look, View, channels_of
@@ -28,12 +28,13 @@ FOREGROUND_SDS, FOREGROUND_SHARE = 4.0, 0.4
 """The threshold of the foreground: at least so many standard deviations of the noise, and at least
 that share of the median of what is beyond the noise."""
 
-CONTRAST_PERCENTILE = 95
-"""Percentile of what is beyond the noise that is shown as white."""
+CONTRAST_PERCENTILE, HEADROOM = 95, 1.5
+"""White is that percentile of what is beyond the noise, but at most so many times its median: what
+a rendering leaves of a few very bright objects would pay for many objects."""
 
-HEADROOM = 1.5
-"""How much brighter than usual an object is shown, at most: what a rendering leaves of a few very
-bright ones would pay for many objects."""
+BRIGHTEST_PERCENTILE, MANY_TIMES = 99, 2.0
+"""Where that percentile is so many times the median, it is white, and differences are stretched:
+they are linear up to what would be white."""
 
 SIZE_SPREAD = 0.25
 """Largest difference of the logarithms of sides, of objects that are about equally large."""
@@ -62,7 +63,9 @@ class Survey:
         explained: share of the pixels that the background explains.
         noise: standard deviation of the pixels around the background, intensity.
         contrast: the difference from the background below which nearly all pixels of objects are.
-        components: of the foreground of each picture's view.
+        stretch: of differences, as shares of the contrast; see ``background.stretched``.
+        components: of the foreground of each picture's view; energies are of differences as they
+            are shown.
     """
 
     looks: tuple[Look, ...]
@@ -71,6 +74,7 @@ class Survey:
     explained: float
     noise: float
     contrast: float
+    stretch: float
     components: tuple[Components, ...]
 
     @cached_property
@@ -160,8 +164,10 @@ def _survey(looks: Sequence[Look], views: Sequence[View], channels: int) -> Surv
     differences = [image - background.of(image) for image in images]
     objects = _direction(differences, sd)
     noise = max(sd, _spread_behind(differences, objects))
-    shown = [directed(difference, objects) for difference in differences]
-    contrast, threshold = _contrast(shown, noise)
+    away = [directed(difference, objects) for difference in differences]
+    contrast, stretch, threshold = _contrast(away, noise)
+    shown = [stretched(difference / contrast, stretch) for difference in away]
+    threshold = float(stretched(np.array(threshold / contrast), stretch))
     components = tuple(
         connected_components(image, threshold, noise > MIN_STEP).enlarged(view.shrink)
         for image, view in zip(shown, views, strict=True)
@@ -169,7 +175,7 @@ def _survey(looks: Sequence[Look], views: Sequence[View], channels: int) -> Surv
     if isinstance(background, Smooth):
         background = Smooth(background.width * views[0].shrink)
     return Survey(
-        *(tuple(looks), background, objects, explained, noise, contrast, components),
+        *(tuple(looks), background, objects, explained, noise, contrast, stretch, components),
     )
 
 
@@ -210,12 +216,22 @@ def _spread_behind(differences: Sequence[NDArray[np.floating]], objects: Objects
     return 1.4826 * float(np.median(behind)) if len(behind) > 0.02 * len(away) else 0.0
 
 
-def _contrast(shown: Sequence[NDArray[np.floating]], noise: float) -> tuple[float, float]:
-    """Return what nearly all pixels of objects are below, and the threshold of the foreground."""
-    brightest = np.concatenate([image.max(axis=0).ravel() for image in shown])
+def _contrast(away: Sequence[NDArray[np.floating]], noise: float) -> tuple[float, float, float]:
+    """Return what nearly all pixels of objects are below, the stretch, and the threshold.
+
+    Args:
+        away: (channels, height, width) of each view, how far its pixels differ in the direction in
+            which objects do.
+        noise: standard deviation, of the same.
+    """
+    brightest = np.concatenate([image.max(axis=0).ravel() for image in away])
     strong = brightest[brightest > max(NUM_SDS * noise, MIN_STEP)]
     if not len(strong):
-        return 1.0, 1.0
+        return 1.0, 0.0, 1.0
     typical = float(np.median(strong))
+    threshold = max(FOREGROUND_SDS * noise, FOREGROUND_SHARE * typical)
+    most = float(np.percentile(strong, BRIGHTEST_PERCENTILE))
+    if most > MANY_TIMES * typical:
+        return most, most / (HEADROOM * typical), threshold
     contrast = min(float(np.percentile(strong, CONTRAST_PERCENTILE)), HEADROOM * typical)
-    return contrast, max(FOREGROUND_SDS * noise, FOREGROUND_SHARE * typical)
+    return contrast, 0.0, threshold
