@@ -98,6 +98,8 @@ class CountConfig(Settings):
     """Use --z-pres-prior as the probability of each further object, not as the ratio k."""
     learn_z_pres_prior: bool = False
     """Learn the count prior's success probability, from --z-pres-prior on."""
+    count_spread: Suppress[Probability] = 0.0
+    """Variance of counts for each object, beside that of q(n | x): measured after training."""
 
     @property
     def max_steps(self) -> int:

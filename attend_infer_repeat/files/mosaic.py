@@ -123,7 +123,10 @@ def _without_doubles(claimed: list[Found]) -> list[Found]:
 
 
 def mosaic_record(
-    name: str, tiles: Sequence[Tile], found: Sequence[tuple[TileScene, Record]]
+    name: str,
+    tiles: Sequence[Tile],
+    found: Sequence[tuple[TileScene, Record]],
+    spread: float = 0.0,
 ) -> tuple[Record, NDArray[np.float32]]:
     """Return the record of a picture of several tiles, and the scene drawn again.
 
@@ -143,7 +146,7 @@ def mosaic_record(
         pose = {"z_where": rounded(_of_whole(own.thing.z_where, tile))}
         objects.append(object_record(tile.frame, number, own.thing) | pose)
     probs = np.pad(whole.count_probs, (0, max(len(objects) + 1 - len(whole.count_probs), 0)))
-    record = picture_record(name, tiles[0].frame, len(objects), probs, objects)
+    record = picture_record(name, tiles[0].frame, len(objects), probs, objects, spread)
     sampled = [added["importance"] for _, added in found if added]
     if sampled:
         counts = joined(tiles, scenes, [np.array(own["count_probs"]) for own in sampled])

@@ -16,11 +16,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import CountConfig
 from ..data.pictures.framing import Frame
 from ..data.pictures.reading import shown
 from ..errors import NotFiniteError
 from ..scenes import Scene, SceneObject
-from .counts import count_interval
+from .counts import count_interval, widened
 
 Record = dict[str, Any]
 
@@ -39,7 +40,7 @@ FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for the beginning of a formula; the latter are the wide forms."""
 
 
-def scene_record(name: str, frame: Frame, scene: Scene, unbounded: bool = False) -> Record:
+def scene_record(name: str, frame: Frame, scene: Scene, of: CountConfig) -> Record:
     """Return one picture's scene as plain values, ready for JSON.
 
     ``score`` is q(z_pres_t = 1 | x), the probability that the picture has at least t objects; boxes
@@ -49,30 +50,44 @@ def scene_record(name: str, frame: Frame, scene: Scene, unbounded: bool = False)
         name: of the picture.
         frame: how it lies on the canvas.
         scene: of NumPy arrays.
-        unbounded: whether the model has no bound on the count. The pictures of a batch then share
-            the length of ``count_probs``, and the zeros at the picture's own end are left out.
+        of: how the model counts. Without a bound, the pictures of a batch share the length of
+            ``count_probs``, and the zeros at the picture's own end are left out.
     Raises: NotFiniteError if a value is not finite.
     """
     check_scene(name, scene)
-    count_probs = np.trim_zeros(scene.count_probs, "b") if unbounded else scene.count_probs
+    count_probs = np.trim_zeros(scene.count_probs, "b") if of.unbounded else scene.count_probs
     objects = [object_record(frame, step, own) for step, own in enumerate(scene.objects, 1)]
-    record = picture_record(name, frame, scene.count, count_probs, objects)
+    record = picture_record(name, frame, scene.count, count_probs, objects, of.count_spread)
     if len(scene.z_background):
         record["z_background"] = rounded(scene.z_background)
     return record
 
 
 def picture_record(
-    name: str, frame: Frame, count: int, count_probs: NDArray[np.floating], objects: list[Record]
+    name: str,
+    frame: Frame,
+    count: int,
+    count_probs: NDArray[np.floating],
+    objects: list[Record],
+    spread: float = 0.0,
 ) -> Record:
-    """Return what is known of a picture as a whole, and its objects."""
+    """Return what is known of a picture as a whole, and its objects.
+
+    Args:
+        name: of the picture.
+        frame: how it lies on the canvas.
+        count: of its objects.
+        count_probs: (T + 1,).
+        objects: records of them.
+        spread: see ``counts.widened``.
+    """
     return {
         "file": name,
         "width": frame.size[0],
         "height": frame.size[1],
         "count": count,
         "count_probs": rounded(count_probs),
-        "count_interval": list(count_interval(count_probs)),
+        "count_interval": list(count_interval(widened(count_probs, spread))),
         "objects": objects,
     }
 

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..air import AIR
+from ..config import CountConfig
 from ..data.pictures.framing import Framing, Tile, enough, place_tiles
 from ..data.pictures.reading import Need, one_line, shown
 from ..data.sets.parallel import Budget, in_parallel
@@ -114,7 +115,7 @@ def infer_pictures(
         sound = [item for _, item in batch if isinstance(item, Placed)]
         results = iter(_infer_placed(air, sound, samples, seed, observe))
         yield [
-            _row(source.name, item, next(results), air.config.count.unbounded)
+            _row(source.name, item, next(results), air.config.count)
             if isinstance(item, Placed)
             else failed(item)
             for source, item in batch
@@ -184,16 +185,16 @@ def _batches(
 
 
 def _row(
-    name: str, placed: Placed, found: Sequence[tuple[TileScene, Record]], unbounded: bool
+    name: str, placed: Placed, found: Sequence[tuple[TileScene, Record]], of: CountConfig
 ) -> Row:
     """Return a picture's row; a failure's, where the model's answer is not finite."""
     try:
         for _, sampled in found:
             check_finite(name, *sampled.get("importance", {}).values())
         if len(placed.tiles) > 1:
-            return Row(*mosaic_record(name, placed.tiles, found), placed)
+            return Row(*mosaic_record(name, placed.tiles, found, of.count_spread), placed)
         ((tile_scene, sampled),) = found
-        record = scene_record(name, placed.tiles[0].frame, tile_scene.scene, unbounded)
+        record = scene_record(name, placed.tiles[0].frame, tile_scene.scene, of)
     except NotFiniteError as error:
         return failed(failure_record(name, str(error)))
     return Row(record | sampled, tile_scene.scene.reconstruction, placed)

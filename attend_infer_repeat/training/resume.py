@@ -26,10 +26,11 @@ def check_resumable(
         settings: the run's own.
         config: those to go on with.
         step: the steps that were taken.
-    Returns: the settings to go on with, with the fingerprints of the run's own.
+    Returns: the settings to go on with, with what was measured of the run's own.
     Raises: ConfigError if a setting contradicts the run's, or if nothing is left to do.
     """
-    config = replace(config, fingerprints=settings.fingerprints)
+    spread = settings.model.count.count_spread
+    config = replace(config, fingerprints=settings.fingerprints, count_spread=spread)
     if is_path(settings.dataset.data) and is_path(config.dataset.data):
         same_place = os.path.realpath(settings.dataset.data) == os.path.realpath(
             config.dataset.data

@@ -182,6 +182,11 @@ def write_config(run: Path, config: TrainConfig) -> None:
     )
 
 
+def write_settings(run: Path, config: TrainConfig) -> None:
+    """Write other settings into config.json, and leave what else is in it."""
+    _write_config_file(run, _read_config_file(run) | {"config": to_dict(config)})
+
+
 def mark_finished(run: Path, step: int) -> None:
     """Note in config.json that the run is done at a step: it is tested, its figures are drawn."""
     _write_config_file(run, _read_config_file(run) | {"finished": step})

@@ -12,9 +12,10 @@ import torch
 
 from ..air import reproducible
 from ..config import PRESETS, TrainConfig, differences, for_images
-from ..data import Dataset
+from ..data import Dataset, is_path
 from ..errors import ConfigError, Stopped
 from ..evaluation.doubts import doubts_about
+from ..evaluation.spread import count_spread
 from ..objectives import Execution
 from ..objectives.processes import Processes
 from ..storage import discard_leftovers
@@ -128,6 +129,7 @@ class _Session:
             with Progress(config, state.step, run, options.quiet or not is_first) as progress:
                 finished = take_steps(state, held_out, progress, tensorboard)
                 if finished and is_first:
+                    _measure_spread(state, data)
                     _test(state, data, progress, tensorboard)
                     _doubt(state, data)
                     self._draw(state, data, progress)
@@ -147,6 +149,12 @@ class _Session:
                 discard_leftovers(path)  # of a run that was killed while it drew them
         mark_finished(run, state.step)
         progress.finished(run, paths)
+
+
+def _measure_spread(state: TrainingState, data: RunData) -> None:
+    """Measure how far counts of the user's own pictures stray, for the intervals that are told."""
+    if is_path(data.config.dataset.data) and data.held_out is not None:
+        state.note_spread(round(count_spread(state.air, data.held_out.images), 4))
 
 
 def _doubt(state: TrainingState, data: RunData) -> None:

@@ -14,14 +14,14 @@ from ..air import AIR
 from ..arrays import as_images
 from ..checkpoints.checkpoint import Checkpoint, save_checkpoint
 from ..checkpoints.state_dicts import first_not_finite, part_of, prefixed
-from ..config import TrainConfig
+from ..config import TrainConfig, replace
 from ..data import Dataset
 from ..errors import TrainingError
 from ..objectives import OBJECTIVES, Execution, Objective
 from ..objectives.processes import Processes
 from ..objectives.schedules import count_prior_schedule, learning_rate_factor
 from .averaging import ExponentialMovingAverage
-from .run import writing
+from .run import write_settings, writing
 
 LOWER_RATE = "start again with a lower --learning-rate."
 
@@ -116,6 +116,19 @@ class TrainingState:
                 | prefixed("objective", self.objective.state())
                 | prefixed("generator", _generators(self.air.device)),
             )
+
+    def note_spread(self, spread: float) -> None:
+        """Keep how far counts stray, ``CountConfig.count_spread``, with the model and the run.
+
+        Raises: as ``save``.
+        """
+        if spread == self.config.model.count.count_spread:
+            return
+        self.config = replace(self.config, count_spread=spread)
+        for part in (self.air, self.air.model, self.air.guide):
+            part.config = self.config.model
+        write_settings(self.run, self.config)
+        self.save()
 
     def restore(self, saved: SavedState) -> None:
         """Go on from what was saved; torch's generators, too, are as they were."""

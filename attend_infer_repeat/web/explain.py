@@ -72,9 +72,7 @@ def check(air: AIR) -> None:
 def scene_of(air: AIR, reading: Reading, row: int, name: str, picture: Picture) -> SceneAnswer:
     """Return the record of `air infer`."""
     scene = reading.scenes[row]
-    return SceneAnswer.model_validate(
-        scene_record(name, picture.frame, scene, air.config.count.unbounded)
-    )
+    return SceneAnswer.model_validate(scene_record(name, picture.frame, scene, air.config.count))
 
 
 def steps_to(air: AIR, reading: Reading, row: int) -> list[StepAnswer]:

@@ -108,6 +108,7 @@ ADDED = {
     "select",
     "presence_bound",
     "inhibition",
+    "count_spread",
 }
 """Settings that came since, whose defaults are what was done before."""
 
