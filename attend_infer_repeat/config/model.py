@@ -197,6 +197,8 @@ class AppearanceConfig(Settings):
     """Added to the decoder's output before the sigmoid, so that objects start out dark."""
     decoder_output_use_sigmoid: bool = True
     """Squash the decoder's output into [0, 1]."""
+    trained_colors: Suppress[Probabilities] = ()
+    """Red, green and blue, as shares, of the pictures trained on: measured after training."""
 
 
 class InferenceConfig(Settings):

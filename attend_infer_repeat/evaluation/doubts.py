@@ -37,6 +37,11 @@ WINDOW_MARGIN = 1.25
 THRESHOLD = 0.25
 """Intensity on the canvas above which a pixel is foreground."""
 
+COLOR_DIFFERENCE = 0.25
+"""Difference of the share of a color, in these pictures and trained on, above which they differ."""
+
+COLORS = ("red", "green", "blue")
+
 LOOKED_AT = 256
 """Canvases that are looked at for sizes of objects."""
 
@@ -51,7 +56,8 @@ class Doubts:
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
         self._num = self._none = self._full = self._boxes = self._whole = 0
-        self._energy = self._left = self._white = self._shown = 0.0
+        self._left = self._white = self._shown = 0.0
+        self._energies = np.zeros(config.channels)
         self._canvases: list[NDArray[np.uint8]] = []  # a sample, looked at when all is answered
 
     def add(
@@ -80,7 +86,7 @@ class Doubts:
             self._whole += min(x1, width) - max(x0, 0) >= WHOLE_BOX * width and (
                 min(y1, height) - max(y0, 0) >= WHOLE_BOX * height
             )
-        self._energy += float((image**2).sum())
+        self._energies += (image**2).sum(axis=(1, 2))
         self._left += float(((image - reconstruction) ** 2).sum())
         self._white += float(np.median(image.max(axis=0)) >= BRIGHT)
         self._shown += float(image.max() > THRESHOLD)
@@ -89,7 +95,7 @@ class Doubts:
 
     def lines(self) -> list[str]:
         """Return what speaks against the model, a line each with what to do; mostly nothing."""
-        found = [self._about_counts(), self._about_boxes(), self._about_sizes()]
+        found = self._about_counts(), self._about_boxes(), self._about_sizes(), self._about_colors()
         return [line for line in found if line is not None]
 
     def _about_counts(self) -> str | None:
@@ -120,7 +126,7 @@ class Doubts:
                 "nearly every box is the whole picture: the background was taken for an object; "
                 "see --subtract of air train"
             )
-        explained = 1 - self._left / max(self._energy, 1e-9)
+        explained = 1 - self._left / max(self._energies.sum(), 1e-9)
         if self._shown and self._none < self._num and explained < MIN_EXPLAINED:
             return (
                 f"what was found explains {max(100 * explained, 0):.0f}% of what the pictures "
@@ -147,6 +153,31 @@ class Doubts:
                 f"window has {window:.0f}: zoom the pictures, or train on such as these"
             )
         return None
+
+    def _about_colors(self) -> str | None:
+        trained = np.array(self._config.appearance.trained_colors)
+        if not len(trained) or self._num < FEW or not self._energies.any():
+            return None
+        shares = self._energies / self._energies.sum()
+        most = int(np.abs(shares - trained).argmax())
+        if abs(shares[most] - trained[most]) <= COLOR_DIFFERENCE:
+            return None
+        return (
+            f"{100 * shares[most]:.0f}% of what the pictures show is {COLORS[most]}, and "
+            f"{100 * trained[most]:.0f}% of what the model was trained on: train on such as these"
+        )
+
+
+def color_shares(images: NDArray[np.uint8]) -> tuple[float, ...]:
+    """Return how much of the energy of images, (N, 3, height, width), each color has.
+
+    Returns: shares of red, green and blue; none of gray images, or of black ones.
+    """
+    if images.ndim == 3:
+        return ()
+    energies = (images[spread(len(images), LOOKED_AT)].astype(np.float64) ** 2).sum(axis=(0, 2, 3))
+    total = energies.sum()
+    return tuple(round(float(energy / total), 3) for energy in energies) if total else ()
 
 
 def doubts_about(air: AIR, images: NDArray[np.uint8]) -> list[str]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..config import TrainConfig, differences, replace
+from ..config import TrainConfig, differences, flat, replace
 from ..data import is_path
 from ..errors import ConfigError
 from .run import is_finished
+
+MEASURED = ("count_spread", "trained_colors")
+"""Settings that are measured after training, for those who use the model."""
 
 CHANGEABLE = ("num_steps", "eval_every", "eval_split", "save_every", "progress_every")
 """Settings that a resumed run may change: they decide its end and its reports alone."""
@@ -29,8 +32,8 @@ def check_resumable(
     Returns: the settings to go on with, with what was measured of the run's own.
     Raises: ConfigError if a setting contradicts the run's, or if nothing is left to do.
     """
-    spread = settings.model.count.count_spread
-    config = replace(config, fingerprints=settings.fingerprints, count_spread=spread)
+    measured = {name: flat(settings)[name] for name in MEASURED}
+    config = replace(config, fingerprints=settings.fingerprints, **measured)
     if is_path(settings.dataset.data) and is_path(config.dataset.data):
         same_place = os.path.realpath(settings.dataset.data) == os.path.realpath(
             config.dataset.data

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,7 +15,7 @@ from ..air import reproducible
 from ..config import PRESETS, TrainConfig, differences, for_images
 from ..data import Dataset, is_path
 from ..errors import ConfigError, Stopped
-from ..evaluation.doubts import doubts_about
+from ..evaluation.doubts import color_shares, doubts_about
 from ..evaluation.spread import count_spread
 from ..objectives import Execution
 from ..objectives.processes import Processes
@@ -129,7 +130,7 @@ class _Session:
             with Progress(config, state.step, run, options.quiet or not is_first) as progress:
                 finished = take_steps(state, held_out, progress, tensorboard)
                 if finished and is_first:
-                    _measure_spread(state, data)
+                    _measure(state, data)
                     _test(state, data, progress, tensorboard)
                     _doubt(state, data)
                     self._draw(state, data, progress)
@@ -151,10 +152,14 @@ class _Session:
         progress.finished(run, paths)
 
 
-def _measure_spread(state: TrainingState, data: RunData) -> None:
-    """Measure how far counts of the user's own pictures stray, for the intervals that are told."""
-    if is_path(data.config.dataset.data) and data.held_out is not None:
-        state.note_spread(round(count_spread(state.air, data.held_out.images), 4))
+def _measure(state: TrainingState, data: RunData) -> None:
+    """Measure, of the user's own pictures, how far counts stray, and which colors there are."""
+    if not is_path(data.config.dataset.data):
+        return
+    measured: dict[str, Any] = {"trained_colors": color_shares(data.train.images)}
+    if data.held_out is not None:
+        measured["count_spread"] = round(count_spread(state.air, data.held_out.images), 4)
+    state.note(**measured)
 
 
 def _doubt(state: TrainingState, data: RunData) -> None:

@@ -117,14 +117,15 @@ class TrainingState:
                 | prefixed("generator", _generators(self.air.device)),
             )
 
-    def note_spread(self, spread: float) -> None:
-        """Keep how far counts stray, ``CountConfig.count_spread``, with the model and the run.
+    def note(self, **measured: Any) -> None:
+        """Keep what was measured after training, ``resume.MEASURED``, with the model and the run.
 
         Raises: as ``save``.
         """
-        if spread == self.config.model.count.count_spread:
+        config = replace(self.config, **measured)
+        if config == self.config:
             return
-        self.config = replace(self.config, count_spread=spread)
+        self.config = config
         for part in (self.air, self.air.model, self.air.guide):
             part.config = self.config.model
         write_settings(self.run, self.config)

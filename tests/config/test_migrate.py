@@ -109,6 +109,7 @@ ADDED = {
     "presence_bound",
     "inhibition",
     "count_spread",
+    "trained_colors",
 }
 """Settings that came since, whose defaults are what was done before."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attend_infer_repeat.config import ModelConfig
-from attend_infer_repeat.evaluation.doubts import FEW, Doubts
+from attend_infer_repeat.config import ModelConfig, replace
+from attend_infer_repeat.evaluation.doubts import FEW, Doubts, color_shares
 
 SIDE, SIZE = 64, 16
 CONFIG = ModelConfig(canvas_size=(SIDE, SIDE), scale_prior_mean=SIDE / 20, model_steps=3)
@@ -58,6 +58,22 @@ def test_each_kind_of_misfit_is_one_line_with_what_to_do(found: list, words: str
     line = told(found)
     assert words in line
     assert "\n" not in line
+
+
+def test_other_colors_than_trained_on_are_told() -> None:
+    def colored(*shares: float) -> list:
+        image = np.sqrt(np.array(shares))[:, None, None] * scene(SIZE, 2)
+        return [(image, 2, [(x, y, x + SIZE, y + SIZE) for x, y in PLACES[:2]], image)]
+
+    images = np.stack([np.round(255 * colored(0.2, 0.5, 0.3)[0][0]).astype(np.uint8)] * 8)
+    shares = color_shares(images)
+    assert shares == pytest.approx((0.2, 0.5, 0.3), abs=0.01)
+    config = replace(CONFIG, channels=3, trained_colors=shares)
+    assert told(colored(0.3, 0.4, 0.3), config=config) == ""
+    line = told(colored(0.7, 0.2, 0.1), config=config)
+    assert line.startswith("70% of what the pictures show is red, and 20%")
+    assert told(colored(0.7, 0.2, 0.1), num=FEW - 1, config=config) == ""
+    assert color_shares(images[:, 0]) == ()
 
 
 def test_a_few_pictures_may_be_empty_or_full() -> None:
