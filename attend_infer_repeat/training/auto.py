@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,9 @@ from ..data.pictures.look import largest_size
 from ..data.pictures.ranges import find_values
 from ..data.pictures.reading import Need
 from ..data.pictures.survey import Survey
+from .contradictions import contradictions
+
+logger = logging.getLogger(__name__)
 
 MIN_CANVAS, LARGEST_FITTED = 16, 256
 """Smallest and largest side of a canvas that is chosen, in pixels."""
@@ -121,6 +125,8 @@ def choose_settings(config: TrainConfig, given: Collection[str] = ()) -> TrainCo
     _choose_background(choices, look, zoom)
     _choose_window(choices, look, zoom)
     _choose_noise(choices, look, zoom)
+    for warning in contradictions(choices.config, look, zoom):
+        logger.warning("%s", warning)
     seen = (
         f"from a look at {len(look.looks)} pictures, {len(look.gathered.sides)} connected "
         f"components, {look.num_clusters} of them clusters"

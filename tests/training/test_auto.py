@@ -312,3 +312,21 @@ def test_pad_and_crop_get_a_canvas_for_whole_pictures(tmp_path) -> None:
         config = choose_settings(replace(AUTO, data=data, resize=resize), ("resize",))
         assert config.model.framing.resize == resize
         assert config.dataset.canvas in (None, 200)  # not that of a part
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, None),
+        ({"canvas": 20}, "30 pixels large on a canvas of 20"),
+        ({"zoom": 0.1}, "only 3.0 pixels"),
+        ({"model_steps": 2, "canvas": 90}, "where -t 2 allows 2 at most"),
+        ({"model_steps": 5}, None),
+    ],
+)
+def test_what_the_pictures_speak_against_is_a_warning(given, words, tmp_path, caplog) -> None:
+    data = save(tmp_path / "x.npz", discs(12, 30, (120, 120), 4))
+    config = replace(AUTO, data=data, **({"zoom": 1.0} if "canvas" in given else {}), **given)
+    with caplog.at_level("WARNING"):
+        choose_settings(config, given=(*given, "zoom") if "canvas" in given else tuple(given))
+    assert [words in message for message in caplog.messages] == ([True] if words else [])
