@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +15,15 @@ import torch
 from exact import TINY, make_air
 from PIL import Image
 
-from attend_infer_repeat import AIR
+from attend_infer_repeat import AIR, load_dataset
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data.pictures.framing import Framing, Tile, place_tiles
 from attend_infer_repeat.data.pictures.tiles import spans
 from attend_infer_repeat.files.counts import count_interval, shifted, sum_of
 from attend_infer_repeat.files.mosaic import TileScene, joined, mosaic_record
 from attend_infer_repeat.files.records import to_text
+from attend_infer_repeat.files.sources import find_sources
+from attend_infer_repeat.files.streaming import infer_pictures
 from attend_infer_repeat.scenes import Scene, SceneObject
 from attend_infer_repeat.spatial import window_boxes
 
@@ -260,3 +264,23 @@ def test_every_part_of_the_picture_is_drawn_by_one_tile() -> None:
     assert drawn.shape == (1, 150, 200)
     assert set(np.unique(drawn)) == set(range(1, len(tiles) + 1))
     assert (record["count"], record["count_interval"]) == (0, [0, 0])
+
+
+def test_the_total_does_not_depend_on_where_tiles_begin(tmp_path: Path) -> None:
+    air, rng = AIR.load("digits"), np.random.default_rng(0)
+    data = load_dataset("digits", "test")
+    singles = data.images[data.counts == 1]
+    whole, num = np.zeros((300, 340), np.uint8), 0
+    for y, x in itertools.product(range(0, 256, 44), range(0, 296, 44)):
+        if rng.random() < 0.6:
+            rows, columns = np.nonzero(singles[num] > 30)
+            digit = singles[num][rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            y, x = y + rng.integers(10), x + rng.integers(10)
+            whole[y : y + digit.shape[0], x : x + digit.shape[1]] = digit
+            num += 1
+    for above, before in ((0, 0), (5, 13), (17, 2), (23, 21)):
+        path = tmp_path / f"{above}.png"
+        Image.fromarray(np.pad(whole, ((above, 0), (before, 0)))).save(path)
+    framing = replace(Framing.of_model(air.config), resize="tile")
+    batches = infer_pictures(air, find_sources([str(tmp_path)]), framing=framing)
+    assert [row.record["count"] for batch in batches for row in batch] == [num] * 4
