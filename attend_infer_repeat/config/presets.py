@@ -63,6 +63,7 @@ AUTO = TrainConfig(
     explore_steps=400,
     composite_of="objects",
     composite_scattered=0.5,
+    composite_zoom=1.0,
     unbounded=True,
     z_pres_prior=1e-10,
     guide="memoryless",

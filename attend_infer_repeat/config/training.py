@@ -9,6 +9,7 @@ from ..errors import ConfigError
 from .annotations import Suppress, arg
 from .base import PATHS, Idle, Settings, replace
 from .constraints import (
+    AtLeastOne,
     BelowOne,
     Layers,
     Numbers,
@@ -149,6 +150,9 @@ class CompositesConfig(Settings):
     composite_most: int | None = None
     """Most objects in a composite: T if not given, or without a bound one more than the guide
     finds in any image of the mini-batch. Give the most in the images, to train on no more."""
+    composite_zoom: AtLeastOne = 1.7
+    """Largest factor by which every other object is enlarged: a large object that takes two windows
+    is one. 1 where objects have about one size, so that a large one is two."""
     composite_rare: Positive = 0.1
     """Composites of a count weigh as much as the count is frequent in the images, plus this."""
 

@@ -26,7 +26,6 @@ from ..spatial import object_to_image, window_boxes
 
 CONFIDENCE_THRESHOLD = 0.98  # q(n | x) above which the guide is taken to be right
 FOREGROUND_THRESHOLD = 0.02  # intensity above which a pixel belongs to the object
-MAX_ZOOM = 1.7  # of an object
 MAX_ZOOMED_SHARE = 0.5  # of the canvas's side that an enlarged object may take
 NEIGHBOR_DISTANCES = (0.3, 1.3)  # between the centers of neighbors, in sizes of the first
 CUT_OUT_WIDTH = 1.2  # in widths of the object's window
@@ -113,6 +112,7 @@ def compose(
     scattered: float = 0.0,
     rare: float = 0.1,
     share: float = 0.5,
+    largest_zoom: float = 1.7,
 ) -> Composites:
     """Make about ``share`` as many composites as there are images.
 
@@ -126,6 +126,7 @@ def compose(
         scattered: probability that an object is pasted anywhere, not close to the one before.
         rare: added to the frequency of every count, so that none is ignored.
         share: of the number of images; no count has more composites than there are images.
+        largest_zoom: by which every other object is enlarged, at most.
     """
     steps = count_probs.shape[1] - 1
     num = max(int(share * len(objects)) // (steps * num_portions), 1) * num_portions
@@ -133,7 +134,7 @@ def compose(
     # Usable objects first, in random order.
     chosen = (is_object + torch.rand_like(is_object)).topk(num).indices
     objects, is_object = objects[chosen], is_object[chosen]
-    zoom = torch.exp(torch.rand_like(is_object) * math.log(MAX_ZOOM))
+    zoom = torch.exp(torch.rand_like(is_object) * math.log(largest_zoom))
     zoom = torch.where(torch.rand_like(is_object) < 0.5, zoom, 1.0)
 
     composites, weights = _paste(objects, is_object, zoom, steps, scattered)

@@ -156,7 +156,7 @@ class Exact(Objective):
         to, so that the guide also learns counts that the images may not have; but no more than
         ``TrainConfig.composites.composite_most``.
         """
-        gather, probs = self.processes.gather, found.count_probs
+        gather, probs, config = self.processes.gather, found.count_probs, self.config.composites
         if found.residual is None:
             objects, usable = single_objects(batch, probs)
         else:
@@ -166,16 +166,17 @@ class Exact(Objective):
         # As many columns in every process.
         probs = gather(F.pad(probs, (0, self.stopping.max_steps + 1 - probs.shape[1])))
         most = self.stopping.most_found(probs)
-        if self.config.composites.composite_most is not None:
-            most = min(most, self.config.composites.composite_most)
+        if config.composite_most is not None:
+            most = min(most, config.composite_most)
         probs = probs[:, : most + 1]
         return compose(
             gather(objects),
             gather(usable),
             probs,
-            self.config.composites.composite_every,
-            self.config.composites.composite_scattered,
-            self.config.composites.composite_rare,
+            config.composite_every,
+            config.composite_scattered,
+            config.composite_rare,
+            largest_zoom=config.composite_zoom,
         )
 
     def _makes_composites_after(self, step: int) -> bool:

@@ -62,7 +62,8 @@ OTHER: dict[str, Any] = {
     "baselines": False, "baseline_learning_rate": 0.5, "bl_predict_net": (3,),
     "baseline_scalar": 3.0, "explore_steps": 2, "composite_weight": 3.0, "composite_begin": 0,
     "composite_every": 1, "composite_of": "objects", "composite_scattered": 0.5,
-    "composite_most": 2, "composite_rare": 2.0, "anneal_prior_from": 0.1, "anneal_prior_to": 0.2,
+    "composite_most": 2, "composite_rare": 2.0, "composite_zoom": 1.2,
+    "anneal_prior_from": 0.1, "anneal_prior_to": 0.2,
     "anneal_prior_begin": 1, "anneal_prior_duration": 2,
 }  # fmt: skip
 """Values that nothing above has. Zoom and max_count concern data, not a model."""

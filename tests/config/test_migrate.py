@@ -23,7 +23,7 @@ from attend_infer_repeat.checkpoints.checkpoint import load_checkpoint
 from attend_infer_repeat.checkpoints.find import shipped
 from attend_infer_repeat.checkpoints.names import current_names
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.config import ModelConfig, flat, replace, to_dict
+from attend_infer_repeat.config import TrainConfig, flat, replace, to_dict
 from attend_infer_repeat.config.migrate import VERSION, migrate
 from attend_infer_repeat.errors import CheckpointError
 from attend_infer_repeat.training.run import resumable
@@ -63,7 +63,7 @@ def test_an_old_run_is_loaded_with_its_settings(run: Path) -> None:
     assert written.pop("composite_share") == 0.5  # which is the only one now
     del written["propose_net"]  # which it did not use
     found = json.loads(json.dumps(flat(config)))
-    defaults = json.loads(json.dumps(flat(ModelConfig())))
+    defaults = json.loads(json.dumps(flat(TrainConfig())))
     assert found == written | {name: defaults[name] for name in ADDED}
 
 
@@ -110,13 +110,14 @@ ADDED = {
     "inhibition",
     "count_spread",
     "trained_colors",
+    "composite_zoom",
 }
 """Settings that came since, whose defaults are what was done before."""
 
 
 def filled(config: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
     """Return written settings with the defaults of those that came since."""
-    defaults = flat(ModelConfig())
+    defaults = flat(TrainConfig())
     return {
         name: filled(value, written[name])
         if isinstance(value, dict)
