@@ -26,9 +26,9 @@ from .process import prepare_messages
 if TYPE_CHECKING:
     from ..air import AIR
     from ..data.pictures.framing import Framing
+    from ..files.canvases import Observer
     from ..files.results import Results
     from ..files.sources import Source
-    from ..files.streaming import Observer
     from .echo import Tally
 
 logger = logging.getLogger(__name__)

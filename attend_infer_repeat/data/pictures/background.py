@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +25,29 @@ from ...config import FramingConfig
 from ...errors import ConfigError, ShapeError
 from .border import ByBorder
 from .pixels import from_intensity
+from .rasters import Box, Size
+from .sampling import windows
 from .smooth import level_of, smooth_background
 
 Objects = Literal["brighter", "darker", "both"]
 """How objects differ from what is behind them."""
 
 
+Read = Callable[[Box], NDArray[Any]]
+"""Reads a part, (channels, height, width), of a scaled picture."""
+
+KERNEL_RADIUS, LARGEST_MARGIN = 3, 512
+"""How far a smooth background's kernel reaches, in its standard deviations; and the pixels around a
+part of a picture that are looked at for it, at most: what is smoother than that, the quadratic
+surface through the part follows."""
+
+
 class Background(Protocol):
     """What is behind the objects of one data set's pictures."""
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a part of a picture that must be known for the background of the part."""
 
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the background of a picture.
@@ -42,14 +58,29 @@ class Background(Protocol):
         Raises: ShapeError if the picture cannot have such a background.
         """
 
+    def in_parts(self, read: Read, size: Size) -> Background:
+        """Return the background of all parts of one picture, which is never read as a whole.
+
+        Args:
+            read: returns the intensity of a part of it.
+            size: (width, height) of the picture, once scaled.
+        Raises: ShapeError if only whole pictures have such a background.
+        """
+
 
 @dataclass(frozen=True)
 class Black:
     """Nothing: objects lie on black."""
 
+    margin = 0
+
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return 0."""
         return np.zeros((1, 1, 1), np.float32)
+
+    def in_parts(self, read: Read, size: Size) -> Black:
+        """Return the same."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -62,10 +93,23 @@ class Level:
 
     level: tuple[float, ...] = ()
 
+    @property
+    def margin(self) -> int:
+        """0: nothing around a part matters."""
+        return 0
+
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the level, (channels, 1, 1)."""
         level = np.array(self.level, np.float32) if self.level else level_of(pixels)
         return level[:, None, None]
+
+    def in_parts(self, read: Read, size: Size) -> Level:
+        """Return the level of a sample of the picture."""
+        if self.level:
+            return self
+        parts = [read(box) for box in windows(size)]
+        sample = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+        return Level(tuple(level_of(sample).tolist()))
 
 
 @dataclass(frozen=True)
@@ -78,9 +122,18 @@ class Smooth:
 
     width: float
 
+    @property
+    def margin(self) -> int:
+        """The radius of the kernel."""
+        return min(math.ceil(KERNEL_RADIUS * self.width), LARGEST_MARGIN)
+
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the smooth image, (channels, height, width)."""
         return np.stack([smooth_background(channel, self.width) for channel in pixels])
+
+    def in_parts(self, read: Read, size: Size) -> Smooth:
+        """Return the same."""
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +149,11 @@ class Common:
     image: NDArray[np.floating]
     other: NDArray[np.floating]
 
+    @property
+    def margin(self) -> int:
+        """0: nothing around a pixel matters."""
+        return 0
+
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return what is behind each pixel."""
         if pixels.shape != self.image.shape:
@@ -107,9 +165,20 @@ class Common:
         away, other = (np.abs(pixels - own).max(axis=0) for own in (self.image, self.other))
         return np.where(away <= other, self.image, self.other)
 
+    def in_parts(self, read: Read, size: Size) -> Background:
+        """Raise a ShapeError: such pictures are no larger than the memory for one."""
+        raise ShapeError(
+            f"{size[0]} x {size[1]} pixels once scaled, too many to have a background that "
+            "pictures share; use --preset auto, and another --subtract."
+        )
+
 
 class Foreground(Protocol):
     """Brings pictures to bright objects on black."""
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a part of a picture that must be known to bring the part to black."""
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a picture, (channels, height, width), with bright objects on black.
@@ -119,6 +188,15 @@ class Foreground(Protocol):
 
     def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the same of what was drawn on a canvas, which is no picture of the data set."""
+
+    def in_parts(self, read: Read, size: Size) -> Foreground:
+        """Return what brings all parts of one picture to black, which is never read as a whole.
+
+        Args:
+            read: returns a part of it, uint8.
+            size: (width, height) of the picture, once scaled.
+        Raises: ShapeError if this is made for whole pictures alone.
+        """
 
 
 @dataclass(frozen=True)
@@ -130,6 +208,11 @@ class Difference:
     contrast: float = 1.0
     """The difference from the background, of the full range, that becomes white."""
 
+    @property
+    def margin(self) -> int:
+        """That of the background."""
+        return self.background.margin
+
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a picture, (channels, height, width), with bright objects on black."""
         intensity = pixels.astype(np.float32) / 255
@@ -139,6 +222,11 @@ class Difference:
     def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a drawing as it is: it is bright on black."""
         return pixels
+
+    def in_parts(self, read: Read, size: Size) -> Difference:
+        """Return the difference from what is behind all parts of one picture."""
+        behind = self.background.in_parts(lambda box: read(box).astype(np.float32) / 255, size)
+        return replace(self, background=behind)
 
 
 def foreground_of(config: FramingConfig) -> Foreground:
