@@ -26,6 +26,7 @@ from .process import prepare_messages
 if TYPE_CHECKING:
     from ..air import AIR
     from ..data.pictures.framing import Framing
+    from ..files.blocks import Runner
     from ..files.canvases import Observer
     from ..files.results import Results
     from ..files.sources import Source
@@ -38,9 +39,9 @@ logger = logging.getLogger(__name__)
 class Infer(Command):
     """Count, locate and describe the objects in pictures.
 
-    Pictures are files (PNG, JPEG, TIFF, BMP, GIF), folders, patterns ('scans/**/*.png', in quotes),
-    .npy and .npz arrays, or - for standard input: a picture, or names of pictures, one per line.
-    They may have any size: they are brought to the model's canvas as in training.
+    Pictures are files (PNG, JPEG, TIFF, BMP, GIF, zarr), folders, patterns ('scans/**/*.png', in
+    quotes), .npy and .npz arrays, or - for standard input: a picture, or names of pictures, one per
+    line. They may have any size: they are brought to the model's canvas as in training.
 
     An animated GIF is read frame by frame. With --track the pictures of a folder are the frames of
     a video. Objects in the frames of a video have an identity, which they keep.
@@ -55,6 +56,9 @@ class Infer(Command):
     pycocotools' loadRes), and each picture with its boxes as a PNG. --resume goes on with results
     that were interrupted.
 
+    A picture of a zarr may be larger than memory: it is read in parts, also by several processes
+    or machines (--dask).
+
     Examples:
       air infer runs/mnist picture.png
       air infer multi-mnist scans/ --out found            shipped weights, a folder
@@ -62,6 +66,7 @@ class Infer(Command):
       air infer runs/mnist big/ --out found --no-annotate --resume
       find . -name '*.png' -print0 | air infer runs/mnist - --samples 50
       air infer runs/mnist frames/ --track --out tracked  a video, as numbered pictures
+      air infer runs/cells slide.zarr --dask 4            larger than memory, on four processes
     """
 
     essential: ClassVar = (
@@ -104,6 +109,9 @@ class Infer(Command):
     """Show no progress."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+    dask: Annotated[str | None, arg(metavar="ADDRESS|N")] = None
+    """Infer the parts of a picture that is larger than memory by Dask: the address of a scheduler,
+    such as tcp://host:8786, or a number of processes on this machine."""
 
     def run(self) -> int:
         """Run the command; return 1 if a picture could not be read, else 0.
@@ -128,7 +136,8 @@ class Infer(Command):
         with ExitStack() as stack:
             results = self._open_results(air, framing, stack)
             doubts = Doubts(air.config)
-            tally = self._infer(air, framing, sources, results, doubts.add)
+            run = self._runner(stack)
+            tally = self._infer(air, framing, sources, results, doubts.add, run)
             tally.check()
             if results is not None:
                 self._finish(results)
@@ -172,6 +181,17 @@ class Infer(Command):
         outputs = Outputs(folder, annotate, self.reconstructions, self.codes)
         return stack.enter_context(Results(outputs, settings, self.resume))
 
+    def _runner(self, stack: ExitStack) -> Runner:
+        """Return who works on the blocks of large pictures; of few pictures, with a bar."""
+        from ..console import MIN_ITEMS
+        from ..files.blocks import in_turn, with_bar
+        from ..files.cluster import Cluster
+        from ..files.sources import how_many
+
+        run: Runner = in_turn if self.dask is None else stack.enter_context(Cluster(self.dask))
+        num = how_many(self.images)
+        return with_bar(run) if num is not None and num < MIN_ITEMS else run  # one bar at a time
+
     def _infer(
         self,
         air: AIR,
@@ -179,6 +199,7 @@ class Infer(Command):
         sources: Iterator[Source],
         results: Results | None,
         observe: Observer,
+        run: Runner,
     ) -> Tally:
         """Read the pictures, write and print what is found in them; return how many there were."""
         from ..console import progress_bar
@@ -203,6 +224,7 @@ class Infer(Command):
             batch_size=self.batch_size,
             keep_shrunk=results is not None and results.outputs.annotated,
             observe=observe,
+            run=run,
         )
         if not echo.in_the_way:
             batches = progress_bar(batches, how_many(self.images), "Inferring", len, tally.num)

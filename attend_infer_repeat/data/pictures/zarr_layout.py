@@ -34,7 +34,7 @@ class Layout:
     """Where the arrays of a picture are, and what their axes are. Pickled, it is only that.
 
     Attributes:
-        path: of the zarr.
+        path: of the zarr, absolute: other processes read it, too.
         keys: of the arrays in it, the largest first; ``""`` if it is an array.
         axes: a letter for each: Y, X, C, S, T, or - for another one.
     """
@@ -65,7 +65,7 @@ def find_layout(path: Path) -> Layout:
     found = _opened(path, "")
     if hasattr(found, "shape"):
         names = _axis_names(found)
-        return Layout(os.fspath(path), ("",), _axes(path, found.shape, names))
+        return Layout(os.path.abspath(path), ("",), _axes(path, found.shape, names))
     attributes = dict(found.attrs)
     scales = attributes.get("multiscales") or (attributes.get("ome") or {}).get("multiscales")
     if not scales:
@@ -86,7 +86,7 @@ def find_layout(path: Path) -> Layout:
     axes = _axes(path, largest, names or list(WITHOUT_NAMES[-len(largest) :]))
     inner = [i for i, axis in enumerate(axes) if axis not in "YX"]
     same = [key for key in keys if [shapes[key][i] for i in inner] == [largest[i] for i in inner]]
-    return Layout(os.fspath(path), tuple(same), axes)
+    return Layout(os.path.abspath(path), tuple(same), axes)
 
 
 def _area(shape: Sequence[int]) -> int:
