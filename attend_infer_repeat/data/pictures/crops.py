@@ -127,7 +127,8 @@ class Cropping:
         """Tell whether most crops are clear of what would be held out of a picture."""
         rng = np.random.default_rng(0)
         starts = [self._place(size, rng) for _ in range(TRIED)]
-        clear = sum(not self._overlaps(start, held) for start in starts)
+        others = np.array(held)
+        clear = sum(not self._overlaps(start, others) for start in starts)
         return clear >= MIN_CLEAR * TRIED
 
     def _random(
@@ -140,10 +141,11 @@ class Cropping:
     ) -> Iterator[Crop]:
         rng = np.random.default_rng(int(seed))
         num, empty = max(round(self.per_cell * cells), 1), 0
+        others = np.array(held).reshape(-1, 2)
         for k in range(num):
             for last in range(TRIES):
                 start = self._place(picture.size, rng)
-                if self._overlaps(start, held):
+                if self._overlaps(start, others):
                     continue
                 crop = self._crop(picture, start, key)
                 shows = crop.canvas.max() >= SHOWS
@@ -164,12 +166,10 @@ class Cropping:
             )
         return starts[0], starts[1]
 
-    def _overlaps(self, start: tuple[int, int], others: list[tuple[int, int]]) -> bool:
-        """Tell whether a crop overlaps any of the others."""
-        if not others:
-            return False
-        away = np.abs(np.array(others) - start) < self.canvas_size
-        return bool(away.all(axis=1).any())
+    def _overlaps(self, start: tuple[int, int], others: NDArray[np.int64]) -> bool:
+        """Tell whether a crop overlaps any of the others, (n, 2)."""
+        near = np.abs(others - start) < self.canvas_size
+        return bool(near.all(axis=1).any())
 
 
 def _start(rows: list[Span], columns: list[Span], cell: int) -> tuple[int, int]:

@@ -57,14 +57,15 @@ class ZarrPictures:
         layout = find_layout(path)
         self._layout, array = layout, layout.open(0)
         self._dtype = np.dtype(array.dtype)
-        sizes = dict(zip(layout.axes, array.shape, strict=True))
+        lengths = list(zip(layout.axes, array.shape, strict=True))
         with errors_in_one_line(shown(path)):
             if 0 in array.shape:
                 raise DataError(f"an empty array, of the shape {array.shape}.")
             if self._dtype.kind not in "bfiu":
                 raise DataError(f"it holds {self._dtype}; expected whole numbers or floats.")
-            check_size((sizes["X"], sizes["Y"]), sizes["X"] * sizes["Y"])
-        self._over = [n for axis, n in sizes.items() if axis not in "YX" + CHANNEL_AXES]
+            size = dict(lengths)["X"], dict(lengths)["Y"]
+            check_size(size, math.prod(size))
+        self._over = [n for axis, n in lengths if axis not in "YX" + CHANNEL_AXES]
         self.num = math.prod(self._over)
         self.is_video = TIME_AXIS in layout.axes
         _warn_of_chunks(path, array)
