@@ -11,19 +11,19 @@ picture by itself; and an image that all pictures share (a tray, a fixed camera,
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...config import FramingConfig
-from ...errors import ConfigError, ShapeError
+from ...errors import ConfigError
 from .border import ByBorder
+from .common import decode_common
+from .parts import Everywhere, Read
 from .pixels import from_intensity
 from .rasters import Box, Size
 from .sampling import windows
@@ -32,9 +32,6 @@ from .smooth import level_of, smooth_background
 Objects = Literal["brighter", "darker", "both"]
 """How objects differ from what is behind them."""
 
-
-Read = Callable[[Box], NDArray[Any]]
-"""Reads a part, (channels, height, width), of a scaled picture."""
 
 KERNEL_RADIUS, LARGEST_MARGIN = 3, 512
 """How far a smooth background's kernel reaches, in its standard deviations; and the pixels around a
@@ -64,27 +61,23 @@ class Background(Protocol):
         Args:
             read: returns the intensity of a part of it.
             size: (width, height) of the picture, once scaled.
-        Raises: ShapeError if only whole pictures have such a background.
         """
+
+    def part(self, box: Box) -> Background:
+        """Return the background of a part of that picture."""
 
 
 @dataclass(frozen=True)
-class Black:
+class Black(Everywhere):
     """Nothing: objects lie on black."""
-
-    margin = 0
 
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return 0."""
         return np.zeros((1, 1, 1), np.float32)
 
-    def in_parts(self, read: Read, size: Size) -> Black:
-        """Return the same."""
-        return self
-
 
 @dataclass(frozen=True)
-class Level:
+class Level(Everywhere):
     """One intensity for each channel.
 
     Attributes:
@@ -92,11 +85,6 @@ class Level:
     """
 
     level: tuple[float, ...] = ()
-
-    @property
-    def margin(self) -> int:
-        """0: nothing around a part matters."""
-        return 0
 
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the level, (channels, 1, 1)."""
@@ -113,7 +101,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Smooth:
+class Smooth(Everywhere):
     """A smooth image, found in each picture by itself.
 
     Attributes:
@@ -130,47 +118,6 @@ class Smooth:
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the smooth image, (channels, height, width)."""
         return np.stack([smooth_background(channel, self.width) for channel in pixels])
-
-    def in_parts(self, read: Read, size: Size) -> Smooth:
-        """Return the same."""
-        return self
-
-
-@dataclass(frozen=True, eq=False)
-class Common:
-    """Images that are behind the objects of all pictures: of each pixel, the nearer one.
-
-    Attributes:
-        image: (channels, height, width), intensity.
-        other: likewise: what a pixel also is in many pictures, as on a score board; where there is
-            no such thing, the same as ``image``.
-    """
-
-    image: NDArray[np.floating]
-    other: NDArray[np.floating]
-
-    @property
-    def margin(self) -> int:
-        """0: nothing around a pixel matters."""
-        return 0
-
-    def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return what is behind each pixel."""
-        if pixels.shape != self.image.shape:
-            raise ShapeError(
-                f"{pixels.shape[2]} x {pixels.shape[1]} pixels once scaled, where the background "
-                f"that pictures share has {self.image.shape[2]} x {self.image.shape[1]}; give "
-                "pictures of the size of those trained on."
-            )
-        away, other = (np.abs(pixels - own).max(axis=0) for own in (self.image, self.other))
-        return np.where(away <= other, self.image, self.other)
-
-    def in_parts(self, read: Read, size: Size) -> Background:
-        """Raise a ShapeError: such pictures are no larger than the memory for one."""
-        raise ShapeError(
-            f"{size[0]} x {size[1]} pixels once scaled, too many to have a background that "
-            "pictures share; use --preset auto, and another --subtract."
-        )
 
 
 class Foreground(Protocol):
@@ -195,8 +142,10 @@ class Foreground(Protocol):
         Args:
             read: returns a part of it, uint8.
             size: (width, height) of the picture, once scaled.
-        Raises: ShapeError if this is made for whole pictures alone.
         """
+
+    def part(self, box: Box) -> Foreground:
+        """Return what brings a part of that picture to black."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +177,10 @@ class Difference:
         behind = self.background.in_parts(lambda box: read(box).astype(np.float32) / 255, size)
         return replace(self, background=behind)
 
+    def part(self, box: Box) -> Difference:
+        """Return the difference from what is behind a part of a picture."""
+        return replace(self, background=self.background.part(box))
+
 
 def foreground_of(config: FramingConfig) -> Foreground:
     """Return how a model's pictures come to bright objects on black.
@@ -248,47 +201,6 @@ def foreground_of(config: FramingConfig) -> Foreground:
         "common": lambda: decode_common(config.common_image),
     }
     return Difference(kinds[config.subtract](), config.objects, config.contrast)
-
-
-def resized(image: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.floating]:
-    """Scale an image, (channels, height, width), to (width, height)."""
-    from PIL import Image
-    from PIL.Image import Resampling
-
-    return np.stack(
-        [np.asarray(Image.fromarray(c).resize(size, Resampling.BILINEAR)) for c in image]
-    )
-
-
-def encode_common(common: Common, size: tuple[int, int]) -> str:
-    """Return a common background, scaled to (width, height), as a PNG in base64 with 8 bits.
-
-    Its two images stand one below the other.
-    """
-    from PIL import Image
-
-    both = np.concatenate([resized(common.image, size), resized(common.other, size)], axis=1)
-    pixels = from_intensity(both)
-    file = io.BytesIO()
-    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def decode_common(text: str) -> Common:
-    """Return a background that ``encode_common`` wrote.
-
-    Raises: ConfigError if the text is damaged.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as png:
-            pixels = np.asarray(png)
-    except (ValueError, OSError, SyntaxError) as error:
-        raise ConfigError(f"common_image: damaged ({error}); train anew.") from error
-    both = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1).astype(np.float32) / 255
-    image, other = np.split(both, 2, axis=1)
-    return Common(image, other)
 
 
 def directed(difference: NDArray[np.floating], objects: Objects) -> NDArray[np.floating]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .parts import Everywhere, Read
 from .pixels import from_intensity
 from .rasters import Box, Size
 from .sampling import windows
@@ -48,13 +48,8 @@ class ByBorder:
         """0: nothing around a part of a picture matters."""
         return 0
 
-    def in_parts(self, read: Callable[[Box], NDArray[np.uint8]], size: Size) -> KnownBorder:
-        """Return the same for all parts of one picture: as the border of the whole has it.
-
-        Args:
-            read: returns a part, (channels, height, width).
-            size: (width, height) of the picture.
-        """
+    def in_parts(self, read: Read, size: Size) -> KnownBorder:
+        """Return the same for all parts of one picture: as the border of the whole has it."""
         width, height = size
         edges = [(0, 0, width, 1), (0, height - 1, width, height)]
         edges += [(0, 1, 1, height - 1), (width - 1, 1, width, height - 1)]
@@ -64,9 +59,13 @@ class ByBorder:
         kind = _kind(_quartiles(border), brightest) if self.invert == "auto" else KINDS[self.invert]
         return KnownBorder(kind, tuple(_level(border).tolist()))
 
+    def part(self, box: Box) -> ByBorder:
+        """Return the same: a part has a border of its own."""
+        return self
+
 
 @dataclass(frozen=True)
-class KnownBorder:
+class KnownBorder(Everywhere):
     """Brings parts of one picture to bright objects on black, by the border of the whole.
 
     Attributes:
@@ -77,11 +76,6 @@ class KnownBorder:
     kind: Kind
     level: tuple[float, ...]
 
-    @property
-    def margin(self) -> int:
-        """0: nothing around a part of a picture matters."""
-        return 0
-
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a part, (channels, height, width), with bright objects on black."""
         return _without(pixels, self.kind, np.array(self.level, np.float32))
@@ -89,10 +83,6 @@ class KnownBorder:
     def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the same of what was drawn on a canvas: a drawing has a border of its own."""
         return ByBorder()(pixels)
-
-    def in_parts(self, read: Callable[[Box], NDArray[np.uint8]], size: Size) -> KnownBorder:
-        """Return the same."""
-        return self
 
 
 def on_black(pixels: NDArray[np.uint8], invert: Invert = "auto") -> NDArray[np.uint8]:

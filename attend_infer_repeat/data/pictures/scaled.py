@@ -62,8 +62,7 @@ class ScaledInParts:
         picture: in the canvas's mode.
         size: (width, height) that it is scaled to.
         foreground: brings pictures to bright objects on black.
-    Raises: DataError, in one line, if it cannot be read; ShapeError if the foreground is made for
-        whole pictures alone.
+    Raises: DataError, in one line, if it cannot be read.
     """
 
     def __init__(self, picture: Regions, size: Size, foreground: Foreground) -> None:
@@ -76,7 +75,8 @@ class ScaledInParts:
         margin = self._foreground.margin
         left, top = (max(edge - margin, 0) for edge in box[:2])
         right, bottom = (min(box[axis + 2] + margin, self.size[axis]) for axis in (0, 1))
-        return self._foreground(self._read((left, top, right, bottom))), (top, left)
+        part = left, top, right, bottom
+        return self._foreground.part(part)(self._read(part)), (top, left)
 
     def _read(self, box: Box) -> NDArray[np.uint8]:
         from PIL.Image import Resampling
