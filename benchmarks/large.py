@@ -188,18 +188,19 @@ def is_success(result: dict[str, Any]) -> bool:
 def table() -> str:
     """Return the results as Markdown."""
     lines = [
-        "| picture | true | found | missed | twice or wrong | success | training | inference | "
-        "inference by two processes |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| picture | seed | true | found | missed | twice or wrong | success | training "
+        "| inference | inference by two processes |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for result in read_results(FOLDER):
         steps = " | ".join(
             f"{result[step]['seconds']:.0f} s, {result[step]['peak_mib']:,} MiB"
             for step in ("train", "infer", "dask")
         )
+        found = f"{result['count']:,} ({result['total_error']:+.2%})"
         lines.append(
-            f"| {result['side']:,} x {result['side']:,} | {result['objects']:,} "
-            f"| {result['count']:,} ({result['total_error']:+.2%}) | {result['missed']:,} "
+            f"| {result['side']:,} x {result['side']:,} | {result['seed']} "
+            f"| {result['objects']:,} | {found} | {result['missed']:,} "
             f"| {result['without_truth']:,} | {'yes' if is_success(result) else 'no'} | {steps} |"
         )
     return "\n".join(lines)

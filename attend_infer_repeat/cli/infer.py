@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import islice, tee
+from itertools import compress, islice, tee
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..files.canvases import Observer
     from ..files.results import Results
     from ..files.sources import Source
+    from ..files.tracking import Tracker
     from .echo import Tally
 
 logger = logging.getLogger(__name__)
@@ -124,6 +125,8 @@ class Infer(Command):
         from ..data.pictures.framing import Framing
         from ..data.pictures.reading import shown
         from ..evaluation.doubts import Doubts
+        from ..files.blocks import in_turn
+        from ..files.cluster import Cluster
         from ..files.sources import find_sources
 
         prepare_messages(self.quiet)
@@ -136,7 +139,7 @@ class Infer(Command):
         with ExitStack() as stack:
             results = self._open_results(air, framing, stack)
             doubts = Doubts(air.config)
-            run = self._runner(stack)
+            run = in_turn if self.dask is None else stack.enter_context(Cluster(self.dask))
             tally = self._infer(air, framing, sources, results, doubts.add, run)
             tally.check()
             if results is not None:
@@ -181,17 +184,6 @@ class Infer(Command):
         outputs = Outputs(folder, annotate, self.reconstructions, self.codes)
         return stack.enter_context(Results(outputs, settings, self.resume))
 
-    def _runner(self, stack: ExitStack) -> Runner:
-        """Return who works on the blocks of large pictures; of few pictures, with a bar."""
-        from ..console import MIN_ITEMS
-        from ..files.blocks import in_turn, with_bar
-        from ..files.cluster import Cluster
-        from ..files.sources import how_many
-
-        run: Runner = in_turn if self.dask is None else stack.enter_context(Cluster(self.dask))
-        num = how_many(self.images)
-        return with_bar(run) if num is not None and num < MIN_ITEMS else run  # one bar at a time
-
     def _infer(
         self,
         air: AIR,
@@ -202,18 +194,18 @@ class Infer(Command):
         run: Runner,
     ) -> Tally:
         """Read the pictures, write and print what is found in them; return how many there were."""
-        from ..console import progress_bar
+        from ..console import MIN_ITEMS, progress_bar
+        from ..files.blocks import with_bar
         from ..files.sources import how_many
         from ..files.streaming import infer_pictures
         from ..files.tracking import Tracker
-        from .echo import Echo, Tally
+        from .echo import Echo
 
-        tracker, tally, echo = Tracker(), Tally(self.strict), Echo(self.format, self.samples > 0)
-        if results is not None:
-            sources = results.remaining(
-                sources, lambda source, record: tracker.follow(source.video, record)
-            )
-            tally = Tally(self.strict, results.done, results.num_failed)
+        tracker, echo = Tracker(), Echo(self.format, self.samples > 0)
+        sources, tally = self._remaining(sources, results, tracker)
+        num = None if echo.in_the_way else how_many(self.images)
+        if num is not None and num < MIN_ITEMS:  # else there is a bar of the pictures
+            run = with_bar(run)
         sources, order = tee(sources)
         batches = infer_pictures(
             air,
@@ -227,23 +219,35 @@ class Infer(Command):
             run=run,
         )
         if not echo.in_the_way:
-            batches = progress_bar(batches, how_many(self.images), "Inferring", len, tally.num)
+            batches = progress_bar(batches, num, "Inferring", len, tally.num)
         try:
             for rows in batches:
                 read, records = list(islice(order, len(rows))), [row.record for row in rows]
-                for record, source in zip(records, read, strict=True):
-                    follow = tracker.identify if source.record is None else tracker.follow
-                    follow(source.video, record)
+                new = [source.record is None for source in read]
+                for record, source, is_new in zip(records, read, new, strict=True):
+                    (tracker.identify if is_new else tracker.follow)(source.video, record)
                 tally.add(records)
                 if results is not None:
                     results.write(rows, [source.state for source in read])
-                new = zip(records, read, strict=True)
-                echo.write(record for record, source in new if source.record is None)
+                echo.write(compress(records, new))
         except KeyboardInterrupt:
             if self.out is not None:
                 logger.info("Stopped; the same command with --resume goes on.")
             raise
         return tally
+
+    def _remaining(
+        self, sources: Iterator[Source], results: Results | None, tracker: Tracker
+    ) -> tuple[Iterator[Source], Tally]:
+        """Return the pictures that are still to be read, and how many were before."""
+        from .echo import Tally
+
+        if results is None:
+            return sources, Tally(self.strict)
+        remaining = results.remaining(
+            sources, lambda source, record: tracker.follow(source.video, record)
+        )
+        return remaining, Tally(self.strict, results.done, results.num_failed)
 
     def _finish(self, results: Results) -> None:
         """Write what is made of all lines; COCO to standard output without a folder."""

@@ -15,7 +15,7 @@ from PIL.Image import Resampling
 
 from attend_infer_repeat import load_dataset
 from attend_infer_repeat.data import hold_out
-from attend_infer_repeat.data.pictures import crops, rasters, scaled, zarrs
+from attend_infer_repeat.data.pictures import crops, regions, scaled, zarrs
 from attend_infer_repeat.data.pictures.background import Black, Difference, Level, Smooth
 from attend_infer_repeat.data.pictures.border import ByBorder
 from attend_infer_repeat.data.pictures.common import Common
@@ -26,8 +26,9 @@ from attend_infer_repeat.data.pictures.framing import Framing, place, place_tile
 from attend_infer_repeat.data.pictures.look import look_at
 from attend_infer_repeat.data.pictures.modes import Values
 from attend_infer_repeat.data.pictures.ranges import find_values
-from attend_infer_repeat.data.pictures.rasters import Raster, Regions
+from attend_infer_repeat.data.pictures.rasters import Raster
 from attend_infer_repeat.data.pictures.reading import Need
+from attend_infer_repeat.data.pictures.regions import Regions
 from attend_infer_repeat.data.pictures.scaled import ScaledWhole, scaled_of
 from attend_infer_repeat.errors import AirError, DataError
 
@@ -61,7 +62,7 @@ def save(path: Path, pixels: np.ndarray, chunk: int = 64, **attributes: object) 
 @pytest.fixture
 def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read pictures of more than 60 x 60 pixels in parts: what is large, without large pictures."""
-    monkeypatch.setattr(rasters, "AT_ONCE", 60 * 60)
+    monkeypatch.setattr(regions, "AT_ONCE", 60 * 60)
     monkeypatch.setattr(zarrs, "AT_ONCE", 60 * 60)
     monkeypatch.setattr(scaled, "LARGEST_BLOCK", 64)
 
@@ -356,7 +357,7 @@ def test_a_picture_in_parts_is_pickled_without_its_pixels(tmp_path, in_parts) ->
 
 
 def test_a_look_at_a_picture_in_parts_is_that_at_the_whole(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(rasters, "AT_ONCE", 700 * 700)
+    monkeypatch.setattr(regions, "AT_ONCE", 700 * 700)
     monkeypatch.setattr(zarrs, "AT_ONCE", 700 * 700)
     whole, part = (look_at(picture) for picture in both(tmp_path, discs(1300, 1100)))
     assert (whole.size, whole.colored, whole.is_light) == (part.size, part.colored, part.is_light)

@@ -18,9 +18,9 @@ from PIL import Image
 
 from attend_infer_repeat import AIR
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.data.pictures import rasters, scaled, zarrs
+from attend_infer_repeat.data.pictures import regions, scaled, zarrs
 from attend_infer_repeat.data.pictures.framing import Framing, Tiles
-from attend_infer_repeat.data.pictures.rasters import Regions
+from attend_infer_repeat.data.pictures.regions import Regions
 from attend_infer_repeat.errors import ConfigError, DataError
 from attend_infer_repeat.files.blocks import Work, in_turn, infer_blocks
 from attend_infer_repeat.files.sources import find_sources, how_many
@@ -39,7 +39,7 @@ SIZE = (131, 150)  # height, width
 @pytest.fixture(autouse=True)
 def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read pictures of more than 60 x 60 pixels in parts, of 40 x 40 pixels."""
-    monkeypatch.setattr(rasters, "AT_ONCE", 60 * 60)
+    monkeypatch.setattr(regions, "AT_ONCE", 60 * 60)
     monkeypatch.setattr(zarrs, "AT_ONCE", 60 * 60)
     monkeypatch.setattr(scaled, "LARGEST_BLOCK", 40)
     torch.set_default_dtype(torch.float32)

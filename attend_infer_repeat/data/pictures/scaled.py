@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from .background import Foreground
 from .border import EVEN, GRAY_BACKGROUND, border_level, border_quartiles
-from .rasters import Box, Raster, Regions, Size
+from .rasters import Box, Raster, Size
+from .regions import Regions
 
 REDUCING_GAP = 3.0
 """How much larger than on the canvas a picture is when it is resampled; whole pixels are averaged

@@ -18,7 +18,7 @@ from ...errors import DataError, extra, warn_once
 from ..splits import file_digest
 from .modes import Values, is_colored, values_of_floats
 from .planes import as_picture, mode_of, selected
-from .rasters import AT_ONCE, Box, Raster, Regions, Size
+from .rasters import Box, Raster, Size
 from .reading import (
     BYTES_PER_PIXEL,
     WHOLE,
@@ -29,6 +29,7 @@ from .reading import (
     joined_name,
     shown,
 )
+from .regions import AT_ONCE, Regions
 from .sampling import spread, windows
 from .zarr_layout import CHANNEL_AXES, TIME_AXIS, Layout, find_layout
 
