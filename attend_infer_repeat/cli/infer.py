@@ -203,10 +203,9 @@ class Infer(Command):
 
         tracker, echo = Tracker(), Echo(self.format, self.samples > 0)
         sources, tally = self._remaining(sources, results, tracker)
-        num = None if echo.in_the_way else how_many(self.images)
-        if num is not None and num < MIN_ITEMS:  # else there is a bar of the pictures
-            run = with_bar(run)
         sources, order = tee(sources)
+        num = None if echo.in_the_way else how_many(self.images)
+        few = num is not None and num < MIN_ITEMS  # else there is a bar of the pictures
         batches = infer_pictures(
             air,
             sources,
@@ -216,13 +215,13 @@ class Infer(Command):
             batch_size=self.batch_size,
             keep_shrunk=results is not None and results.outputs.annotated,
             observe=observe,
-            run=run,
+            run=with_bar(run) if few else run,
         )
         if not echo.in_the_way:
             batches = progress_bar(batches, num, "Inferring", len, tally.num)
         try:
             for rows in batches:
-                read, records = list(islice(order, len(rows))), [row.record for row in rows]
+                read, records = [*islice(order, len(rows))], [row.record for row in rows]
                 new = [source.record is None for source in read]
                 for record, source, is_new in zip(records, read, new, strict=True):
                     (tracker.identify if is_new else tracker.follow)(source.video, record)
