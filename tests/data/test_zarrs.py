@@ -35,6 +35,7 @@ from attend_infer_repeat.errors import AirError, DataError
 zarr = pytest.importorskip("zarr", reason="the extra large is not installed")
 
 RANGE: Values = (700.0, 9000.0)
+V2 = {"zarr_format": 2} if zarr.__version__.startswith("3") else {}
 
 
 def discs(height: int, width: int, seed: int = 0, level: float = 900) -> np.ndarray:
@@ -53,7 +54,7 @@ def save(path: Path, pixels: np.ndarray, chunk: int = 64, **attributes: object) 
     """Write an array as zarr of version 2."""
     chunks = tuple(min(n, chunk) for n in pixels.shape)
     options = {"shape": pixels.shape, "chunks": chunks, "dtype": pixels.dtype, "fill_value": 0}
-    array = zarr.open_array(str(path), mode="w", zarr_format=2, **options)
+    array = zarr.open_array(str(path), mode="w", **V2, **options)
     array[:] = pixels
     array.attrs.update(attributes)
     return path
@@ -106,14 +107,24 @@ def test_names_of_axes_go_before_their_lengths(tmp_path) -> None:
     assert (np.asarray(found.read(2)[0]) == pixels[2]).all()
 
 
+@pytest.mark.skipif(not V2, reason="zarr 2 reads no version 3")
+def test_an_array_of_version_3_names_its_axes(tmp_path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 20, 30), dtype=np.uint8)
+    options = {"shape": pixels.shape, "chunks": (1, 16, 16), "dtype": pixels.dtype}
+    names = {"zarr_format": 3, "dimension_names": ["t", "y", "x"]}
+    zarr.create_array(str(tmp_path / "x.zarr"), **options, **names)[:] = pixels
+    found = open_pictures(tmp_path / "x.zarr")
+    assert (found.num, found.is_video) == (2, True)
+    assert (np.asarray(found.read(1)[0]) == pixels[1]).all()
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_an_ome_zarr_is_its_largest_level(tmp_path, version) -> None:
     pixels = discs(80, 100)
-    group = zarr.open_group(str(tmp_path / "x.zarr"), mode="w", zarr_format=2)
+    group = zarr.open_group(str(tmp_path / "x.zarr"), mode="w", **V2)
     for key, step in (("small", 4), ("large", 1)):
         own = pixels[None, ::step, ::step]
-        array = group.create_array(key, shape=own.shape, chunks=(1, 32, 32), dtype=own.dtype)
-        array[:] = own
+        save(tmp_path / "x.zarr" / key, own, 32)
     scales = [
         {
             "axes": [{"name": "c", "type": "channel"}, {"name": "y"}, {"name": "x"}],
@@ -132,10 +143,9 @@ def test_an_ome_zarr_is_its_largest_level(tmp_path, version) -> None:
 def test_a_coarser_level_is_looked_at_and_the_largest_one_inferred(tmp_path, in_parts) -> None:
     """The coarser level is black: so it shows which one was read."""
     pixels = discs(400, 400)
-    group = zarr.open_group(str(tmp_path / "x.zarr"), mode="w", zarr_format=2)
+    group = zarr.open_group(str(tmp_path / "x.zarr"), mode="w", **V2)
     for key, own in (("0", pixels), ("1", np.zeros((200, 200), np.uint16))):
-        array = group.create_array(key, shape=own.shape, chunks=(64, 64), dtype=own.dtype)
-        array[:] = own
+        save(tmp_path / "x.zarr" / key, own)
     axes = [{"name": "y"}, {"name": "x"}]
     datasets = [{"path": "0"}, {"path": "1"}]
     group.attrs["multiscales"] = [{"axes": axes, "datasets": datasets}]
@@ -188,7 +198,7 @@ def broken(kind: str, path: Path) -> str:
     if kind == "thin":
         save(path, np.zeros((3, 90), np.uint8))
         return "too small"
-    group = zarr.open_group(str(path), mode="w", zarr_format=2)
+    group = zarr.open_group(str(path), mode="w", **V2)
     if kind == "no array":
         return "without an array"
     if kind == "no level":
@@ -198,7 +208,7 @@ def broken(kind: str, path: Path) -> str:
         group.attrs["multiscales"] = [{}]
         return "name no arrays"
     for key in "ab":
-        group.create_array(key, shape=(9, 9), chunks=(9, 9), dtype="u1")
+        save(path / key, np.zeros((9, 9), np.uint8))
     return "give one of them"
 
 

@@ -33,6 +33,7 @@ TILED = replace(
     **{"canvas_size": (12, 12), "unbounded": True, "resize": "tile", "scale_prior_mean": 3.0},
     **{"step_limit": 6, "subtract": "level", "subtract_level": (0.1,)},
 )
+V2 = {"zarr_format": 2} if zarr.__version__.startswith("3") else {}
 SIZE = (131, 150)  # height, width
 
 
@@ -57,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
 
 def save(path: Path, pixels: np.ndarray) -> None:
     options = {"shape": pixels.shape, "chunks": (32, 32), "dtype": pixels.dtype}
-    zarr.open_array(str(path), mode="w", zarr_format=2, **options)[:] = pixels
+    zarr.open_array(str(path), mode="w", **V2, **options)[:] = pixels
 
 
 def work_on(folder: Path) -> Work:
