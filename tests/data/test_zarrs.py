@@ -52,7 +52,7 @@ def discs(height: int, width: int, seed: int = 0, level: float = 900) -> np.ndar
 
 def save(path: Path, pixels: np.ndarray, chunk: int = 64, **attributes: object) -> Path:
     """Write an array as zarr of version 2."""
-    chunks = tuple(min(n, chunk) for n in pixels.shape)
+    chunks = tuple(min(max(n, 1), chunk) for n in pixels.shape)
     options = {"shape": pixels.shape, "chunks": chunks, "dtype": pixels.dtype, "fill_value": 0}
     array = zarr.open_array(str(path), mode="w", **V2, **options)
     array[:] = pixels
@@ -187,7 +187,7 @@ def broken(kind: str, path: Path) -> str:
         (path / ".zarray").write_text("{")
         return "metadata are damaged"
     if kind == "empty":
-        save(path, np.zeros((0, 5), np.uint8))
+        zarr.open_array(str(path), mode="w", shape=(0, 5), chunks=(1, 5), dtype="u1", **V2)
         return "empty array"
     if kind == "line":
         save(path, np.zeros(50, np.uint8))
@@ -441,3 +441,32 @@ def test_whatever_metadata_say_errors_are_our_own(tmp_path) -> None:
             (path / ".zarray").write_text(json.dumps(sound | {key: value}))
             with contextlib.suppress(AirError):
                 read(path, values=RANGE)
+
+
+# Tiled TIFFs
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_a_tiled_tiff_that_is_too_large_is_read_in_parts(tmp_path, in_parts, color) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="the extra microscopy is not installed")
+    pixels = np.stack([discs(200, 150, seed) for seed in range(3)], axis=-1)
+    pixels = (pixels // 64).astype(np.uint8) if color else pixels[..., 0]
+    kind = {"photometric": "rgb"} if color else {}
+    tifffile.imwrite(tmp_path / "x.tif", pixels, tile=(64, 64), **kind)
+    found = open_pictures(tmp_path / "x.tif", max_pixels=5_000)
+    assert found.num == 1
+    picture, size = found.read(0, Need(values=RANGE))
+    assert size == (150, 200)
+    assert isinstance(pickle.loads(pickle.dumps(picture)), Regions)
+    whole, _ = open_pictures(tmp_path / "x.tif").read(0, Need(values=RANGE))
+    assert (np.asarray(picture) == np.asarray(whole)).all()
+    raw = found.raw(0)
+    assert raw is None if color else raw.max() == pixels.max()
+    found.close()
+
+
+def test_a_tiff_that_is_too_large_and_not_tiled_is_told_in_one_line(tmp_path) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="the extra microscopy is not installed")
+    tifffile.imwrite(tmp_path / "x.tif", discs(200, 150))
+    with pytest.raises(DataError, match="150 x 200 pixels, more than 5,000"):
+        open_pictures(tmp_path / "x.tif", max_pixels=5_000).read(0)

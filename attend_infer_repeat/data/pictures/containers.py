@@ -15,9 +15,10 @@ from .paths import is_zarr
 from .planes import selected
 from .rasters import Raster, Size
 from .reading import MAX_PIXELS, WHOLE, Decoded, Need, decode, deep_pixels, open_file
-from .tiff import TiffPictures, is_plain
+from .tiff import is_plain
+from .tiff_parts import open_tiff
 from .video import VIDEO_SUFFIXES, VideoFrames
-from .zarrs import ZarrPictures
+from .zarrs import open_zarr
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -109,12 +110,12 @@ def open_pictures(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) ->
     file, suffix = Path(path), os.path.splitext(os.fsdecode(path))[1].lower()
     try:
         if is_zarr(file):
-            return ZarrPictures(file)
+            return open_zarr(file)
         if suffix in VIDEO_SUFFIXES:
             return VideoFrames(file, max_pixels)
         begins = _beginning(file) if suffix in (".tif", ".tiff", ".gif") else b""
-        if begins.startswith(TIFF_SIGNATURES) and not is_plain(file):
-            return TiffPictures(file, max_pixels)
+        if begins.startswith(TIFF_SIGNATURES) and not is_plain(file, max_pixels):
+            return open_tiff(file, max_pixels)
         if begins.startswith(b"GIF8"):
             return GifFrames(file, max_pixels)
     except MissingError as error:

@@ -53,6 +53,10 @@ class Layout:
             self._open[level] = _opened(self.path, self.keys[level])
         return self._open[level]
 
+    def close(self) -> None:
+        """Close the file until an array is asked for again."""
+        self._open.clear()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Layout, (self.path, self.keys, self.axes)
 

@@ -47,19 +47,17 @@ class ZarrPictures:
     """The pictures of a zarr: one for each place along all axes but height, width and channels.
 
     Args:
-        path: of the zarr, or of an array or a group in it.
-    Raises: DataError, in one line, if it cannot be read; MissingError without zarr.
+        path: of the file.
+        layout: of the arrays in it.
+    Raises: DataError, in one line, if it holds no pictures.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with extra("large", f"{shown(path)}: a zarr"):
-            import zarr  # noqa: F401
-        layout = find_layout(path)
-        self._layout, array = layout, layout.open(0)
-        self._dtype = np.dtype(array.dtype)
-        lengths = list(zip(layout.axes, array.shape, strict=True))
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self._path, self._layout = path, layout
         with errors_in_one_line(shown(path)):
+            array = layout.open(0)
+            self._dtype = np.dtype(array.dtype)
+            lengths = list(zip(layout.axes, array.shape, strict=True))
             if 0 in array.shape:
                 raise DataError(f"an empty array, of the shape {array.shape}.")
             if self._dtype.kind not in "bfiu":
@@ -69,7 +67,6 @@ class ZarrPictures:
         self._over = [n for axis, n in lengths if axis not in "YX" + CHANNEL_AXES]
         self.num = math.prod(self._over)
         self.is_video = TIME_AXIS in layout.axes
-        _warn_of_chunks(path, array)
 
     def read(self, index: int, need: Need = WHOLE) -> tuple[Raster, Size]:
         """See ``containers.Pictures.read``: more than ``AT_ONCE`` pixels are read in parts."""
@@ -101,7 +98,8 @@ class ZarrPictures:
             return selected(self._planes(index).sample(), channels)
 
     def close(self) -> None:
-        """See ``containers.Pictures.close``: nothing is open."""
+        """See ``containers.Pictures.close``."""
+        self._layout.close()
 
     def _name(self, index: int) -> str:
         return joined_name(shown(self._path), index, self.num)
@@ -174,6 +172,20 @@ class ZarrPlanes:
         """Return pixels of evenly spread parts, (channels, 1, num); all of a small picture."""
         parts = [self.read(box) for box in windows(self.size)]
         return np.concatenate([part.reshape(self.num_channels, 1, -1) for part in parts], axis=2)
+
+
+def open_zarr(path: Path) -> ZarrPictures:
+    """Open the pictures of a zarr, or of an array or a group in it.
+
+    Raises: DataError, in one line, if it cannot be read; MissingError without zarr.
+    """
+    with extra("large", f"{shown(path)}: a zarr"):
+        import zarr  # noqa: F401
+    layout = find_layout(path)
+    pictures = ZarrPictures(path, layout)
+    with errors_in_one_line(shown(path)):
+        _warn_of_chunks(path, layout.open(0))
+    return pictures
 
 
 def zarr_digest(name: str, path: Path) -> int:
