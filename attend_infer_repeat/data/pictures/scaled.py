@@ -17,6 +17,9 @@ REDUCING_GAP = 3.0
 """How much larger than on the canvas a picture is when it is resampled; whole pixels are averaged
 before, which is quick, and from here on makes no difference that is seen."""
 
+LARGEST_MARGIN = 2
+"""Margin of a part, in its longer side, at most: what is read for one canvas stays small."""
+
 LARGEST_BLOCK, LARGEST_SOURCE = 2048, 4096
 """Side of a part that is scaled at once, in scaled pixels, and in the picture's own."""
 
@@ -73,7 +76,8 @@ class ScaledInParts:
 
     def around(self, box: Box) -> tuple[NDArray[np.uint8], tuple[int, int]]:
         """See ``Scaled.around``."""
-        margin = self._foreground.margin
+        side = max(box[2] - box[0], box[3] - box[1])
+        margin = min(self._foreground.margin, LARGEST_MARGIN * side)
         left, top = (max(edge - margin, 0) for edge in box[:2])
         right, bottom = (min(box[axis + 2] + margin, self.size[axis]) for axis in (0, 1))
         part = left, top, right, bottom
