@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +223,13 @@ def test_what_is_of_no_use_is_told_in_one_line(tmp_path, kind) -> None:
         open_pictures(tmp_path / "x.zarr")
     assert "\n" not in str(told.value)
     assert "x.zarr" in str(told.value)
+
+
+def test_without_zarr_one_line_tells_what_to_install(tmp_path, monkeypatch) -> None:
+    path = save(tmp_path / "x.zarr", discs(40, 40))
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(DataError, match=r"needs zarr.*attend-infer-repeat\[large\]"):
+        open_pictures(path)
 
 
 def test_one_of_two_arrays_can_be_given(tmp_path) -> None:
