@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import islice, tee
+from itertools import compress, islice, tee
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -26,9 +26,11 @@ from .process import prepare_messages
 if TYPE_CHECKING:
     from ..air import AIR
     from ..data.pictures.framing import Framing
+    from ..files.blocks import Runner
+    from ..files.canvases import Observer
     from ..files.results import Results
     from ..files.sources import Source
-    from ..files.streaming import Observer
+    from ..files.tracking import Tracker
     from .echo import Tally
 
 logger = logging.getLogger(__name__)
@@ -38,9 +40,9 @@ logger = logging.getLogger(__name__)
 class Infer(Command):
     """Count, locate and describe the objects in pictures.
 
-    Pictures are files (PNG, JPEG, TIFF, BMP, GIF), folders, patterns ('scans/**/*.png', in quotes),
-    .npy and .npz arrays, or - for standard input: a picture, or names of pictures, one per line.
-    They may have any size: they are brought to the model's canvas as in training.
+    Pictures are files (PNG, JPEG, TIFF, BMP, GIF, zarr), folders, patterns ('scans/**/*.png', in
+    quotes), .npy and .npz arrays, or - for standard input: a picture, or names of pictures, one per
+    line. They may have any size: they are brought to the model's canvas as in training.
 
     An animated GIF is read frame by frame. With --track the pictures of a folder are the frames of
     a video. Objects in the frames of a video have an identity, which they keep.
@@ -55,6 +57,9 @@ class Infer(Command):
     pycocotools' loadRes), and each picture with its boxes as a PNG. --resume goes on with results
     that were interrupted.
 
+    A picture of a zarr may be larger than memory: it is read in parts, also by several processes
+    or machines (--dask).
+
     Examples:
       air infer runs/mnist picture.png
       air infer multi-mnist scans/ --out found            shipped weights, a folder
@@ -62,6 +67,7 @@ class Infer(Command):
       air infer runs/mnist big/ --out found --no-annotate --resume
       find . -name '*.png' -print0 | air infer runs/mnist - --samples 50
       air infer runs/mnist frames/ --track --out tracked  a video, as numbered pictures
+      air infer runs/cells slide.zarr --dask 4            larger than memory, on four processes
     """
 
     essential: ClassVar = (
@@ -104,6 +110,9 @@ class Infer(Command):
     """Show no progress."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+    dask: Annotated[str | None, arg(metavar="ADDRESS|N")] = None
+    """Infer the parts of a picture that is larger than memory by Dask: the address of a scheduler,
+    such as tcp://host:8786, or a number of processes on this machine."""
 
     def run(self) -> int:
         """Run the command; return 1 if a picture could not be read, else 0.
@@ -116,6 +125,8 @@ class Infer(Command):
         from ..data.pictures.framing import Framing
         from ..data.pictures.reading import shown
         from ..evaluation.doubts import Doubts
+        from ..files.blocks import in_turn
+        from ..files.cluster import Cluster
         from ..files.sources import find_sources
 
         prepare_messages(self.quiet)
@@ -128,7 +139,8 @@ class Infer(Command):
         with ExitStack() as stack:
             results = self._open_results(air, framing, stack)
             doubts = Doubts(air.config)
-            tally = self._infer(air, framing, sources, results, doubts.add)
+            run = in_turn if self.dask is None else stack.enter_context(Cluster(self.dask))
+            tally = self._infer(air, framing, sources, results, doubts.add, run)
             tally.check()
             if results is not None:
                 self._finish(results)
@@ -179,21 +191,21 @@ class Infer(Command):
         sources: Iterator[Source],
         results: Results | None,
         observe: Observer,
+        run: Runner,
     ) -> Tally:
         """Read the pictures, write and print what is found in them; return how many there were."""
-        from ..console import progress_bar
+        from ..console import MIN_ITEMS, progress_bar
+        from ..files.blocks import with_bar
         from ..files.sources import how_many
         from ..files.streaming import infer_pictures
         from ..files.tracking import Tracker
-        from .echo import Echo, Tally
+        from .echo import Echo
 
-        tracker, tally, echo = Tracker(), Tally(self.strict), Echo(self.format, self.samples > 0)
-        if results is not None:
-            sources = results.remaining(
-                sources, lambda source, record: tracker.follow(source.video, record)
-            )
-            tally = Tally(self.strict, results.done, results.num_failed)
+        tracker, echo = Tracker(), Echo(self.format, self.samples > 0)
+        sources, tally = self._remaining(sources, results, tracker)
         sources, order = tee(sources)
+        num = None if echo.in_the_way else how_many(self.images)
+        few = num is not None and num < MIN_ITEMS  # else there is a bar of the pictures
         batches = infer_pictures(
             air,
             sources,
@@ -203,25 +215,38 @@ class Infer(Command):
             batch_size=self.batch_size,
             keep_shrunk=results is not None and results.outputs.annotated,
             observe=observe,
+            run=with_bar(run) if few else run,
         )
         if not echo.in_the_way:
-            batches = progress_bar(batches, how_many(self.images), "Inferring", len, tally.num)
+            batches = progress_bar(batches, num, "Inferring", len, tally.num)
         try:
             for rows in batches:
-                read, records = list(islice(order, len(rows))), [row.record for row in rows]
-                for record, source in zip(records, read, strict=True):
-                    follow = tracker.identify if source.record is None else tracker.follow
-                    follow(source.video, record)
+                read, records = [*islice(order, len(rows))], [row.record for row in rows]
+                new = [source.record is None for source in read]
+                for record, source, is_new in zip(records, read, new, strict=True):
+                    (tracker.identify if is_new else tracker.follow)(source.video, record)
                 tally.add(records)
                 if results is not None:
                     results.write(rows, [source.state for source in read])
-                new = zip(records, read, strict=True)
-                echo.write(record for record, source in new if source.record is None)
+                echo.write(compress(records, new))
         except KeyboardInterrupt:
             if self.out is not None:
                 logger.info("Stopped; the same command with --resume goes on.")
             raise
         return tally
+
+    def _remaining(
+        self, sources: Iterator[Source], results: Results | None, tracker: Tracker
+    ) -> tuple[Iterator[Source], Tally]:
+        """Return the pictures that are still to be read, and how many were before."""
+        from .echo import Tally
+
+        if results is None:
+            return sources, Tally(self.strict)
+        remaining = results.remaining(
+            sources, lambda source, record: tracker.follow(source.video, record)
+        )
+        return remaining, Tally(self.strict, results.done, results.num_failed)
 
     def _finish(self, results: Results) -> None:
         """Write what is made of all lines; COCO to standard output without a folder."""

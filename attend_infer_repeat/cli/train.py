@@ -26,6 +26,7 @@ class Train(Command):
       air train --data sprites --canvas 64 -t 5             other sizes
       air train --preset tutorial -n 20000 -blr 0.1         the tutorial's estimator
       air train --data pictures/                            your own; it chooses the settings
+      air train --data slide.zarr                           one picture, larger than memory
       air train --data scans/ --invert --canvas 64 -t 6     your own; you choose some of them
       air train --resume runs/mnist                         go on after an interruption
       torchrun --nproc-per-node 2 --no-python air train     two processes, one model

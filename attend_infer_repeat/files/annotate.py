@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from ..data.pictures.pixels import from_intensity
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from ..data.pictures.rasters import Raster
 
 STEP_COLORS = ("red", "green", "blue", "orange", "magenta", "cyan", "yellow", "purple")
 """Of boxes: the tutorial's colors of step 1, 2, 3; further steps go on in other ones."""
@@ -32,17 +34,19 @@ def shrunk_size(size: tuple[int, int]) -> tuple[int, int]:
     return _times(min(_scale(max(size)), 1), size)
 
 
-def shrunk(picture: Image, size: tuple[int, int]) -> Image:
+def shrunk(picture: Raster, size: tuple[int, int]) -> Image:
     """Return what ``annotated`` needs of a picture: all of it, if it is not large.
 
     Args:
-        picture: perhaps decoded at less than its size.
+        picture: perhaps decoded at less than its size, or read in parts.
         size: its own, (width, height).
     """
     from PIL.Image import Resampling
 
     target = shrunk_size(size)
-    return picture if picture.size == target else picture.resize(target, Resampling.BILINEAR)
+    if picture.size == target:  # so it is not large, and in memory
+        return cast("Image", picture)
+    return picture.resize(target, Resampling.BILINEAR)
 
 
 def annotated(picture: Image, record: dict[str, Any], size: tuple[int, int] | None = None) -> Image:

@@ -13,13 +13,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.pictures.framing import Tile
+from ..data.pictures.framing import Frame, Tile
 from ..scenes import Scene, SceneObject
 from .counts import shifted, sum_of
-from .records import Record, check_scene, object_record, picture_record, rounded
+from .records import Record, check_finite, check_scene, object_record, picture_record, rounded
 
 CLOSE = 0.25
 """How far from the edge of a core, in sides of its box, an object may be another tile's."""
+
+GUESS = 0.05
+"""Probability of a count of a tile below which it is a guess: over thousands of tiles, such add up
+to many objects that nobody would find."""
 
 SAME_PLACE = 0.35
 """Distance of centers, in sides of their boxes, below which two tiles found one object."""
@@ -29,11 +33,20 @@ class Found(NamedTuple):
     """An object, and where it lies in the scaled picture."""
 
     thing: SceneObject
-    tile: int
+    frame: Frame  # of its tile
+    z_where: NDArray[np.float64]  # (3,), relative to the whole picture
+    tile: int  # its number in the picture
     step: int  # in its tile, from 1
     center: NDArray[np.float64]  # (2,), x and y in the scaled picture's pixels
     side: float
     margin: float  # from the core's edge: below 0 outside of it
+
+
+class Claims(NamedTuple):
+    """What some of a picture's tiles show in their cores, or close to them."""
+
+    found: list[Found]
+    count_probs: NDArray[np.float64]  # (most + 1,), of the number of objects in the cores
 
 
 class Whole(NamedTuple):
@@ -50,22 +63,18 @@ class TileScene(NamedTuple):
     boxes: NDArray[np.float64]  # (T, 4), canvas pixels, of all steps, there or not
 
 
-def joined(
+def claims_of(
     tiles: Sequence[Tile], scenes: Sequence[TileScene], count_probs: Sequence[NDArray[np.floating]]
-) -> Whole:
-    """Join the scenes of a picture's tiles.
+) -> Claims:
+    """Return what tiles of a picture claim.
 
     Args:
-        tiles: of the picture.
+        tiles: of the picture, all or some.
         scenes: of the tiles.
         count_probs: (T + 1,) of each tile, over the number of its first steps that are there.
-    Returns: the objects, tile by tile, and the distribution of their number: the sum over tiles,
-        taken as independent, of the number of objects in each one's core.
     """
     claimed, core_probs = [], []
-    for index, (tile, (scene, boxes), probs) in enumerate(
-        zip(tiles, scenes, count_probs, strict=True)
-    ):
+    for tile, (scene, boxes), probs in zip(tiles, scenes, count_probs, strict=True):
         centers, sides = (
             (boxes[:, :2] + boxes[:, 2:]) / 2,
             (boxes[:, 2:] - boxes[:, :2]).max(axis=1),
@@ -73,17 +82,42 @@ def joined(
         x0, x1, y0, y1 = tile.core
         edges = [centers[:, 0] - x0, x1 - centers[:, 0], centers[:, 1] - y0, y1 - centers[:, 1]]
         margins = np.min(edges, axis=0)
-        core_probs.append(_in_core(probs, margins >= 0))
+        core_probs.append(_in_core(_without_guesses(probs), margins >= 0))
         for step, thing in enumerate(scene.objects):
-            if margins[step] >= -CLOSE * sides[step]:
-                offset = np.array(tile.frame.offset)
-                center = centers[step] - offset
-                claimed.append(
-                    Found(thing, index, step + 1, center, sides[step], float(margins[step]))
+            side, margin = float(sides[step]), float(margins[step])
+            if margin >= -CLOSE * side:
+                center = centers[step] - np.array(tile.frame.offset)
+                pose = _of_whole(thing.z_where, tile)
+                own = Found(
+                    _alone(thing), tile.frame, pose, tile.number, step + 1, center, side, margin
                 )
+                claimed.append(own)
+    return Claims(claimed, sum_of(core_probs))
+
+
+def joined(parts: Sequence[Claims]) -> Whole:
+    """Join what all tiles of a picture claim.
+
+    Returns: the objects, tile by tile, and the distribution of their number: the sum over tiles,
+        taken as independent, of the number of objects in each one's core.
+    """
+    claimed = [found for part in parts for found in part.found]
     found = _without_doubles(claimed)
     in_cores = sum(own.margin >= 0 for own in claimed)
-    return Whole(found, shifted(sum_of(core_probs), len(found) - in_cores))
+    count_probs = sum_of([part.count_probs for part in parts])
+    return Whole(found, shifted(count_probs, len(found) - in_cores))
+
+
+def _alone(thing: SceneObject) -> SceneObject:
+    """Return an object that keeps nothing of the other objects of its scenes in memory."""
+    box, z_where, z_what = map(np.array, (thing.box, thing.z_where, thing.z_what))
+    return SceneObject(thing.score, box, z_where, z_what)
+
+
+def _without_guesses(probs: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Leave out what is less probable than the guide can tell."""
+    told = np.where(probs >= GUESS, probs, 0.0)
+    return told / told.sum()
 
 
 def _in_core(probs: NDArray[np.floating], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -122,41 +156,66 @@ def _without_doubles(claimed: list[Found]) -> list[Found]:
     return sorted(kept, key=lambda found: (found.tile, found.step))
 
 
-def mosaic_record(
-    name: str,
-    tiles: Sequence[Tile],
-    found: Sequence[tuple[TileScene, Record]],
-    spread: float = 0.0,
-) -> tuple[Record, NDArray[np.float32]]:
-    """Return the record of a picture of several tiles, and the scene drawn again.
+class Part(NamedTuple):
+    """What some of a picture's tiles show, and what importance samples add to that."""
+
+    claims: Claims
+    weighted: Claims | None = None
+    effective_size: float = 0.0
+    samples: int = 0
+
+
+def part_of(name: str, tiles: Sequence[Tile], found: Sequence[tuple[TileScene, Record]]) -> Part:
+    """Return what tiles of a picture show together.
+
+    Args:
+        name: of the picture.
+        tiles: of the picture, all or some.
+        found: the scene of each, and what importance samples add to its record.
+    Raises: NotFiniteError if a value is not finite.
+    """
+    scenes = [scene for scene, _ in found]
+    for scene, added in found:
+        check_scene(name, scene.scene)
+        check_finite(name, *added.get("importance", {}).values())
+    claims = claims_of(tiles, scenes, [scene.count_probs for scene, _ in scenes])
+    sampled = [added["importance"] for _, added in found if added]
+    if not sampled:
+        return Part(claims)
+    weighted = claims_of(tiles, scenes, [np.array(own["count_probs"]) for own in sampled])
+    size = min(own["effective_sample_size"] for own in sampled)
+    return Part(claims, weighted, size, sampled[0]["samples"])
+
+
+def mosaic_record(name: str, frame: Frame, parts: Sequence[Part], spread: float = 0.0) -> Record:
+    """Return the record of a picture of several tiles.
 
     Objects are numbered tile by tile, and their ``z_where`` is relative to the whole picture. The
     count is their number, and ``count_probs`` reaches as far, though it may be improbable: many
     objects that are each barely probable are all listed.
 
-    Raises: NotFiniteError if a value is not finite.
+    Args:
+        name: of the picture.
+        frame: of any of its tiles.
+        parts: what its tiles show, in any order.
     """
-    scenes = [scene for scene, _ in found]
-    for scene, _ in scenes:
-        check_scene(name, scene)
-    whole = joined(tiles, scenes, [scene.count_probs for scene, _ in scenes])
-    objects = []
-    for number, own in enumerate(whole.found, 1):
-        tile = tiles[own.tile]
-        pose = {"z_where": rounded(_of_whole(own.thing.z_where, tile))}
-        objects.append(object_record(tile.frame, number, own.thing) | pose)
+    whole = joined([part.claims for part in parts])
+    objects = [
+        object_record(own.frame, number, own.thing) | {"z_where": rounded(own.z_where)}
+        for number, own in enumerate(whole.found, 1)
+    ]
     probs = np.pad(whole.count_probs, (0, max(len(objects) + 1 - len(whole.count_probs), 0)))
-    record = picture_record(name, tiles[0].frame, len(objects), probs, objects, spread)
-    sampled = [added["importance"] for _, added in found if added]
-    if sampled:
-        counts = joined(tiles, scenes, [np.array(own["count_probs"]) for own in sampled])
+    record = picture_record(name, frame, len(objects), probs, objects, spread)
+    weighted = [part.weighted for part in parts if part.weighted is not None]
+    if weighted:
+        counts = joined(weighted)
         record["importance"] = {
             "count": int(counts.count_probs.argmax()),
             "count_probs": rounded(counts.count_probs),
-            "effective_sample_size": min(own["effective_sample_size"] for own in sampled),
-            "samples": sampled[0]["samples"],
+            "effective_sample_size": min(part.effective_size for part in parts),
+            "samples": parts[0].samples,
         }
-    return record, _drawn(tiles, scenes)
+    return record
 
 
 def _of_whole(z_where: NDArray[np.floating], tile: Tile) -> NDArray[np.float64]:
@@ -173,8 +232,14 @@ def _of_whole(z_where: NDArray[np.floating], tile: Tile) -> NDArray[np.float64]:
     return np.concatenate(([own], -own * (2 * center / size - 1)))
 
 
-def _drawn(tiles: Sequence[Tile], scenes: Sequence[TileScene]) -> NDArray[np.float32]:
-    """Put the scenes of tiles that were drawn again together, each tile's core."""
+def drawn(tiles: Sequence[Tile], scenes: Sequence[TileScene]) -> NDArray[np.float32]:
+    """Return the scene of a picture, drawn again: its tiles' scenes, each in the tile's core.
+
+    Args:
+        tiles: all of the picture.
+        scenes: of the tiles.
+    Returns: (channels, height, width), intensity, of the scaled picture.
+    """
     frame = tiles[0].frame
     width, height = (round(n * z) for n, z in zip(frame.size, frame.zoom, strict=True))
     whole = np.zeros((len(tiles[0].canvas), height, width), np.float32)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..data.pictures.reading import shown
 from ..data.sets.parallel import in_parallel
-from ..errors import ConfigError
+from ..errors import ConfigError, warn_once
 from ..storage import is_empty, owned, replacing, shortened, write_atomically
 from .annotate import annotated, as_image
 from .records import Record
@@ -73,7 +73,11 @@ class PictureWriter:
         if self.outputs.annotated and placed.shrunk is not None:
             with replacing(self.outputs.folder / name) as file:
                 annotated(placed.shrunk, row.record, placed.size).save(file, "png")
-        if self.outputs.reconstructions:
+        if self.outputs.reconstructions and not row.reconstruction.size:
+            warn_once(
+                f"{shown(row.record['file'])}: too large to be drawn again; that is left out."
+            )
+        elif self.outputs.reconstructions:
             folder = self.outputs.folder / RECONSTRUCTIONS
             folder.mkdir(exist_ok=True)
             with replacing(folder / name) as file:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from ..data.pictures.array_files import as_picture, read_arrays
 from ..data.pictures.containers import open_or_tell
 from ..data.pictures.modes import Values
-from ..data.pictures.paths import ARRAYS, picture_names
+from ..data.pictures.paths import ARRAYS, is_folder, is_zarr, picture_names
+from ..data.pictures.rasters import Raster, Size
 from ..data.pictures.reading import (
     WHOLE,
     Decoded,
@@ -30,6 +31,7 @@ from ..data.pictures.reading import (
     one_line,
     shown,
 )
+from ..data.pictures.zarrs import zarr_files
 from ..data.sets.npz import count_images
 from ..errors import AirError, DataError
 
@@ -47,7 +49,7 @@ class Source(NamedTuple):
     """A picture that can be read."""
 
     name: str  # what its result is called: the path as it was given, or found
-    read: Callable[..., Decoded] = _read_nothing  # of a Need; raises DataError
+    read: Callable[..., tuple[Raster, Size]] = _read_nothing  # of a Need; raises DataError
     video: str | None = None  # whose frame it is, if it is one
     state: str | None = None  # differs once its content does; None if that cannot be told
     record: dict[str, Any] | None = None  # what was found in it before
@@ -65,11 +67,12 @@ def find_sources(
     The frames of an animated GIF are pictures of a video; they are called ``x.gif[0]``, ....
 
     Args:
-        arguments: paths of pictures; of folders, whose pictures are taken by name, without
-            sub-folders; of ``.npy`` and ``.npz`` files, whose images are called ``x.npy[0]``, ...;
-            patterns with ``*``, ``?`` or ``[``, where ``**`` stands for any folders, if nothing has
-            that very name; and ``-`` for standard input: one picture, or the names of pictures,
-            each ended by a newline, or by a null as ``find -print0`` writes them.
+        arguments: paths of pictures, and of zarrs; of folders, whose pictures are taken by name,
+            without sub-folders; of ``.npy`` and ``.npz`` files, whose images are called
+            ``x.npy[0]``, ...; patterns with ``*``, ``?`` or ``[``, where ``**`` stands for any
+            folders, if nothing has that very name; and ``-`` for standard input: one picture, or
+            the names of pictures, each ended by a newline, or by a null as ``find -print0`` writes
+            them.
         standard_input: read instead of the process's own.
         track: the pictures of each argument are the frames of a video, in the order of the numbers
             in their names: frame-9 comes before frame-10.
@@ -114,7 +117,7 @@ def how_many(arguments: Sequence[str]) -> int | None:
         if argument == STANDARD_INPUT or _is_pattern(argument):
             return None
         try:
-            if os.path.isdir(argument):
+            if is_folder(argument):
                 names = picture_names(Path(argument))
                 num += sum(open_or_tell(os.path.join(argument, name)).num for name in names)
             elif argument.lower().endswith(ARRAYS):
@@ -131,7 +134,7 @@ def _is_pattern(argument: str) -> bool:
 
 
 def _from_path(path: str, values: Values | None) -> Iterator[Source]:
-    if os.path.isdir(path):
+    if is_folder(path):
         for name in picture_names(Path(path)):
             yield from _file(os.path.join(path, name))
     elif path.lower().endswith(ARRAYS):
@@ -160,12 +163,17 @@ def _matches(pattern: str, values: Values | None) -> Iterator[Source]:
     # A loop of links shows the same files again, by longer and longer paths.
     shortest: dict[str, str] = {}
     for path in sorted(glob.glob(pattern, recursive=True), key=len):
-        if not os.path.isdir(path):
+        if not is_folder(path) and not _is_inside(path):
             shortest.setdefault(os.path.realpath(path), path)
     if not shortest:
         raise DataError(f"{shown(pattern)}: no file matches. Check the pattern.")
     for path in sorted(shortest.values()):
         yield from _from_path(path, values)
+
+
+def _is_inside(path: str) -> bool:
+    """Tell whether a path is that of a file or a folder in a zarr."""
+    return any(is_zarr(parent) for parent in Path(path).parents if parent.name)
 
 
 def _from_standard_input(stream: IO[bytes], values: Values | None) -> Iterator[Source]:
@@ -195,9 +203,15 @@ def _file(path: str) -> Iterator[Source]:
 def _state(path: str) -> str | None:
     """Return what tells whether a file has changed: its size, and when it was written or moved."""
     try:
-        found = os.stat(path)
+        if is_zarr(path):
+            states = (f"{name} {_told(found)}" for name, found in zarr_files(Path(path)))
+            return hashlib.sha256(os.fsencode("\n".join(states))).hexdigest()
+        return _told(os.stat(path))
     except (OSError, ValueError):
         return None
+
+
+def _told(found: os.stat_result) -> str:
     return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
 
 

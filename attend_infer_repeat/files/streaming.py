@@ -3,49 +3,39 @@
 Pictures are read ahead by threads, a block at a time goes through the model, and the results of a
 batch are handed over before the next one's. A picture is dropped once it is on the canvas, but for
 a small one to draw boxes on, and the bytes of all that are in hand are bounded: memory grows with
-the largest picture, and with no number of them but for their names. Every block has the same number
-of rows, the last one filled up with black: rounding depends on the shape of a product, so a
-picture's result is the same to the last bit, whatever pictures stand beside it.
+the largest picture that is read as a whole, and with no number of them but for their names. What is
+larger is read and inferred in parts (``blocks``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..air import AIR
 from ..config import CountConfig
-from ..data.pictures.framing import Framing, Tile, enough, place_tiles
+from ..data.pictures.framing import Framing, Tile, Tiles, enough
 from ..data.pictures.reading import Need, one_line, shown
 from ..data.sets.parallel import Budget, in_parallel
-from ..errors import AirError, NotFiniteError, ShapeError
-from ..posterior import count_posterior, picture_noise
+from ..errors import AirError, DataError, NotFiniteError, ShapeError
 from ..seeds import check_seed
-from ..spatial import window_boxes
 from .annotate import shrunk, shrunk_size
-from .mosaic import TileScene, mosaic_record
-from .records import Record, check_finite, failure_record, rounded, scene_record
+from .blocks import Runner, Work, in_turn, infer_blocks
+from .canvases import BLOCK, Observer, infer_canvases
+from .mosaic import TileScene, drawn, mosaic_record, part_of
+from .records import Record, check_finite, failure_record, scene_record
 from .sources import Source
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BLOCK = 64
-"""Pictures that go through the model at once, always."""
-
 MAX_HELD = 256 * 2**20
 """Bytes of pictures that are held at a time: those being decoded, and those to draw boxes on."""
-
-
-Observer = Callable[[NDArray[np.uint8], int, NDArray[np.floating], NDArray[np.floating]], None]
-"""Takes a canvas, (channels, height, width), the count, the boxes, (count, 4), in canvas pixels,
-and the scene drawn again."""
 
 
 class Placed(NamedTuple):
@@ -68,12 +58,29 @@ class Placed(NamedTuple):
         return num + self.shrunk.width * self.shrunk.height * (1 if self.shrunk.mode == "L" else 4)
 
 
+class Divided(NamedTuple):
+    """A picture that is read in parts."""
+
+    tiles: Tiles
+    shrunk: Image | None  # as in ``Placed``
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the picture in pixels."""
+        return self.tiles.frame.size
+
+    @property
+    def num_bytes(self) -> int:
+        """0: no tiles are kept, and what is shrunk is small beside a part."""
+        return 0
+
+
 class Row(NamedTuple):
     """What is known of a picture."""
 
     record: Record
-    reconstruction: NDArray[np.float32]  # the scene drawn again; empty if it could not be read
-    placed: Placed | None  # None if it could not be read
+    reconstruction: NDArray[np.float32]  # the scene drawn again; empty if it is not
+    placed: Placed | Divided | None  # None if it could not be read
 
 
 def failed(record: Record) -> Row:
@@ -92,6 +99,7 @@ def infer_pictures(
     keep_shrunk: bool = False,
     max_held: int = MAX_HELD,
     observe: Observer | None = None,
+    run: Runner = in_turn,
 ) -> Iterator[list[Row]]:
     """Count, locate and describe the objects in pictures, a batch at a time.
 
@@ -104,8 +112,11 @@ def infer_pictures(
         batch_size: the most pictures to a batch; it changes no result.
         keep_shrunk: keep of each picture what ``annotate.annotated`` needs.
         max_held: bytes of pictures that are held at a time; a larger one is decoded alone.
-        observe: called with each canvas and what was found on it.
-    Yields: a ``Row`` for each picture of a batch; scenes are (channels, height, width).
+        observe: called with each canvas and what was found on it; with a few of a picture that is
+            read in parts.
+        run: works on the blocks of a picture that is read in parts.
+    Yields: a ``Row`` for each picture of a batch; scenes are (channels, height, width), and empty
+        where a picture is read in parts.
     """
     framing = Framing.of_model(air.config) if framing is None else framing
     seed = check_seed(seed)
@@ -114,13 +125,21 @@ def infer_pictures(
     for batch in _batches(items, batch_size, max_held // 2):
         sound = [item for _, item in batch if isinstance(item, Placed)]
         results = iter(_infer_placed(air, sound, samples, seed, observe))
-        yield [
-            _row(source.name, item, next(results), air.config.count)
-            if isinstance(item, Placed)
-            else failed(item)
-            for source, item in batch
-        ]
+        rows = []
+        for source, item in batch:
+            if isinstance(item, Placed):
+                rows.append(_row(source.name, item, next(results), air.config.count))
+            elif isinstance(item, Divided):
+                work = Work(source.name, item.tiles, air, samples, seed)
+                rows.append(_row_of_blocks(work, item, run, observe))
+            else:
+                rows.append(failed(item))
+        yield rows
         reader.budget.give_back(sum(placed.num_bytes for placed in sound))
+
+
+Item = Placed | Divided | Record
+"""A picture that was read; or the record of one that could not be, or is known."""
 
 
 class _Reader(NamedTuple):
@@ -130,7 +149,7 @@ class _Reader(NamedTuple):
     keep_shrunk: bool
     budget: Budget
 
-    def read(self, numbered: tuple[int, Source]) -> tuple[Source, Placed | Record]:
+    def read(self, numbered: tuple[int, Source]) -> tuple[Source, Item]:
         """Read one picture, or take its record if there is one already."""
         number, source = numbered
         reserved = kept = 0
@@ -158,10 +177,11 @@ class _Reader(NamedTuple):
         finally:
             self.budget.done(number, reserved - kept)
 
-    def _place(self, source: Source, need: Need) -> Placed:
+    def _place(self, source: Source, need: Need) -> Placed | Divided:
         picture, size = source.read(need)
-        tiles = place_tiles(picture, self.framing, size)
-        return Placed(tiles, shrunk(picture, size) if self.keep_shrunk else None)
+        tiles = Tiles(picture, self.framing, size)
+        small = shrunk(picture, size) if self.keep_shrunk else None
+        return Divided(tiles, small) if len(tiles.blocks) > 1 else Placed(tiles.of_block(0), small)
 
     def _enough(self, size: tuple[int, int]) -> tuple[int, int]:
         # With or without annotated pictures: the canvas must be the same.
@@ -170,13 +190,13 @@ class _Reader(NamedTuple):
 
 
 def _batches(
-    items: Iterable[tuple[Source, Placed | Record]], batch_size: int, max_bytes: int
-) -> Iterator[list[tuple[Source, Placed | Record]]]:
+    items: Iterable[tuple[Source, Item]], batch_size: int, max_bytes: int
+) -> Iterator[list[tuple[Source, Item]]]:
     """Yield items in lists of ``batch_size``, or less where those hold ``max_bytes`` already."""
     batch, num_bytes = [], 0
     for source, item in items:
         batch.append((source, item))
-        num_bytes += item.num_bytes if isinstance(item, Placed) else 0
+        num_bytes += item.num_bytes if isinstance(item, Placed | Divided) else 0
         if len(batch) == batch_size or num_bytes >= max_bytes:
             yield batch
             batch, num_bytes = [], 0
@@ -189,15 +209,27 @@ def _row(
 ) -> Row:
     """Return a picture's row; a failure's, where the model's answer is not finite."""
     try:
-        for _, sampled in found:
-            check_finite(name, *sampled.get("importance", {}).values())
         if len(placed.tiles) > 1:
-            return Row(*mosaic_record(name, placed.tiles, found, of.count_spread), placed)
+            part = part_of(name, placed.tiles, found)
+            record = mosaic_record(name, placed.tiles[0].frame, [part], of.count_spread)
+            return Row(record, drawn(placed.tiles, [scene for scene, _ in found]), placed)
         ((tile_scene, sampled),) = found
+        check_finite(name, *sampled.get("importance", {}).values())
         record = scene_record(name, placed.tiles[0].frame, tile_scene.scene, of)
     except NotFiniteError as error:
         return failed(failure_record(name, str(error)))
     return Row(record | sampled, tile_scene.scene.reconstruction, placed)
+
+
+def _row_of_blocks(work: Work, divided: Divided, run: Runner, observe: Observer | None) -> Row:
+    """Return a picture's row; a failure's, where a part cannot be read or inferred."""
+    try:
+        record = infer_blocks(work, run, observe)
+    except (DataError, ShapeError) as error:
+        return failed(failure_record(work.name, str(error)))
+    except MemoryError as error:
+        return failed(failure_record(work.name, f"{shown(work.name)}: {one_line(error)}"))
+    return Row(record, np.empty(0, np.float32), divided)
 
 
 def _infer_placed(
@@ -205,50 +237,6 @@ def _infer_placed(
 ) -> Iterator[list[tuple[TileScene, Record]]]:
     """Yield the scenes of each picture's tiles, and what importance samples add to its record."""
     canvases = [tile.canvas for picture in placed for tile in picture.tiles]
-    tiles = _infer_canvases(air, canvases, samples, seed, observe)
+    tiles = infer_canvases(air, canvases, samples, seed, observe)
     for picture in placed:
         yield list(islice(tiles, len(picture.tiles)))
-
-
-def _infer_canvases(
-    air: AIR,
-    canvases: Sequence[NDArray[np.uint8]],
-    samples: int,
-    seed: int,
-    observe: Observer | None,
-) -> Iterator[tuple[TileScene, Record]]:
-    for start in range(0, len(canvases), BLOCK):
-        own = canvases[start : start + BLOCK]
-        block = np.zeros((BLOCK, *own[0].shape), np.uint8)
-        block[: len(own)] = own
-        scenes = air.infer(block, batch_size=BLOCK)
-        windows = window_boxes(torch.as_tensor(scenes.z_where), air.config.canvas_size).numpy()
-        boxes = np.where(np.isnan(scenes.boxes), windows, scenes.boxes)
-        added = _importance(air, block, samples, seed) if samples else [{}] * BLOCK
-        for row, canvas in enumerate(own):
-            if observe is not None:
-                count = int(scenes.counts[row])
-                observe(canvas, count, scenes.boxes[row, :count], scenes.reconstruction[row])
-            yield TileScene(scenes[row], boxes[row]), added[row]
-
-
-def _importance(air: AIR, block: NDArray[np.uint8], samples: int, seed: int) -> list[Record]:
-    """Return the importance-weighted count posterior of each picture of a block."""
-    noise = torch.stack([picture_noise(air, canvas, samples, seed) for canvas in block], dim=1)
-    images = torch.as_tensor(block)
-    posterior = count_posterior(air, images, samples, seed, noise=noise, batch_size=BLOCK)
-    return [
-        {
-            "importance": {
-                "count": int(row.argmax()),
-                "count_probs": rounded(
-                    np.trim_zeros(row, "b") if air.config.count.unbounded else row
-                ),
-                "effective_sample_size": round(float(size), 3),
-                "samples": samples,
-            }
-        }
-        for row, size in zip(
-            posterior.count_probs.numpy(), posterior.effective_sample_size, strict=True
-        )
-    ]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..config import FAST, MANY, TrainConfig, fit_auto, flat, idle, replace
 from ..data import default_max_count, is_path, require_known
-from ..data.pictures.background import Common, Level, Smooth, encode_common
+from ..data.pictures.background import Level, Smooth
+from ..data.pictures.common import Common, encode_common
 from ..data.pictures.folder import survey_path
 from ..data.pictures.framing import Framing, scaled_size
 from ..data.pictures.look import largest_size

@@ -21,8 +21,8 @@ from ..checkpoints.checkpoint import read_checkpoint
 from ..data import load_dataset
 from ..errors import AirError
 from ..evaluation.components import principal_components
+from ..files.canvases import BLOCK
 from ..files.records import rounded
-from ..files.streaming import BLOCK
 from .pictures import data_uri
 from .schemas import Component, Directions, Example
 

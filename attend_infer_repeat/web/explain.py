@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..air import AIR, reproducible
 from ..errors import CheckpointError, ShapeError
+from ..files.canvases import BLOCK
 from ..files.records import rounded, scene_record
-from ..files.streaming import BLOCK
 from ..model import intensity
 from ..posterior import count_posterior, picture_noise
 from ..rollout import Rollout

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..air import AIR
-from ..files.streaming import BLOCK
+from ..files.canvases import BLOCK
 from .explain import Reading, read_block
 
 T = TypeVar("T")

@@ -78,7 +78,7 @@ def ran(folder: Path) -> dict[str, tuple[int, str, str]]:
 def test_the_extras_are_those_of_the_features() -> None:
     assert {
         *("matplotlib", "jinja2", "pycocotools", "tensorboard", "lightning_fabric"),
-        *("fastapi", "uvicorn", "av", "imagecodecs", "tifffile"),
+        *("fastapi", "uvicorn", "av", "imagecodecs", "tifffile", "distributed", "zarr"),
     } == ABSENT
     assert set(re.findall(r"^all = .*\[(.*)\]\"", PYPROJECT, re.M)[0].split(",")) == EXTRAS.keys()
 

@@ -17,6 +17,7 @@ from attend_infer_repeat.data.pictures.crops import (
     SHOWS,
     Cropping,
 )
+from attend_infer_repeat.data.pictures.scaled import ScaledWhole
 
 SIDE = 20
 
@@ -108,7 +109,7 @@ def test_at_least_half_of_the_crops_show_something_where_anything_does() -> None
     pixels = np.zeros((1, 1000, 1000), np.uint8)
     pixels[0, 400:430, 700:730] = 255
     cropping = Cropping((SIDE, SIDE), 0.2, by_parts=False, random=True)
-    crops = [crop.canvas for crop in cropping.crops(pixels, "sparse.png")]
+    crops = [crop.canvas for crop in cropping.crops(ScaledWhole(pixels), "sparse.png")]
     assert len(crops) == 500
     shows = np.mean([canvas.max() >= SHOWS for canvas in crops])
     uniform = (30 + SIDE) ** 2 / 1000**2
@@ -168,6 +169,6 @@ def test_of_a_few_small_pictures_a_whole_one_is_held_out(tmp_path: Path) -> None
 
 def test_the_grid_of_a_large_picture_is_a_sample_of_it() -> None:
     cropping = Cropping((SIDE, SIDE), 1, by_parts=False, random=False)
-    crops = list(cropping.crops(np.zeros((1, 1000, 1000), np.uint8), "x"))
+    crops = list(cropping.crops(ScaledWhole(np.zeros((1, 1000, 1000), np.uint8)), "x"))
     assert len(crops) == LARGEST_GRID
     assert len({crop.start for crop in crops}) == LARGEST_GRID

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attend_infer_repeat.data.pictures.background import Black, Common, Level, Smooth
+from attend_infer_repeat.data.pictures.background import Black, Level, Smooth
+from attend_infer_repeat.data.pictures.common import Common
 from attend_infer_repeat.data.pictures.components import typical_side
 from attend_infer_repeat.data.pictures.look import look_at
 from attend_infer_repeat.data.pictures.sampling import spread

@@ -41,6 +41,7 @@ TABLES = {  # the benchmarks whose tables stand on a page, and their options
         ("objects", "--table", "--device", "cuda"),
     ],
     "pictures": [("pictures", "table"), ("real", "table")],
+    "howto/large": [("large", "table")],
     "many": [("many", "table")],
     "details": [(name, "table") for name in ("reproduce", "ablation", "objective", "codes")],
 }

@@ -32,11 +32,12 @@ from attend_infer_repeat.data.pictures.framing import Framing, enough, place
 from attend_infer_repeat.data.pictures.reading import Decoded, Need, decode, read_picture
 from attend_infer_repeat.data.sets import npz
 from attend_infer_repeat.files import sources as finding
+from attend_infer_repeat.files.canvases import BLOCK
 from attend_infer_repeat.files.coco import Truth, _parts, image_ids
 from attend_infer_repeat.files.json_lines import parsed
 from attend_infer_repeat.files.outputs import UniqueNames
 from attend_infer_repeat.files.sources import Source, find_sources
-from attend_infer_repeat.files.streaming import BLOCK, infer_pictures
+from attend_infer_repeat.files.streaming import infer_pictures
 from attend_infer_repeat.files.validation import is_record
 from attend_infer_repeat.storage import LOCK_FILE, owned
 

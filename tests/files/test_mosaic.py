@@ -20,7 +20,14 @@ from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data.pictures.framing import Framing, Tile, place_tiles
 from attend_infer_repeat.data.pictures.tiles import spans
 from attend_infer_repeat.files.counts import count_interval, shifted, sum_of
-from attend_infer_repeat.files.mosaic import TileScene, joined, mosaic_record
+from attend_infer_repeat.files.mosaic import (
+    TileScene,
+    claims_of,
+    drawn,
+    joined,
+    mosaic_record,
+    part_of,
+)
 from attend_infer_repeat.files.records import to_text
 from attend_infer_repeat.files.sources import find_sources
 from attend_infer_repeat.files.streaming import infer_pictures
@@ -40,7 +47,7 @@ def seen(tile: Tile, centers: np.ndarray, size: float, rng: np.random.Generator)
     here = centers + tile.frame.offset
     here = here[((here >= 0) & (here < SIDE)).all(axis=1)] + rng.normal(0, 0.7, (1, 2))
     boxes = np.concatenate((here - size / 2, here + size / 2), axis=1).reshape(-1, 4)
-    things = tuple(SceneObject(0.99, box, np.zeros(3), np.zeros(2)) for box in boxes)
+    things = tuple(SceneObject(0.99, box, np.array([4.0, 0, 0]), np.zeros(2)) for box in boxes)
     probs = np.eye(len(things) + 1)[len(things)]
     return TileScene(
         Scene(len(things), probs, things, np.zeros((1, SIDE, SIDE)), np.zeros(0)), boxes
@@ -96,7 +103,7 @@ def test_every_object_is_counted_once_wherever_tiles_begin(seed: int, overlap: i
             centers = np.concatenate((centers, point[None]))
     tiles = tiles_of(width, height, overlap)
     scenes = [seen(tile, centers, size, rng) for tile in tiles]
-    whole = joined(tiles, scenes, [scene.count_probs for scene, _ in scenes])
+    whole = joined([claims_of(tiles, scenes, [scene.count_probs for scene, _ in scenes])])
     found = np.stack([own.center for own in whole.found])
     assert len(found) == len(centers)
     distances = np.hypot(*(found[:, None] - centers[None]).transpose(2, 0, 1))
@@ -124,10 +131,10 @@ def test_a_tile_answers_for_its_core_alone() -> None:
     """Of three objects the second is beyond the core: P(k in the core) is a sum over n."""
     tile = Tile(np.zeros((1, SIDE, SIDE), np.uint8), tiles_of(64, 64, 0)[0].frame, (0, 32, 0, 64))
     boxes = np.array([[10, 10, 20, 20], [50, 10, 60, 20], [10, 40, 20, 50]], np.float64)
-    things = tuple(SceneObject(0.9, box, np.zeros(3), np.zeros(2)) for box in boxes)
+    things = tuple(SceneObject(0.9, box, np.array([4.0, 0, 0]), np.zeros(2)) for box in boxes)
     probs = np.array([0.1, 0.2, 0.3, 0.4])
     scene = Scene(3, probs, things, np.zeros((1, SIDE, SIDE)), np.zeros(0))
-    whole = joined([tile], [TileScene(scene, boxes)], [probs])
+    whole = joined([claims_of([tile], [TileScene(scene, boxes)], [probs])])
     np.testing.assert_allclose(whole.count_probs, [0.1, 0.5, 0.4], rtol=1e-6)
     assert [own.step for own in whole.found] == [1, 3]
 
@@ -229,7 +236,8 @@ def test_many_barely_probable_objects_are_all_listed_and_counted() -> None:
     thing = SceneObject(0.6, box[0], np.array([4.0, 0, 0]), np.zeros(2))
     probs = np.array([0.4, 0.6])
     scene = Scene(1, probs, (thing,), np.zeros((1, SIDE, SIDE)), np.zeros(0))
-    record, _ = mosaic_record("x", tiles, [(TileScene(scene, box), {}) for _ in tiles])
+    part = part_of("x", tiles, [(TileScene(scene, box), {}) for _ in tiles])
+    record = mosaic_record("x", tiles[0].frame, [part])
     assert record["count"] == len(record["objects"]) == 400
     assert len(record["count_probs"]) > 400
     low, high = record["count_interval"]
@@ -260,9 +268,10 @@ def test_every_part_of_the_picture_is_drawn_by_one_tile() -> None:
         )
         for i in range(len(tiles))
     ]
-    record, drawn = mosaic_record("x", tiles, [(scene, {}) for scene in scenes])
-    assert drawn.shape == (1, 150, 200)
-    assert set(np.unique(drawn)) == set(range(1, len(tiles) + 1))
+    part = part_of("x", tiles, [(scene, {}) for scene in scenes])
+    record, whole = mosaic_record("x", tiles[0].frame, [part]), drawn(tiles, scenes)
+    assert whole.shape == (1, 150, 200)
+    assert set(np.unique(whole)) == set(range(1, len(tiles) + 1))
     assert (record["count"], record["count_interval"]) == (0, [0, 0])
 
 
@@ -284,3 +293,19 @@ def test_the_total_does_not_depend_on_where_tiles_begin(tmp_path: Path) -> None:
     framing = replace(Framing.of_model(air.config), resize="tile")
     batches = infer_pictures(air, find_sources([str(tmp_path)]), framing=framing)
     assert [row.record["count"] for batch in batches for row in batch] == [num] * 4
+
+
+@pytest.mark.parametrize(("more", "total"), [(0.03, 900), (0.3, 1170)])
+def test_what_is_improbable_in_each_tile_does_not_add_up(more: float, total: int) -> None:
+    tiles = tiles_of(SIDE * 30, SIDE * 30, 0)
+    box = np.array([[24.0, 24, 40, 40], [2.0, 2, 18, 18]])
+    thing = SceneObject(1.0, box[0], np.array([4.0, 0, 0]), np.zeros(2))
+    probs = np.array([0.0, 1 - more, more])
+    scene = Scene(1, probs, (thing,), np.zeros((1, SIDE, SIDE)), np.zeros(0))
+    part = part_of("x", tiles, [(TileScene(scene, box), {}) for _ in tiles])
+    record = mosaic_record("x", tiles[0].frame, [part])
+    assert record["count"] == 900
+    low, high = record["count_interval"]
+    assert low <= total <= high <= low + 60
+    wider = mosaic_record("x", tiles[0].frame, [part], 0.2)["count_interval"]
+    assert wider[1] - wider[0] > high - low + 20

@@ -14,7 +14,7 @@ from serving import MODEL, Page, base64_of, pixels_of, png
 
 from attend_infer_repeat import load_dataset
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.files.streaming import BLOCK
+from attend_infer_repeat.files.canvases import BLOCK
 from attend_infer_repeat.model import intensity
 from attend_infer_repeat.posterior import picture_noise
 from attend_infer_repeat.rollout.importance import importance_log_weights, importance_weighted_bound

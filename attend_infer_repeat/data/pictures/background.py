@@ -12,27 +12,40 @@ picture by itself; and an image that all pictures share (a tray, a fixed camera,
 
 from __future__ import annotations
 
-import base64
-import io
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...config import FramingConfig
-from ...errors import ConfigError, ShapeError
+from ...errors import ConfigError
 from .border import ByBorder
+from .common import decode_common
+from .parts import Everywhere, Read
 from .pixels import from_intensity
+from .rasters import Box, Size
+from .sampling import windows
 from .smooth import level_of, smooth_background
 
 Objects = Literal["brighter", "darker", "both"]
 """How objects differ from what is behind them."""
 
 
+KERNEL_RADIUS, LARGEST_MARGIN = 3, 512
+"""How far a smooth background's kernel reaches, in its standard deviations; and the pixels around a
+part of a picture that are looked at for it, at most: what is smoother than that, the quadratic
+surface through the part follows."""
+
+
 class Background(Protocol):
     """What is behind the objects of one data set's pictures."""
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a part of a picture that must be known for the background of the part."""
 
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the background of a picture.
@@ -43,9 +56,20 @@ class Background(Protocol):
         Raises: ShapeError if the picture cannot have such a background.
         """
 
+    def in_parts(self, read: Read, size: Size) -> Background:
+        """Return the background of all parts of one picture, which is never read as a whole.
+
+        Args:
+            read: returns the intensity of a part of it.
+            size: (width, height) of the picture, once scaled.
+        """
+
+    def part(self, box: Box) -> Background:
+        """Return the background of a part of that picture."""
+
 
 @dataclass(frozen=True)
-class Black:
+class Black(Everywhere):
     """Nothing: objects lie on black."""
 
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -54,7 +78,7 @@ class Black:
 
 
 @dataclass(frozen=True)
-class Level:
+class Level(Everywhere):
     """One intensity for each channel.
 
     Attributes:
@@ -68,9 +92,17 @@ class Level:
         level = np.array(self.level, np.float32) if self.level else level_of(pixels)
         return level[:, None, None]
 
+    def in_parts(self, read: Read, size: Size) -> Level:
+        """Return the level of a sample of the picture."""
+        if self.level:
+            return self
+        parts = [read(box) for box in windows(size)]
+        sample = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+        return Level(tuple(level_of(sample).tolist()))
+
 
 @dataclass(frozen=True)
-class Smooth:
+class Smooth(Everywhere):
     """A smooth image, found in each picture by itself.
 
     Attributes:
@@ -79,38 +111,22 @@ class Smooth:
 
     width: float
 
+    @property
+    def margin(self) -> int:
+        """The radius of the kernel."""
+        return min(math.ceil(KERNEL_RADIUS * self.width), LARGEST_MARGIN)
+
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the smooth image, (channels, height, width)."""
         return np.stack([smooth_background(channel, self.width) for channel in pixels])
 
 
-@dataclass(frozen=True, eq=False)
-class Common:
-    """Images that are behind the objects of all pictures: of each pixel, the nearer one.
-
-    Attributes:
-        image: (channels, height, width), intensity.
-        other: likewise: what a pixel also is in many pictures, as on a score board; where there is
-            no such thing, the same as ``image``.
-    """
-
-    image: NDArray[np.floating]
-    other: NDArray[np.floating]
-
-    def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return what is behind each pixel."""
-        if pixels.shape != self.image.shape:
-            raise ShapeError(
-                f"{pixels.shape[2]} x {pixels.shape[1]} pixels once scaled, where the background "
-                f"that pictures share has {self.image.shape[2]} x {self.image.shape[1]}; give "
-                "pictures of the size of those trained on."
-            )
-        away, other = (np.abs(pixels - own).max(axis=0) for own in (self.image, self.other))
-        return np.where(away <= other, self.image, self.other)
-
-
 class Foreground(Protocol):
     """Brings pictures to bright objects on black."""
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a part of a picture that must be known to bring the part to black."""
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a picture, (channels, height, width), with bright objects on black.
@@ -120,6 +136,17 @@ class Foreground(Protocol):
 
     def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the same of what was drawn on a canvas, which is no picture of the data set."""
+
+    def in_parts(self, read: Read, size: Size) -> Foreground:
+        """Return what brings all parts of one picture to black, which is never read as a whole.
+
+        Args:
+            read: returns a part of it, uint8.
+            size: (width, height) of the picture, once scaled.
+        """
+
+    def part(self, box: Box) -> Foreground:
+        """Return what brings a part of that picture to black."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +160,11 @@ class Difference:
     stretch: float = 0.0
     """See ``stretched``."""
 
+    @property
+    def margin(self) -> int:
+        """That of the background."""
+        return self.background.margin
+
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a picture, (channels, height, width), with bright objects on black."""
         intensity = pixels.astype(np.float32) / 255
@@ -142,6 +174,15 @@ class Difference:
     def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a drawing as it is: it is bright on black."""
         return pixels
+
+    def in_parts(self, read: Read, size: Size) -> Difference:
+        """Return the difference from what is behind all parts of one picture."""
+        behind = self.background.in_parts(lambda box: read(box).astype(np.float32) / 255, size)
+        return replace(self, background=behind)
+
+    def part(self, box: Box) -> Difference:
+        """Return the difference from what is behind a part of a picture."""
+        return replace(self, background=self.background.part(box))
 
 
 def foreground_of(config: FramingConfig) -> Foreground:
@@ -164,47 +205,6 @@ def foreground_of(config: FramingConfig) -> Foreground:
     }
     background = kinds[config.subtract]()
     return Difference(background, config.objects, config.contrast, config.stretch)
-
-
-def resized(image: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.floating]:
-    """Scale an image, (channels, height, width), to (width, height)."""
-    from PIL import Image
-    from PIL.Image import Resampling
-
-    return np.stack(
-        [np.asarray(Image.fromarray(c).resize(size, Resampling.BILINEAR)) for c in image]
-    )
-
-
-def encode_common(common: Common, size: tuple[int, int]) -> str:
-    """Return a common background, scaled to (width, height), as a PNG in base64 with 8 bits.
-
-    Its two images stand one below the other.
-    """
-    from PIL import Image
-
-    both = np.concatenate([resized(common.image, size), resized(common.other, size)], axis=1)
-    pixels = from_intensity(both)
-    file = io.BytesIO()
-    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def decode_common(text: str) -> Common:
-    """Return a background that ``encode_common`` wrote.
-
-    Raises: ConfigError if the text is damaged.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as png:
-            pixels = np.asarray(png)
-    except (ValueError, OSError, SyntaxError) as error:
-        raise ConfigError(f"common_image: damaged ({error}); train anew.") from error
-    both = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1).astype(np.float32) / 255
-    image, other = np.split(both, 2, axis=1)
-    return Common(image, other)
 
 
 def stretched(shares: NDArray[np.floating], stretch: float) -> NDArray[np.floating]:

@@ -8,9 +8,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .parts import Everywhere, Read
 from .pixels import from_intensity
+from .rasters import Box, Size
+from .sampling import windows
 
 Invert = Literal["auto", "yes", "no"]
+Kind = Literal["bright", "gray", "dark"]
+
+KINDS: dict[Invert, Kind] = {"yes": "bright", "no": "dark"}
+"""What a background is taken for without a look at it."""
 
 GRAY_BACKGROUND = 24
 """The darkest background, of 255, that is taken away."""
@@ -36,6 +43,47 @@ class ByBorder:
         """Return the same of what was drawn on a canvas: a drawing has a border, too."""
         return self(pixels)
 
+    @property
+    def margin(self) -> int:
+        """0: nothing around a part of a picture matters."""
+        return 0
+
+    def in_parts(self, read: Read, size: Size) -> KnownBorder:
+        """Return the same for all parts of one picture: as the border of the whole has it."""
+        width, height = size
+        edges = [(0, 0, width, 1), (0, height - 1, width, height)]
+        edges += [(0, 1, 1, height - 1), (width - 1, 1, width, height - 1)]
+        parts = [read(box) for box in edges if box[1] < box[3]]
+        border = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+        brightest = max(int(read(box).max()) for box in windows(size))
+        kind = _kind(_quartiles(border), brightest) if self.invert == "auto" else KINDS[self.invert]
+        return KnownBorder(kind, tuple(_level(border).tolist()))
+
+    def part(self, box: Box) -> ByBorder:
+        """Return the same: a part has a border of its own."""
+        return self
+
+
+@dataclass(frozen=True)
+class KnownBorder(Everywhere):
+    """Brings parts of one picture to bright objects on black, by the border of the whole.
+
+    Attributes:
+        kind: of its background.
+        level: (channels,), the median of its border.
+    """
+
+    kind: Kind
+    level: tuple[float, ...]
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a part, (channels, height, width), with bright objects on black."""
+        return _without(pixels, self.kind, np.array(self.level, np.float32))
+
+    def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the same of what was drawn on a canvas: a drawing has a border of its own."""
+        return ByBorder()(pixels)
+
 
 def on_black(pixels: NDArray[np.uint8], invert: Invert = "auto") -> NDArray[np.uint8]:
     """Return a picture with bright objects on black.
@@ -49,8 +97,15 @@ def on_black(pixels: NDArray[np.uint8], invert: Invert = "auto") -> NDArray[np.u
         invert: ``yes`` takes the background for bright, ``no`` leaves the picture as it is, and
             ``auto`` looks at the border.
     """
-    kind = background_kind(pixels) if invert == "auto" else {"yes": "bright", "no": "dark"}[invert]
-    level = border_level(pixels)[:, None, None]
+    kind = background_kind(pixels) if invert == "auto" else KINDS[invert]
+    return _without(pixels, kind, border_level(pixels))
+
+
+def _without(
+    pixels: NDArray[np.uint8], kind: Kind, level: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """Take a background of a kind and a level, (channels,), away."""
+    level = level[:, None, None]
     if kind == "bright":
         level = np.maximum(level, 1)
         return from_intensity((level - pixels) / level)
@@ -61,26 +116,39 @@ def on_black(pixels: NDArray[np.uint8], invert: Invert = "auto") -> NDArray[np.u
 
 def border_level(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the median of each channel's border, (channels,)."""
-    return np.median(_border(pixels), axis=1).astype(np.float32)
+    return _level(_border(pixels))
 
 
-def background_kind(pixels: NDArray[np.uint8]) -> Literal["bright", "gray", "dark"]:
+def _level(border: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.median(border, axis=1).astype(np.float32)
+
+
+def background_kind(pixels: NDArray[np.uint8]) -> Kind:
     """Tell what the background of a picture, (channels, height, width), is.
 
     It is what most of the border agrees on; where that is nothing, as in a photo, it counts as
     dark. A gray one only counts where something brighter shows on it.
     """
-    low, middle, high = border_quartiles(pixels)
+    return _kind(border_quartiles(pixels), int(pixels.max()))
+
+
+def _kind(quartiles: NDArray[np.float64], brightest: int) -> Kind:
+    """Tell what a background is from the quartiles of the border and the brightest pixel."""
+    low, middle, high = quartiles
     if high - low > EVEN:
         return "dark"
     if low > 127:
         return "bright"
-    return "gray" if low > GRAY_BACKGROUND and pixels.max() - middle >= CONTRAST else "dark"
+    return "gray" if low > GRAY_BACKGROUND and brightest - middle >= CONTRAST else "dark"
 
 
 def border_quartiles(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the quartiles of the border's brightness, (3,)."""
-    return np.percentile(_border(pixels).mean(axis=0), (25, 50, 75))
+    return _quartiles(_border(pixels))
+
+
+def _quartiles(border: NDArray[np.uint8]) -> NDArray[np.float64]:
+    return np.percentile(border.mean(axis=0), (25, 50, 75))
 
 
 def _border(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .background import Background, Black, Common, Level, Smooth
+from .background import Background, Black, Level, Smooth
+from .common import Common
 from .smooth import level_of
 
 MIN_STEP = 3 / 255

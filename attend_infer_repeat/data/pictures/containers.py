@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from ...errors import DataError, MissingError
 from .gif import GifFrames
+from .paths import is_zarr
 from .planes import selected
+from .rasters import Raster, Size
 from .reading import MAX_PIXELS, WHOLE, Decoded, Need, decode, deep_pixels, open_file
-from .tiff import TiffPictures, is_plain
+from .tiff import is_plain
+from .tiff_parts import open_tiff
 from .video import VIDEO_SUFFIXES, VideoFrames
+from .zarrs import open_zarr
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -27,14 +31,16 @@ class Pictures(Protocol):
     is_video: bool
     """Whether they are frames of a video, in which objects have an identity."""
 
-    def read(self, index: int, need: Need = WHOLE) -> Decoded:
-        """Return a picture, as ``reading.read_picture`` does.
+    def read(self, index: int, need: Need = WHOLE) -> tuple[Raster, Size]:
+        """Return a picture, and its own size, upright, which is another if it was decoded at less.
+
+        One that may be larger than memory is read in parts, when they are asked for.
 
         Raises: DataError, in one line, if it cannot be read.
         """
 
     def raw(self, index: int, channels: Sequence[int] = ()) -> NDArray[Any] | None:
-        """Return a picture's pixels as they are; None if they have 8 bits.
+        """Return a picture's pixels as they are, of a large one a sample; None if they have 8 bits.
 
         Raises: DataError, in one line, if it cannot be read.
         """
@@ -98,16 +104,18 @@ class Broken:
 def open_pictures(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Pictures:
     """Open the pictures in a file.
 
-    Raises: DataError, in one line, if it is a stack or a video that cannot be opened, or whose
-        reader is not installed. One picture is not opened before it is read.
+    Raises: DataError, in one line, if it is a stack, a video or a zarr that cannot be opened, or
+        whose reader is not installed. One picture is not opened before it is read.
     """
     file, suffix = Path(path), os.path.splitext(os.fsdecode(path))[1].lower()
     try:
+        if is_zarr(file):
+            return open_zarr(file)
         if suffix in VIDEO_SUFFIXES:
             return VideoFrames(file, max_pixels)
         begins = _beginning(file) if suffix in (".tif", ".tiff", ".gif") else b""
-        if begins.startswith(TIFF_SIGNATURES) and not is_plain(file):
-            return TiffPictures(file, max_pixels)
+        if begins.startswith(TIFF_SIGNATURES) and not is_plain(file, max_pixels):
+            return open_tiff(file, max_pixels)
         if begins.startswith(b"GIF8"):
             return GifFrames(file, max_pixels)
     except MissingError as error:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..splits import is_held_out, name_digests
-from .framing import cut
+from .rasters import Size
 from .sampling import spread
-from .tiles import spans
+from .scaled import Scaled, canvas_at
+from .tiles import Span, spans
 
 MOST_CROPS = 4_096
 """Crops of a data set, about: the same ones in every epoch."""
@@ -26,6 +27,9 @@ FEW_PICTURES = 10
 
 LARGEST_GRID = 256
 """Canvases of the grid that a picture is measured with, at most."""
+
+MOST_CELLS = 10_000
+"""Cells of the grid of which a tenth is held out; of a larger grid, evenly spread ones."""
 
 SHOWS = 96
 """Brightness, of 255, of a crop that shows something."""
@@ -75,7 +79,7 @@ class Cropping:
         per_cell = min(MOST_CROPS / cells, MOST_PER_CELL)
         return cls(canvas_size, per_cell, num_pictures < FEW_PICTURES, random)
 
-    def crops(self, pixels: NDArray[np.uint8], name: str) -> Iterator[Crop]:
+    def crops(self, picture: Scaled, name: str) -> Iterator[Crop]:
         """Cut crops out of a picture.
 
         The grid covers it, but of the largest. Of a picture that is held out, or for a test, there
@@ -84,46 +88,52 @@ class Cropping:
         anything does.
 
         Args:
-            pixels: (channels, height, width), scaled, bright on black.
+            picture: scaled, bright on black.
             name: of the picture; its places depend on nothing else.
+        Raises: DataError, in one line, if it cannot be read.
         """
-        height, width = self.canvas_size
+        size, (height, width) = picture.size, self.canvas_size
         whole = name_digests([name])[0]
-        if pixels.shape[1] <= height and pixels.shape[2] <= width:
-            start = self._place(pixels, np.random.default_rng(0))
-            yield Crop(cut(pixels, start, self.canvas_size), start, whole, is_part=False)
+        if size[1] <= height and size[0] <= width:
+            start = self._place(size, np.random.default_rng(0))
+            yield self._crop(picture, start, whole)._replace(is_part=False)
             return
-        grid = [
-            (row.start, column.start)
-            for row in spans(pixels.shape[1], height, 0)
-            for column in spans(pixels.shape[2], width, 0)
-        ]
-        keys = name_digests([f"{name}\0{y} {x}" for y, x in grid]) if self.by_parts else None
-        if not self.random or (keys is None and is_held_out(whole)):
-            for start in (grid[i] for i in spread(len(grid), LARGEST_GRID)):
-                yield Crop(cut(pixels, start, self.canvas_size), start, whole)
+        rows, columns = spans(size[1], height, 0), spans(size[0], width, 0)
+        cells = len(rows) * len(columns)
+        by_parts = self.by_parts and self.random
+        if not by_parts and (not self.random or is_held_out(whole)):
+            for cell in spread(cells, LARGEST_GRID):
+                yield self._crop(picture, _start(rows, columns, cell), whole)
             return
-        held: list[tuple[int, int]] = []
-        if keys is not None and len(grid) > 2:
-            low = is_held_out(keys) if is_held_out(keys).any() else keys == keys.min()
-            held = [start for start, is_low in zip(grid, low, strict=True) if is_low]
-            held = held if self._leaves_enough(pixels, held) else []
-            for start in held:
-                yield Crop(cut(pixels, start, self.canvas_size), start, np.uint64(0))
+        held = self._held(size, name, rows, columns) if by_parts and cells > 2 else []
+        for start in held:
+            yield self._crop(picture, start, np.uint64(0))
         # Where no part of a picture can be held out, the whole of it may be.
         key = TRAINED_ON if held else whole
-        yield from self._random(pixels, whole, key, held, len(grid))
+        yield from self._random(picture, whole, key, held, cells)
 
-    def _leaves_enough(self, pixels: NDArray[np.uint8], held: list[tuple[int, int]]) -> bool:
+    def _held(
+        self, size: Size, name: str, rows: list[Span], columns: list[Span]
+    ) -> list[tuple[int, int]]:
+        """Return which cells of the grid are held out: of the largest, few in each part of it."""
+        cells = spread(len(rows) * len(columns), MOST_CELLS)
+        starts = [_start(rows, columns, cell) for cell in cells]
+        keys = name_digests([f"{name}\0{y} {x}" for y, x in starts])
+        low = is_held_out(keys) if is_held_out(keys).any() else keys == keys.min()
+        held = [start for start, is_low in zip(starts, low, strict=True) if is_low]
+        return held if self._leaves_enough(size, held) else []
+
+    def _leaves_enough(self, size: Size, held: list[tuple[int, int]]) -> bool:
         """Tell whether most crops are clear of what would be held out of a picture."""
         rng = np.random.default_rng(0)
-        starts = [self._place(pixels, rng) for _ in range(TRIED)]
-        clear = sum(not any(self._overlap(start, other) for other in held) for start in starts)
+        starts = [self._place(size, rng) for _ in range(TRIED)]
+        others = np.array(held)
+        clear = sum(not self._overlaps(start, others) for start in starts)
         return clear >= MIN_CLEAR * TRIED
 
     def _random(
         self,
-        pixels: NDArray[np.uint8],
+        picture: Scaled,
         seed: np.uint64,
         key: np.uint64,
         held: list[tuple[int, int]],
@@ -131,28 +141,37 @@ class Cropping:
     ) -> Iterator[Crop]:
         rng = np.random.default_rng(int(seed))
         num, empty = max(round(self.per_cell * cells), 1), 0
+        others = np.array(held).reshape(-1, 2)
         for k in range(num):
             for last in range(TRIES):
-                start = self._place(pixels, rng)
-                if any(self._overlap(start, other) for other in held):
+                start = self._place(picture.size, rng)
+                if self._overlaps(start, others):
                     continue
-                canvas = cut(pixels, start, self.canvas_size)
-                shows = canvas.max() >= SHOWS
+                crop = self._crop(picture, start, key)
+                shows = crop.canvas.max() >= SHOWS
                 if shows or 2 * empty < k or last == TRIES - 1:
                     empty += not shows
-                    yield Crop(canvas, start, key)
+                    yield crop
                     break
 
-    def _place(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int]:
+    def _crop(self, picture: Scaled, start: tuple[int, int], key: np.uint64) -> Crop:
+        return Crop(canvas_at(picture, start, self.canvas_size), start, key)
+
+    def _place(self, size: Size, rng: np.random.Generator) -> tuple[int, int]:
         """Draw where a crop begins; of a picture that is smaller, its middle."""
         starts = []
-        for have, want in zip(pixels.shape[1:], self.canvas_size, strict=True):
+        for have, want in zip(size[::-1], self.canvas_size, strict=True):
             starts.append(
                 int(rng.integers(have - want + 1)) if have > want else -((want - have) // 2)
             )
         return starts[0], starts[1]
 
-    def _overlap(self, one: tuple[int, int], other: tuple[int, int]) -> bool:
-        return all(
-            abs(a - b) < side for a, b, side in zip(one, other, self.canvas_size, strict=True)
-        )
+    def _overlaps(self, start: tuple[int, int], others: NDArray[np.int64]) -> bool:
+        """Tell whether a crop overlaps any of the others, (n, 2)."""
+        near = np.abs(others - start) < self.canvas_size
+        return bool(near.all(axis=1).any())
+
+
+def _start(rows: list[Span], columns: list[Span], cell: int) -> tuple[int, int]:
+    """Return where a cell of the grid begins, which is counted row by row."""
+    return rows[cell // len(columns)].start, columns[cell % len(columns)].start

@@ -25,7 +25,7 @@ from .framing import Framing
 from .items import Item, close_all, items_of
 from .labels import read_labels
 from .options import Options
-from .paths import is_arrays, picture_files, split_path
+from .paths import is_arrays, is_folder, picture_files, split_path
 from .reading import WHOLE, Need, shown
 from .rows import Placed, Rows, place_all
 from .sampling import spread
@@ -55,8 +55,10 @@ def load_path(
     An ``.npz`` file holds ``images``, as ``pixels`` has it, and may hold ``counts``, ``boxes`` and
     ``labels`` as in ``Dataset``. An ``.npy`` file holds the images alone.
 
+    A zarr counts as a file. A picture of it that may be larger than memory is read in parts.
+
     Args:
-        path: a folder, a picture, a stack or a video, an ``.npz`` or an ``.npy`` file.
+        path: a folder, a picture, a stack, a video or a zarr, an ``.npz`` or an ``.npy`` file.
         split: ``"train"`` for all images at the path; ``"test"`` for those in the folder's
             sub-folder ``test``, or in ``NAME_test.npz`` beside ``NAME.npz``.
         **options: see ``Options``, and ``FramingConfig`` for those of the framing.
@@ -66,7 +68,7 @@ def load_path(
     source = split_path(path, split)
     chosen = Options.of(**options)
     whole = Path(path).resolve()
-    name = whole.stem if whole.is_file() else whole.name
+    name = whole.name if is_folder(whole) else whole.stem
     load = _load_arrays if is_arrays(source) else _load_files
     return load(source, name, split, chosen)
 
@@ -105,7 +107,7 @@ def _load_files(source: Path, name: str, split: str, options: Options) -> Datase
     items = items_of(files)
     need = Need(values=options.framing.range, channels=options.framing.select)
     labels = None
-    if source.is_dir():
+    if is_folder(source):
         labels = read_labels(source, [item.name for item in items], options.strict)
     looks = _look_at_items(source, items, options.strict, need)
     framing = _framing(looks, options)

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...config import ModelConfig
 from .background import Foreground, foreground_of
-from .border import EVEN, GRAY_BACKGROUND, ByBorder, border_level, border_quartiles
+from .border import ByBorder
+from .rasters import Raster, Size
 from .reading import Need
-from .tiles import spans
-
-if TYPE_CHECKING:
-    from PIL import Image
+from .scaled import REDUCING_GAP, Scaled, canvas_at, covered, cut, scaled_of
+from .tiles import Span, runs, spans
 
 Resize = Literal["fit", "pad", "crop", "tile"]
-
-REDUCING_GAP = 3.0
-"""How much larger than on the canvas a picture is when it is resampled; whole pixels are averaged
-before, which is quick, and from here on makes no difference that is seen."""
-
 
 OVERLAP = 1.2
 """Overlap of tiles, in widths of a window."""
@@ -84,7 +78,7 @@ class Frame:
 
 
 def place(
-    picture: Image.Image, framing: Framing, size: tuple[int, int] | None = None
+    picture: Raster, framing: Framing, size: Size | None = None
 ) -> tuple[NDArray[np.uint8], Frame]:
     """Put a picture onto the canvas, in the middle, and its background to black.
 
@@ -97,49 +91,21 @@ def place(
     Returns: (channels, height, width) uint8, and where the picture lies.
     Raises: ShapeError if the picture is not of the size for which its background is known.
     """
-    frame, scaled = _frame(picture.size if size is None else size, framing)
-    pixels = _scaled(picture, framing, scaled)
-    if scaled == framing.canvas_size[::-1]:
-        return np.ascontiguousarray(pixels), frame
-    return _centered(pixels, framing.canvas_size), frame
+    frame, size = _frame(picture.size if size is None else size, framing)
+    scaled = scaled_of(picture, size, framing.channels, framing.foreground)
+    left, top = (-int(offset) for offset in frame.offset)
+    return np.ascontiguousarray(canvas_at(scaled, (top, left), framing.canvas_size)), frame
 
 
-def whole_frame(picture: Image.Image, framing: Framing) -> tuple[NDArray[np.uint8], Frame]:
+def whole_frame(picture: Raster, framing: Framing) -> tuple[Scaled, Frame]:
     """Scale a picture and put its background to black, without a canvas.
 
-    Returns: (channels, height, width), and where the picture lies on that.
+    Returns: the scaled picture, and where the picture lies on that.
     Raises: as ``place``.
     """
-    frame, scaled = _frame(picture.size, framing)
-    return _scaled(picture, framing, scaled), replace(frame, offset=(0.0, 0.0))
-
-
-def place_tiles(
-    picture: Image.Image, framing: Framing, size: tuple[int, int] | None = None
-) -> list[Tile]:
-    """Put a picture onto as many canvases as it takes: one, but of a large picture with ``tile``.
-
-    Args, Raises: as ``place``.
-    Returns: the tiles, row by row.
-    """
-    whole, scaled = _frame(picture.size if size is None else size, framing)
-    height, width = framing.canvas_size
-    if framing.resize != "tile" or (scaled[0] <= width and scaled[1] <= height):
-        return [Tile(*place(picture, framing, size))]
-    pixels = _scaled(picture, framing, scaled)
-    columns, rows = (
-        spans(length, side, min(framing.overlap, side // 2))
-        for length, side in zip(scaled, (width, height), strict=True)
-    )
-    return [
-        Tile(
-            cut(pixels, (row.start, column.start), framing.canvas_size),
-            Frame(whole.size, whole.zoom, (-float(column.start), -float(row.start))),
-            (*column.core, *row.core),
-        )
-        for row in rows
-        for column in columns
-    ]
+    frame, size = _frame(picture.size, framing)
+    scaled = scaled_of(picture, size, framing.channels, framing.foreground)
+    return scaled, replace(frame, offset=(0.0, 0.0))
 
 
 class Tile(NamedTuple):
@@ -150,6 +116,79 @@ class Tile(NamedTuple):
     core: tuple[float, float, float, float] = (-math.inf, math.inf, -math.inf, math.inf)
     """x from, x to, y from, y to, in canvas pixels: an object is of the tile in whose core its
     center lies."""
+    number: int = 0
+    """Among the tiles of the picture, row by row."""
+
+
+class Tiles:
+    """The tiles of a picture, which are cut a block at a time.
+
+    One canvas is enough, but of a large picture with ``tile``. A picture in memory is one block.
+
+    Args, Raises: as ``place``.
+    """
+
+    def __init__(self, picture: Raster, framing: Framing, size: Size | None = None) -> None:
+        self.frame, scaled = _frame(picture.size if size is None else size, framing)
+        self._canvas_size = height, width = framing.canvas_size
+        self._scaled = scaled_of(picture, scaled, framing.channels, framing.foreground)
+        if framing.resize == "tile":
+            self._columns, self._rows = (
+                spans(length, side, min(framing.overlap, side // 2))
+                for length, side in zip(scaled, (width, height), strict=True)
+            )
+        else:
+            across, down = self.frame.offset
+            self._columns, self._rows = (
+                [Span(-int(offset), (-math.inf, math.inf))] for offset in (across, down)
+            )
+        self.blocks = [
+            (rows, columns)
+            for rows in runs(self._rows, height, self._scaled.block)
+            for columns in runs(self._columns, width, self._scaled.block)
+        ]
+        """Rows and columns of the tiles of each block."""
+
+    def __len__(self) -> int:
+        return len(self._rows) * len(self._columns)
+
+    def of_block(self, block: int) -> list[Tile]:
+        """Return the tiles of a block, row by row.
+
+        Raises: DataError, in one line, if they cannot be read.
+        """
+        rows, columns = self.blocks[block]
+        start = self._rows[rows[0]].start, self._columns[columns[0]].start
+        height, width = self._canvas_size
+        extent = (
+            self._rows[rows[-1]].start + height - start[0],
+            self._columns[columns[-1]].start + width - start[1],
+        )
+        pixels, begin = self._scaled.around(covered(start, extent, self._scaled.size))
+        return [self._tile(pixels, begin, row, column) for row in rows for column in columns]
+
+    def _tile(
+        self, pixels: NDArray[np.uint8], begin: tuple[int, int], row: int, column: int
+    ) -> Tile:
+        down, across = self._rows[row], self._columns[column]
+        frame = replace(self.frame, offset=(-float(across.start), -float(down.start)))
+        start = down.start - begin[0], across.start - begin[1]
+        return Tile(
+            cut(pixels, start, self._canvas_size),
+            frame,
+            (*across.core, *down.core),
+            row * len(self._columns) + column,
+        )
+
+
+def place_tiles(picture: Raster, framing: Framing, size: Size | None = None) -> list[Tile]:
+    """Put a picture onto as many canvases as it takes, all at once.
+
+    Args, Raises: as ``place``.
+    Returns: the tiles, row by row.
+    """
+    tiles = Tiles(picture, framing, size)
+    return [tile for block in range(len(tiles.blocks)) for tile in tiles.of_block(block)]
 
 
 def place_canvas(pixels: NDArray[np.uint8], framing: Framing) -> tuple[NDArray[np.uint8], Frame]:
@@ -168,17 +207,6 @@ def enough(size: tuple[int, int], framing: Framing) -> tuple[int, int]:
     """Return the size, (width, height), at which a picture of ``size`` may be decoded."""
     _, scaled = _frame(size, framing)
     return math.ceil(REDUCING_GAP * scaled[0]), math.ceil(REDUCING_GAP * scaled[1])
-
-
-def _scaled(picture: Image.Image, framing: Framing, scaled: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scale a picture to (width, height) and put its background to black."""
-    picture = picture.convert("L" if framing.channels == 1 else "RGB")
-    if scaled != picture.size:
-        from PIL.Image import Resampling
-
-        picture = picture.resize(scaled, Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
-    pixels = np.asarray(picture).reshape(*picture.size[::-1], -1).transpose(2, 0, 1)
-    return framing.foreground(pixels)
 
 
 def scaled_size(size: tuple[int, int], framing: Framing) -> tuple[int, int]:
@@ -200,32 +228,3 @@ def _frame(size: tuple[int, int], framing: Framing) -> tuple[Frame, tuple[int, i
     # Whole pixels, so what is not scaled is not blurred; rounded towards the upper left corner.
     offset = float((width - scaled[0]) // 2), float((height - scaled[1]) // 2)
     return Frame(size, (scaled[0] / size[0], scaled[1] / size[1]), offset), scaled
-
-
-def _centered(pixels: NDArray[np.uint8], canvas_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Cut or pad a picture, (channels, h, w), to (channels, height, width), in its middle."""
-    start = [
-        -((want - have) // 2) for have, want in zip(pixels.shape[1:], canvas_size, strict=True)
-    ]
-    return cut(pixels, (start[0], start[1]), canvas_size)
-
-
-def cut(
-    pixels: NDArray[np.uint8], start: tuple[int, int], canvas_size: tuple[int, int]
-) -> NDArray[np.uint8]:
-    """Cut a canvas out of a picture, (channels, h, w); beyond the picture is its background.
-
-    Args:
-        start: row and column of the canvas's first pixel in the picture.
-    """
-    low, _, high = border_quartiles(pixels)
-    has_background = low > GRAY_BACKGROUND and high - low <= EVEN
-    fill = border_level(pixels) if has_background else np.zeros(len(pixels))
-    canvas = np.empty((len(pixels), *canvas_size), np.uint8)
-    canvas[:] = fill[:, None, None].astype(np.uint8)
-    source, target = [slice(None)], [slice(None)]
-    for first, have, want in zip(start, pixels.shape[1:], canvas_size, strict=True):
-        source.append(slice(max(first, 0), min(first + want, have)))
-        target.append(slice(max(-first, 0), min(have - first, want)))
-    canvas[tuple(target)] = pixels[tuple(source)]
-    return canvas

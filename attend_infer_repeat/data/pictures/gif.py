@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from .modes import as_gray_or_rgb
+from .rasters import Size
 from .reading import (
     BYTES_PER_PIXEL,
     MAX_PIXELS,
     WHOLE,
     Decoded,
     Need,
-    Size,
     check_size,
     errors_in_one_line,
     joined_name,

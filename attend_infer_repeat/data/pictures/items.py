@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from ...errors import DataError
 from ..splits import file_digest, name_digests
 from .containers import Pictures, open_or_tell
+from .paths import is_zarr
 from .reading import Need, joined_name, shown
+from .zarrs import zarr_digest
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from .rasters import Raster
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,12 @@ class Item:
     pictures: Pictures
     index: int = 0
 
-    def read(self, need: Need) -> Image.Image:
-        """Read it, as ``reading.read_picture`` does.
+    def read(self, need: Need) -> Raster:
+        """Read it, or open it to be read in parts.
 
         Raises: DataError, in one line, if it cannot be read.
         """
-        return self.pictures.read(self.index, need).picture
+        return self.pictures.read(self.index, need)[0]
 
     def raw(self, channels: tuple[int, ...]) -> NDArray[Any] | None:
         """Return its pixels as they are; None if they have 8 bits, or it cannot be read."""
@@ -65,6 +67,8 @@ class Item:
 
 @functools.lru_cache(maxsize=16)  # a stack is asked for each of its pictures, one after another
 def _digest_of(path: Path, name: str, changed: int) -> int:
+    if is_zarr(path):
+        return zarr_digest(name, path)
     with path.open("rb") as file:
         return file_digest(name, file)
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .border import background_kind, has_contrast
 from .modes import is_colored
-
-if TYPE_CHECKING:
-    from PIL import Image
+from .rasters import Raster
+from .scaled import as_pixels
 
 VIEW = 512
 """Longest side of a view of a picture, in pixels: larger pictures are shrunk, or cut."""
@@ -61,8 +60,11 @@ def largest_size(looks: Sequence[Look]) -> tuple[int, int]:
     return max(widths), max(heights)
 
 
-def look_at(picture: Image.Image, closely: bool = True) -> Look:
-    """Look at a picture, ``L`` or ``RGB``: as a whole and, closely, at parts of a large one."""
+def look_at(picture: Raster, closely: bool = True) -> Look:
+    """Look at a picture, ``L`` or ``RGB``: as a whole and, closely, at parts of a large one.
+
+    Raises: DataError, in one line, if it cannot be read.
+    """
     views = tuple(islice(_views(picture), None if closely else 1))
     whole = views[0]
     return Look(
@@ -73,14 +75,14 @@ def look_at(picture: Image.Image, closely: bool = True) -> Look:
     )
 
 
-def _views(picture: Image.Image) -> Iterator[View]:
+def _views(picture: Raster) -> Iterator[View]:
     from PIL.Image import Resampling
 
     shrink = max(max(picture.size) / VIEW, 1.0)
     small = _shrunk(picture.size, shrink)
     whole = picture.resize(small, Resampling.BOX, reducing_gap=2.0) if shrink > 1 else picture
-    yield View(_pixels(whole), shrink, True)
-    center = _busy_point(_pixels(whole))
+    yield View(as_pixels(whole), shrink, True)
+    center = _busy_point(as_pixels(whole))
     while shrink > 1:
         shrink = max(shrink / 2, 1.0)
         side = VIEW * shrink
@@ -92,15 +94,11 @@ def _views(picture: Image.Image) -> Iterator[View]:
         left, right, top, bottom = (round(edge) for edge in box)
         part = picture.crop((left, top, right, bottom))
         small = _shrunk(part.size, shrink)
-        yield View(_pixels(part.resize(small, Resampling.BOX)), shrink, False)
+        yield View(as_pixels(part.resize(small, Resampling.BOX)), shrink, False)
 
 
 def _shrunk(size: tuple[int, int], shrink: float) -> tuple[int, int]:
     return max(round(size[0] / shrink), 1), max(round(size[1] / shrink), 1)
-
-
-def _pixels(picture: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray(picture).reshape(*picture.size[::-1], -1).transpose(2, 0, 1)
 
 
 def _busy_point(pixels: NDArray[np.uint8]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from .sampling import windows
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from .rasters import Raster
 
 Values = tuple[float, float]
 """What becomes black and what becomes white."""
 
 COLORLESS = 12
 """The largest difference between channels, of 255, that JPEG leaves in a gray picture."""
+
+LARGEST_WHOLE = 4096 * 4096
+"""Pixels of a picture all of which are looked at for colors, at most."""
 
 STRIP = 2**20
 """Pixels that are looked at at a time."""
@@ -66,13 +73,7 @@ def to_8_bits(pixels: NDArray[Any], values: Values | None = None) -> NDArray[np.
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise DataError("it has NaN or infinite pixels; replace them, or remove the file.")
     if values is None and pixels.dtype.kind == "f":
-        low, high = float(pixels.min()), float(pixels.max())
-        if low < 0 or high > 255:
-            raise DataError(
-                f"its float pixels go from {low:g} to {high:g}, which does not tell what is black "
-                "and what white; give --range LOW HIGH."
-            )
-        values = (0.0, 1.0 if high <= 1 else 255.0)
+        values = values_of_floats(float(pixels.min()), float(pixels.max()))
     if values is None and pixels.dtype == np.uint8:
         values = 0.0, 255.0
     low, high = (0.0, 65535.0) if values is None else values
@@ -80,6 +81,19 @@ def to_8_bits(pixels: NDArray[Any], values: Values | None = None) -> NDArray[np.
     scaled -= low
     scaled *= 255 / (high - low)
     return np.round(scaled, out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
+
+
+def values_of_floats(low: float, high: float) -> Values:
+    """Return what is black and what white in floats that go from ``low`` to ``high``.
+
+    Raises: DataError if that is beyond 0 and 255.
+    """
+    if low < 0 or high > 255:
+        raise DataError(
+            f"its float pixels go from {low:g} to {high:g}, which does not tell what is black "
+            "and what white; give --range LOW HIGH."
+        )
+    return 0.0, 1.0 if high <= 1 else 255.0
 
 
 def opaque(picture: Image.Image) -> Image.Image:
@@ -98,19 +112,25 @@ def opaque(picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(background, picture).convert("RGB")
 
 
-def is_colored(picture: Image.Image) -> bool:
-    """Tell whether a picture has colors that matter: of more than one pixel in a thousand."""
+def is_colored(picture: Raster) -> bool:
+    """Tell whether a picture has colors that matter: of more than one pixel in a thousand.
+
+    Of a large picture, evenly spread parts are looked at.
+    """
     if picture.mode != "RGB":
         return False
-    num = 0
-    for strip in _strips(picture):
-        pixels = np.asarray(strip)
+    small = math.prod(picture.size) <= LARGEST_WHOLE
+    parts = _strips(picture) if small else map(picture.crop, windows(picture.size))
+    num = total = 0
+    for part in parts:
+        pixels = np.asarray(part)
         spread = pixels.max(axis=2) - pixels.min(axis=2)
         num += int(np.count_nonzero(spread > COLORLESS))
-    return num > 0.001 * picture.size[0] * picture.size[1]
+        total += spread.size
+    return num > 0.001 * total
 
 
-def _strips(picture: Image.Image) -> Iterator[Image.Image]:
+def _strips(picture: Raster) -> Iterator[Raster]:
     """Yield a picture in strips, so that looking at it takes no copy of it."""
     width, height = picture.size
     rows = max(STRIP // width, 1)

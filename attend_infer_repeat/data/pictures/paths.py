@@ -15,7 +15,11 @@ from .video import VIDEO_SUFFIXES
 logger = logging.getLogger(__name__)
 
 ARRAYS = (".npz", ".npy")
-PICTURES = (*SUFFIXES, *VIDEO_SUFFIXES)
+ZARR = ".zarr"
+ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
+"""Files that a folder has if it is a zarr, of any version: it counts as a file of pictures."""
+
+PICTURES = (*SUFFIXES, *VIDEO_SUFFIXES, ZARR)
 """Ends of the names of files that hold pictures."""
 
 
@@ -40,9 +44,23 @@ def picture_files(source: Path) -> list[Path]:
 
     Raises: DataError as ``picture_names``.
     """
-    if source.is_dir():
+    if is_folder(source):
         return [source / name for name in picture_names(source)]
     return [source]
+
+
+def is_zarr(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is that of a zarr, which is a folder of chunks and their metadata."""
+    name = os.fspath(path)
+    if not os.path.isdir(name):
+        return False
+    ends_so = os.path.basename(os.path.abspath(name)).lower().endswith(ZARR)
+    return ends_so or any(os.path.isfile(os.path.join(name, own)) for own in ZARR_FILES)
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is that of a folder, which may hold pictures; a zarr is none."""
+    return os.path.isdir(path) and not is_zarr(path)
 
 
 def is_arrays(source: Path) -> bool:
@@ -52,6 +70,8 @@ def is_arrays(source: Path) -> bool:
 
 def file_names(folder: Path) -> list[str]:
     """Return the names of what is in a folder, without sub-folders and hidden files, sorted.
+
+    A zarr whose name ends so is no sub-folder.
 
     Raises: DataError if the folder cannot be listed.
     """
@@ -68,7 +88,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
     if entry.name.startswith("."):
         return False
     try:
-        return not entry.is_dir()
+        return not entry.is_dir() or entry.name.lower().endswith(ZARR)
     except OSError:  # a link to itself: it is listed, and reading it says what is wrong
         return True
 
@@ -77,13 +97,13 @@ def split_path(path: str | os.PathLike[str], split: str) -> Path:
     """Return where a split of the user's own images lies.
 
     Args:
-        path: a folder, a picture, a stack or a video, an ``.npz`` or an ``.npy`` file.
+        path: a folder, a picture, a stack, a video or a zarr, an ``.npz`` or an ``.npy`` file.
         split: ``"train"`` is all of it; ``"test"`` its sub-folder ``test``, or ``NAME_test.npz``.
     Raises: DataError if there is no such thing.
     """
     given = Path(path)
     kind = kind_of(given)
-    if kind != "folder" and given.suffix.lower() not in (*ARRAYS, *PICTURES):
+    if kind == "file" and not is_zarr(given) and given.suffix.lower() not in (*ARRAYS, *PICTURES):
         raise DataError(
             f"{shown(given)}: expected a folder of images, a picture ({', '.join(PICTURES)}), or "
             "an .npz or .npy file of arrays."
@@ -108,8 +128,8 @@ def has_test_part(path: str | os.PathLike[str]) -> bool:
     Raises: DataError if that folder cannot be listed.
     """
     given = Path(path)
-    test = given / "test" if given.is_dir() else given.with_stem(f"{given.stem}_test")
-    if not test.is_dir() or not given.is_dir():
+    test = given / "test" if is_folder(given) else given.with_stem(f"{given.stem}_test")
+    if not test.is_dir() or not is_folder(given):
         return os.path.lexists(test)
     if any(name.lower().endswith(PICTURES) for name in file_names(test)):
         return True
@@ -118,7 +138,7 @@ def has_test_part(path: str | os.PathLike[str]) -> bool:
 
 
 def kind_of(path: Path) -> Literal["folder", "file"]:
-    """Tell a folder from a file.
+    """Tell a folder from a file; a zarr counts as a file.
 
     Raises: DataError, in one line, if there is nothing, it cannot be reached, or it is neither.
     """
@@ -137,7 +157,7 @@ def kind_of(path: Path) -> Literal["folder", "file"]:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{shown(path)}: cannot be reached ({reason}). Check the path.") from error
     if stat.S_ISDIR(mode):
-        return "folder"
+        return "file" if is_zarr(path) else "folder"
     if not stat.S_ISREG(mode):  # a pipe would wait for ever
         raise DataError(f"{shown(path)}: a pipe or a device; expected a folder or a file.")
     return "file"

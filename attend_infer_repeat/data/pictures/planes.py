@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from .modes import Values, as_gray_or_rgb, is_colored, to_8_bits
+from .modes import Values, is_colored, to_8_bits
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,7 +40,18 @@ def selected(pixels: NDArray[Any], channels: Sequence[int]) -> NDArray[Any]:
 def as_picture(
     pixels: NDArray[Any], values: Values | None, channels: Sequence[int] = ()
 ) -> Image.Image:
-    """Return a picture's pixels as ``L`` or ``RGB``.
+    """Return a picture's pixels as ``in_mode`` does, but ``L`` if nothing is colored.
+
+    Raises: DataError as ``in_mode``.
+    """
+    picture = in_mode(pixels, values, channels)
+    return picture if is_colored(picture) else picture.convert("L")
+
+
+def in_mode(
+    pixels: NDArray[Any], values: Values | None, channels: Sequence[int] = ()
+) -> Image.Image:
+    """Return pixels in the mode that the number of their channels has, whatever they show.
 
     One channel is gray; two or three are red, green and blue; more are averaged.
 
@@ -64,6 +75,10 @@ def as_picture(
     if taken.ndim == 3:
         rgb = np.zeros((*taken.shape[1:], MOST_COLORS), np.uint8)
         rgb[..., : len(taken)] = taken.transpose(1, 2, 0)
-        picture = Image.fromarray(rgb)
-        return picture if is_colored(picture) else picture.convert("L")
-    return as_gray_or_rgb(Image.fromarray(np.ascontiguousarray(taken)))
+        return Image.fromarray(rgb)
+    return Image.fromarray(np.ascontiguousarray(taken))
+
+
+def mode_of(num_channels: int) -> str:
+    """Return the mode in which ``in_mode`` shows so many channels."""
+    return "RGB" if 1 < num_channels <= MOST_COLORS else "L"

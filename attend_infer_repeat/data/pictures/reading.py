@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...errors import AirError, DataError
 from .modes import Values, as_gray_or_rgb, is_deep
 from .planes import as_picture
+from .rasters import Size
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,9 +41,6 @@ ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
 
 DRAFTED = ("JPEG", "MPO")
 """The formats that can be decoded at a fraction of their size; a camera's JPEG may be an MPO."""
-
-Size = tuple[int, int]
-"""(width, height) in pixels."""
 
 
 class Decoded(NamedTuple):

@@ -16,7 +16,7 @@ from .framing import Frame, Framing, place, whole_frame
 from .labels import UNKNOWN, Labels
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from .rasters import Raster
 
 
 class Placed(NamedTuple):
@@ -29,7 +29,7 @@ class Placed(NamedTuple):
 
 
 def place_all(
-    picture: Image, name: str, framing: Framing, cropping: Cropping | None
+    picture: Raster, name: str, framing: Framing, cropping: Cropping | None
 ) -> list[Placed]:
     """Bring a picture onto one canvas, or parts of a large one onto several.
 
@@ -37,10 +37,10 @@ def place_all(
     """
     if cropping is None:
         return [Placed(*place(picture, framing))]
-    pixels, frame = whole_frame(picture, framing)
+    scaled, frame = whole_frame(picture, framing)
     return [
         Placed(canvas, replace(frame, offset=(-float(start[1]), -float(start[0]))), key, is_part)
-        for canvas, start, key, is_part in cropping.crops(pixels, name)
+        for canvas, start, key, is_part in cropping.crops(scaled, name)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from .background import Background, Objects, Smooth, directed, stretched
 from .candidates import MIN_STEP, NUM_SDS, choose_background
 from .components import Components, connected_components, gather, typical_side
 from .look import Look, View, channels_of
+from .reading import MAX_PIXELS
 from .smooth import noise_sd
 
 SMALL_IN_VIEW = 10
@@ -160,6 +162,7 @@ def _survey(looks: Sequence[Look], views: Sequence[View], channels: int) -> Surv
     images = [_in_channels(view.pixels.astype(np.float32) / 255, channels) for view in views]
     sd = float(np.median([max(map(noise_sd, image)) for image in images]))
     shared = all(view.whole for view in views) and len({look.size for look in looks}) == 1
+    shared = shared and math.prod(looks[0].size) <= MAX_PIXELS  # or the image itself is too large
     background, explained = choose_background(images, sd, shared)
     differences = [image - background.of(image) for image in images]
     objects = _direction(differences, sd)

@@ -164,13 +164,13 @@ def _close_nothing() -> None:
     pass
 
 
-def is_plain(path: Path) -> bool:
-    """Tell whether a TIFF is one gray or color picture, as Pillow reads it."""
+def is_plain(path: Path, max_pixels: int = MAX_PIXELS) -> bool:
+    """Tell whether a TIFF is one gray or color picture, as Pillow reads it, and not too large."""
     from PIL import Image
 
     try:
         with Image.open(path, formats=("TIFF",)) as picture:
-            if getattr(picture, "n_frames", 1) > 1:
+            if getattr(picture, "n_frames", 1) > 1 or math.prod(picture.size) > max_pixels:
                 return False
             description = str(picture.tag_v2.get(DESCRIPTION, ""))  # type: ignore[attr-defined]
             return not (description.startswith("ImageJ=") and "\nimages=" in description)

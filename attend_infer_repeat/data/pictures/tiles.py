@@ -17,6 +17,21 @@ class Span(NamedTuple):
     """From and to, from the tile's own start."""
 
 
+def runs(found: list[Span], side: int, extent: float) -> list[range]:
+    """Divide tiles along one axis into runs that cover ``extent`` pixels at most, or are one tile.
+
+    Args:
+        found: where the tiles lie.
+        side: of a tile.
+        extent: in pixels.
+    """
+    begins = [0]
+    for k, span in enumerate(found):
+        if k > begins[-1] and span.start + side - found[begins[-1]].start > extent:
+            begins.append(k)
+    return [range(*ends) for ends in pairwise([*begins, len(found)])]
+
+
 def spans(length: int, side: int, overlap: int) -> list[Span]:
     """Cover a length with tiles of a side that overlap; their cores cover it without overlap.
 

@@ -1,0 +1,117 @@
+"""Blocks of large pictures on several processes or machines, by Dask.
+
+Each block is a task: a worker reads its own part of the picture, runs the model, and returns what
+the block shows. Picture and model are sent to a worker once, the picture as the place of its file,
+which all workers must be able to read. The tasks of a worker that dies are done by the others.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from ..errors import AirError, ConfigError, extra
+from .blocks import Block, Work
+
+RETRIES = 2
+"""How often a block is tried again that failed for no reason of the picture's or the model's."""
+
+PATIENCE = "20s"
+"""How long a scheduler is waited for."""
+
+
+class Cluster:
+    """Workers of Dask, which are started, or connected to, when there is work.
+
+    Args:
+        where: the address of a scheduler, such as ``tcp://host:8786``, or how many processes on
+            this machine.
+    Raises: ConfigError if it is neither; MissingError without Dask.
+    """
+
+    def __init__(self, where: str) -> None:
+        with extra("large", "--dask"):
+            import distributed  # noqa: F401
+        if where.isdecimal() and int(where) < 1:
+            raise ConfigError(f"dask: expected an address or at least 1 process, got {where}.")
+        self._where = where
+        self._client: Any = None
+        self._local: Any = None
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for part in (self._client, self._local):
+            if part is not None:
+                part.close()
+
+    def __call__(self, work: Work) -> Iterator[Block]:
+        """See ``blocks.Runner``.
+
+        Raises: as the work does; ConfigError if the workers cannot be reached, or all die.
+        """
+        client = self.client()
+        # As bytes, which a task unpickles: if a worker dies, Dask does that again on another one.
+        sent = client.submit(pickle.loads, pickle.dumps(work), pure=False)
+        precision = torch.get_float32_matmul_precision()
+        tasks = [
+            client.submit(_block, sent, number, precision, pure=False, retries=RETRIES)
+            for number in range(len(work.tiles.blocks))
+        ]
+        while tasks:
+            task = tasks.pop(0)
+            with _told(self._where):
+                block = task.result()
+            yield block
+
+    def client(self) -> Any:
+        """Return Dask's client: connect to the scheduler, or start the processes, at first.
+
+        Raises: ConfigError if the scheduler cannot be reached.
+        """
+        if self._client is None:
+            from distributed import Client, LocalCluster
+
+            with _told(self._where):
+                if self._where.isdecimal():
+                    self._local = LocalCluster(
+                        n_workers=int(self._where),
+                        threads_per_worker=1,
+                        processes=True,
+                        dashboard_address=None,
+                    )
+                self._client = Client(self._local or self._where, timeout=PATIENCE)
+        return self._client
+
+
+@contextmanager
+def _told(where: str) -> Iterator[None]:
+    """Turn what Dask raises into a ConfigError of one line; our own errors stay."""
+    try:
+        yield
+    except AirError:
+        raise
+    except Exception as error:  # Dask's own errors, and those of the network
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"dask: {where}: {words}") from error
+
+
+def _block(work: Work, number: int, precision: str) -> Block:
+    """Do the work on a block, with float32 products as precise as where they would be made else."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        return work(number)
+    finally:
+        torch.set_float32_matmul_precision(before)

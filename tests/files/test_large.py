@@ -1,0 +1,233 @@
+"""Pictures that are read in parts: the results of the whole, in one process or in several."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from exact import TINY, make_air
+from PIL import Image
+
+from attend_infer_repeat import AIR
+from attend_infer_repeat.cli.main import main
+from attend_infer_repeat.data.pictures import regions, scaled, zarrs
+from attend_infer_repeat.data.pictures.framing import Framing, Tiles
+from attend_infer_repeat.data.pictures.regions import Regions
+from attend_infer_repeat.errors import ConfigError, DataError
+from attend_infer_repeat.files.blocks import Work, in_turn, infer_blocks
+from attend_infer_repeat.files.sources import find_sources, how_many
+from attend_infer_repeat.files.streaming import infer_pictures
+
+zarr = pytest.importorskip("zarr", reason="the extra large is not installed")
+
+TILED = replace(
+    TINY,
+    **{"canvas_size": (12, 12), "unbounded": True, "resize": "tile", "scale_prior_mean": 3.0},
+    **{"step_limit": 6, "subtract": "level", "subtract_level": (0.1,)},
+)
+V2 = {"zarr_format": 2} if zarr.__version__.startswith("3") else {}
+SIZE = (131, 150)  # height, width
+
+
+@pytest.fixture(autouse=True)
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read pictures of more than 60 x 60 pixels in parts, of 40 x 40 pixels."""
+    monkeypatch.setattr(regions, "AT_ONCE", 60 * 60)
+    monkeypatch.setattr(zarrs, "AT_ONCE", 60 * 60)
+    monkeypatch.setattr(scaled, "LARGEST_BLOCK", 40)
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model of tiles, model/, and one picture: x.zarr, and x.png of the same pixels."""
+    make_air(TILED, gain=6, seed=14).save(tmp_path / "model")
+    pixels = np.random.default_rng(0).integers(0, 255, SIZE, dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    save(tmp_path / "x.zarr", pixels)
+    return tmp_path
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    options = {"shape": pixels.shape, "chunks": (32, 32), "dtype": pixels.dtype}
+    zarr.open_array(str(path), mode="w", **V2, **options)[:] = pixels
+
+
+def work_on(folder: Path) -> Work:
+    air = AIR.load(folder / "model")
+    (source,) = find_sources([str(folder / "x.zarr")])
+    picture, _ = source.read()
+    assert isinstance(picture, Regions)
+    return Work("x", Tiles(picture, Framing.of_model(air.config)), air)
+
+
+def infer(folder: Path, *arguments: str) -> int:
+    return main(["infer", str(folder / "model"), "--quiet", *arguments])
+
+
+def test_parts_show_what_the_whole_shows(folder, capsys) -> None:
+    records = []
+    for name in ("x.png", "x.zarr"):
+        assert infer(folder, str(folder / name), "--samples", "2") == 0
+        records.append(json.loads(capsys.readouterr().out))
+    whole, parts = records
+    assert len(work_on(folder).tiles.blocks) > 9
+    assert whole["count"] == parts["count"] > 50
+    assert whole["objects"] == parts["objects"]
+    assert whole["count_interval"] == parts["count_interval"]
+    probs = [[own["count_probs"], own["importance"].pop("count_probs")] for own in records]
+    for one, other in zip(*probs, strict=True):  # of which one may end in a zero more
+        length = max(len(one), len(other))
+        padded = [np.pad(own, (0, length - len(own))) for own in (one, other)]
+        np.testing.assert_allclose(*padded, atol=2e-6)
+    assert whole["importance"] == parts["importance"]
+
+
+def test_tiles_of_all_blocks_are_those_of_the_picture(folder) -> None:
+    tiles = work_on(folder).tiles
+    numbers = [tile.number for k in range(len(tiles.blocks)) for tile in tiles.of_block(k)]
+    assert sorted(numbers) == list(range(len(tiles)))
+
+
+def test_no_part_is_larger_than_a_block_and_its_margin(folder, monkeypatch) -> None:
+    read, sizes = Regions.load, []
+    monkeypatch.setattr(Regions, "load", lambda own: (sizes.append(own.size), read(own))[1])
+    rows = infer_pictures(AIR.load(folder / "model"), find_sources([str(folder / "x.zarr")]))
+    assert "error" not in next(rows)[0].record
+    assert len(sizes) > 9
+    assert max(max(size) for size in sizes) <= 60 + 2 * 3  # the filter's reach on both sides
+
+
+def test_results_are_written_of_a_picture_in_parts(folder, caplog) -> None:
+    out = folder / "found"
+    options = ["--out", str(out), "--reconstructions", "--codes", "--format", "csv"]
+    assert infer(folder, str(folder / "x.zarr"), *options) == 0
+    with Image.open(out / "x.png") as shown:
+        assert shown.size[0] >= 256
+    record = json.loads((out / "scenes.jsonl").read_text())
+    assert len(np.load(out / "z_what.npy")) == record["count"]
+    assert not list(out.glob("reconstructions/*"))
+    (line,) = [own.getMessage() for own in caplog.records if "drawn again" in own.getMessage()]
+    assert "too large" in line
+
+
+def test_pictures_that_are_done_are_not_read_again(folder, monkeypatch) -> None:
+    options = [str(folder / "x.zarr"), "--out", str(folder / "found"), "--no-annotate"]
+    assert infer(folder, *options) == 0
+    monkeypatch.setattr(Regions, "load", lambda own: pytest.fail("read again"))
+    assert infer(folder, *options, "--resume") == 0
+
+
+def test_a_zarr_that_has_changed_is_read_again(folder) -> None:
+    options = [str(folder / "x.zarr"), "--out", str(folder / "found"), "--no-annotate"]
+    assert infer(folder, *options) == 0
+    before = json.loads((folder / "found" / "scenes.jsonl").read_text())
+    zarr.open_array(str(folder / "x.zarr"), mode="r+")[:64, :64] = 0
+    assert infer(folder, *options, "--resume") == 0
+    assert json.loads((folder / "found" / "scenes.jsonl").read_text()) != before
+
+
+def test_a_part_that_cannot_be_read_is_the_pictures_error(folder, capsys) -> None:
+    (folder / "x.zarr" / "3.3").write_bytes(b"nonsense")
+    assert infer(folder, str(folder / "x.png"), str(folder / "x.zarr")) == 1
+    sound, broken = map(json.loads, capsys.readouterr().out.splitlines())
+    assert "count" in sound
+    assert "x.zarr: cannot be read" in broken["error"]
+
+
+def test_a_pattern_names_zarrs_and_not_what_is_in_them(folder) -> None:
+    save(folder / "sub.zarr", np.zeros((20, 20), np.uint8))
+    names = [Path(source.name).name for source in find_sources([f"{folder}/**/*"])]
+    assert {"sub.zarr", "x.zarr", "x.png"} <= set(names)
+    assert not any(name in (".zarray", "0.0") for name in names)
+    assert how_many([str(folder / "x.zarr"), str(folder)]) == 1 + 3
+
+
+def test_an_observer_sees_a_few_tiles_of_each_block(folder) -> None:
+    work, seen = work_on(folder), []
+    record = infer_blocks(work, in_turn, lambda *told: seen.append(told))
+    assert len(work.tiles.blocks) <= len(seen) <= 4 * len(work.tiles.blocks)
+    assert record["count"] > 50
+    assert all(len(boxes) == count for _, count, boxes, _ in seen)
+
+
+# Dask
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two processes of one thread."""
+    pytest.importorskip("distributed", reason="the extra large is not installed")
+    from attend_infer_repeat.files.cluster import Cluster
+
+    with Cluster("2") as cluster:
+        yield cluster
+
+
+@pytest.mark.long
+def test_several_processes_find_the_same_to_the_last_bit(folder, cluster) -> None:
+    """The same also as without Dask for a part that cannot be read."""
+    work = work_on(folder)
+    for one, other in zip(in_turn(work), cluster(work), strict=True):
+        assert same(one, other)
+    (folder / "x.zarr" / "3.3").write_bytes(b"nonsense")
+    with pytest.raises(DataError, match=r"x\.zarr: cannot be read"):
+        list(cluster(work_on(folder)))
+
+
+class Slow(Work):
+    """Work that takes a while, so that there is time to kill the process that does it."""
+
+    def __call__(self, number):
+        time.sleep(0.3)
+        return super().__call__(number)
+
+
+@pytest.mark.long
+def test_a_worker_that_is_killed_changes_nothing(folder, cluster) -> None:
+    work = work_on(folder)
+    slow = Slow(work.name, work.tiles, work.air)
+    workers = cluster.client().scheduler_info()["workers"]
+    before = {
+        own["name"]: cluster.client().run(os.getpid, workers=[at]) for at, own in workers.items()
+    }
+    pids = [pid for found in before.values() for pid in found.values()]
+    killer = threading.Timer(1.5, os.kill, (pids[0], signal.SIGKILL))
+    killer.start()
+    found = list(cluster(slow))
+    killer.join()
+    for one, other in zip(in_turn(work), found, strict=True):
+        assert same(one, other)
+    assert infer_blocks(work, lambda _: iter(found), None)["count"] > 50
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
+def same(one: object, other: object) -> bool:
+    """Tell whether all arrays and numbers in two results are the same to the last bit."""
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and one.tobytes() == other.tobytes()
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    if hasattr(one, "__dict__"):
+        return same(list(vars(one).values()), list(vars(other).values()))
+    return one == other
+
+
+@pytest.mark.parametrize("where", ["0", "tcp://127.0.0.1:9"])
+def test_a_cluster_that_is_none_is_told_in_one_line(where, monkeypatch) -> None:
+    pytest.importorskip("distributed", reason="the extra large is not installed")
+    from attend_infer_repeat.files import cluster
+
+    monkeypatch.setattr(cluster, "PATIENCE", "1s")
+    with pytest.raises(ConfigError, match="dask: ") as told, cluster.Cluster(where) as own:
+        own.client()
+    assert "\n" not in str(told.value)
