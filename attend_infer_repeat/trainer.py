@@ -58,10 +58,8 @@ def train(
     """
     if not isinstance(config, TrainConfig):
         config = default_config(config)
-    draw_figures = _plot_run if figures else None
-    options = RunOptions(
-        device, compiled, quiet, validate, tensorboard, draw_figures, graphs, given
-    )
+    draw = _plot_run if figures else None
+    options = RunOptions(device, compiled, quiet, validate, tensorboard, draw, graphs, given)
     return carry_out(config, out, resume, options)
 
 

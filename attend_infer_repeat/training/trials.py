@@ -27,6 +27,7 @@ from ..air import AIR, largest_batch, reproducible
 from ..arrays import as_images
 from ..config import TrainConfig, for_images, replace
 from ..data import Dataset, hold_out, is_one_part
+from ..data.pictures.sampling import spread
 from ..model import intensity
 from ..objectives.processes import Processes
 from ..rollout.terms import count_terms
@@ -54,12 +55,16 @@ SETTLED = 3
 DECAY = 0.9
 """Decay of the moving average of a trial's weights."""
 
-SAMPLE = 400
-"""Pictures that a trial takes, evenly spread."""
+SAMPLE, MEASURED = 200, 100
+"""Pictures that a trial takes, and held-out canvases that it is judged by, evenly spread."""
 
 MARGIN, NUM_ERRORS = 0.1, 2.0
 """Evidence, in nats per pixel of the foreground and in standard errors of the difference, by which
 a rival must be better than the survey's choice."""
+
+
+LEARNED = 0.5
+"""Share of the foreground that a rival must explain: else the trials were too short to tell."""
 
 
 class Judgment(NamedTuple):
@@ -144,7 +149,7 @@ def best_of(judgments: list[Judgment]) -> int:
     best = max(range(len(judgments)), key=lambda i: judgments[i].evidence)
     error = math.hypot(first.error, judgments[best].error)
     clear = judgments[best].evidence > first.evidence + max(MARGIN, NUM_ERRORS * error)
-    return best if clear else 0
+    return best if clear and judgments[best].explained >= LEARNED else 0
 
 
 def _reason(proposals: tuple[Proposal, ...], judgments: list[Judgment], best: int) -> str:
@@ -171,7 +176,7 @@ def _try(proposal: Proposal, shrink: float, device: torch.device) -> Sums:
         state = TrainingState.new(Path(), config, training, Processes(device), "plain")
         for _ in range(config.optimizer.num_steps):
             state.take_step()
-        return _measure(state.air, held_out, shrink)
+        return _measure(state.air, held_out[spread(len(held_out), MEASURED)], shrink)
 
 
 def _short(config: TrainConfig) -> TrainConfig:

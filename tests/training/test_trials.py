@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.config import AUTO, TrainConfig, replace
 from attend_infer_repeat.data import load_dataset
 from attend_infer_repeat.objectives.processes import Processes
@@ -74,11 +76,18 @@ def test_a_trial_that_diverges_or_sees_nothing_has_no_evidence(energy: float) ->
 
 
 @pytest.mark.parametrize(
-    ("rival", "error", "best"),
-    [(0.9, 0.0, 0), (1.05, 0.0, 0), (1.15, 0.0, 1), (1.15, 0.06, 0), (1.5, 0.06, 1)],
+    ("explained", "rival", "error", "best"),
+    [
+        (0.9, 0.9, 0.0, 0),
+        (0.9, 1.05, 0.0, 0),
+        (0.9, 1.15, 0.0, 1),
+        (0.9, 1.15, 0.06, 0),
+        (0.9, 1.5, 0.06, 1),
+        (0.4, 1.5, 0.06, 0),  # nothing is learned yet
+    ],
 )
-def test_the_survey_is_overruled_by_more_than_chance_alone(rival, error, best) -> None:
-    assert best_of([Judgment(0.9, 1.0, error), Judgment(0.9, rival, error)]) == best
+def test_the_survey_is_overruled_by_more_than_chance_alone(explained, rival, error, best) -> None:
+    assert best_of([Judgment(0.9, 1.0, error), Judgment(explained, rival, error)]) == best
 
 
 def test_sizes_are_proposed_from_the_surveys_choice_on_and_each_has_its_own_settings(data) -> None:
@@ -112,7 +121,8 @@ def test_a_sample_of_pictures_is_spread_over_all(data) -> None:
 
 def test_a_trial_finds_the_size_that_the_survey_gets_wrong(data, monkeypatch, tmp_path) -> None:
     """One disc is soon drawn, and two of them beside each other at any angle are not."""
-    monkeypatch.setattr(trials, "NUM_STEPS", 40)
+    monkeypatch.setattr(trials, "NUM_STEPS", 60)
+    monkeypatch.setattr(trials, "BATCH_SIZE", 16)
     monkeypatch.chdir(tmp_path)
     before = torch.get_rng_state()
     first, rival = propose_settings(small(data))
@@ -123,3 +133,51 @@ def test_a_trial_finds_the_size_that_the_survey_gets_wrong(data, monkeypatch, tm
     assert config.chosen[-1].endswith(f": {first.side:.0f}")
     assert torch.equal(torch.get_rng_state(), before)
     assert [path.name for path in tmp_path.iterdir()] == [Path(data).name]  # nothing is written
+
+
+def test_a_trial_is_a_function_of_the_seed(data, monkeypatch) -> None:
+    monkeypatch.setattr(trials, "NUM_STEPS", 30)
+    monkeypatch.setattr(trials, "BATCH_SIZE", 8)
+    first = propose_settings(small(data))[0]
+    seeds = [first._replace(config=replace(first.config, seed=seed)) for seed in (0, 0, 1)]
+    lines = [decide((own,), CPU).chosen[-1] for own in seeds]
+    assert lines[0] == lines[1] != lines[2]
+
+
+def test_only_the_first_of_several_processes_tries_and_the_others_follow(data, monkeypatch) -> None:
+    class Second(Processes):
+        is_first = False
+
+        def from_first(self, value):
+            return replace(value, chosen=("as the first one says",))
+
+    monkeypatch.setattr(trials, "decide", None)
+    assert settle(small(data), (), Second(CPU)).chosen == ("as the first one says",)
+
+
+def test_a_stop_in_a_trial_leaves_the_generators_as_they_were(data, monkeypatch) -> None:
+    def stop(state) -> None:
+        torch.randn(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trials.TrainingState, "take_step", stop)
+    before = torch.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        decide(propose_settings(small(data)), CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("flags", "tries"), [("", True), ("--window-size 8", False)])
+def test_a_run_says_that_it_tries_and_keeps_what_came_of_it(
+    flags, tries, data, tmp_path, capsys, monkeypatch
+) -> None:
+    for name in ("NUM_STEPS", "MIN_STEPS", "SHORTEST_RUN"):
+        monkeypatch.setattr(trials, name, 3)
+    command = f"train --data {data} --out {tmp_path / 'run'} -n 3 -b 8 {flags}".split()
+    small_nets = "--encoder-net 8 --decoder-net 8 --predict-net 8".split()
+    assert main(command + small_nets) == 0
+    printed = capsys.readouterr().err
+    lines = json.loads((tmp_path / "run" / "config.json").read_text())["config"]["chosen"]
+    assert any(line.startswith("tried, ") for line in lines) == tries
+    assert ("Trying whether a typical object is 9 or 17 pixels large" in printed) == tries
+    assert all(line in printed for line in lines)

@@ -121,8 +121,9 @@ def size_modes(sides: NDArray[np.float64]) -> tuple[Mode, ...]:
     logs = np.log(sides)
     grid = np.arange(logs.min() - BANDWIDTH, logs.max() + BANDWIDTH, BANDWIDTH / 8)
     density = np.exp(-(((grid[:, None] - logs) / BANDWIDTH) ** 2) / 2) @ sides
-    inside = density[1:-1] / density.max()
-    is_mode = (inside > np.append(0, inside[:-1])) & (inside >= np.append(inside[1:], 0))
+    density /= density.max()
+    inside = density[1:-1]
+    is_mode = (inside > density[:-2]) & (inside >= density[2:])
     modes = [Mode(float(np.exp(grid[1:-1][i])), float(inside[i])) for i in is_mode.nonzero()[0]]
     typical = next(mode for mode in modes if mode.height >= FIRST_MODE)
     others = sorted((mode for mode in modes if mode != typical), key=lambda mode: -mode.height)
