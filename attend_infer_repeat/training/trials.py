@@ -55,8 +55,9 @@ SETTLED = 3
 DECAY = 0.9
 """Decay of the moving average of a trial's weights."""
 
-SAMPLE, MEASURED = 200, 100
-"""Pictures that a trial takes, and held-out canvases that it is judged by, evenly spread."""
+SAMPLE, MEASURED, FEW_MEASURED = 200, 100, 5
+"""Pictures that a trial takes; held-out canvases that it is judged by, evenly spread; and how many
+are too few, if they are parts of pictures."""
 
 MARGIN, NUM_ERRORS = 0.1, 2.0
 """Evidence, in nats per pixel of the foreground and in standard errors of the difference, by which
@@ -137,10 +138,12 @@ def judge(sums: Sums, enlarged: float) -> Judgment:
     evidence = float(-left.log() / 2 - cost)
     if not math.isfinite(evidence):
         return Judgment(0.0, -math.inf, 0.0)
-    # Each image's influence on the two ratios.
+    # Each image's influence on the two ratios; one alone does not tell how far images differ.
+    num = len(sums.kl)
     influence = (sums.left - left * sums.common) / sums.left.sum() / 2
     influence = influence + (sums.kl - cost * enlarged * sums.common) / foreground
-    return Judgment(1 - float(left), evidence, float(influence.square().sum().sqrt()))
+    error = math.sqrt(float(influence.square().sum()) * num / (num - 1)) if num > 1 else math.inf
+    return Judgment(1 - float(left), evidence, error)
 
 
 def best_of(judgments: list[Judgment]) -> int:
@@ -167,11 +170,17 @@ def _reason(proposals: tuple[Proposal, ...], judgments: list[Judgment], best: in
 
 
 def _try(proposal: Proposal, shrink: float, device: torch.device) -> Sums:
-    """Train for a short while, and measure on images that are held out."""
+    """Train for a short while, and measure on images that are held out.
+
+    Of one picture, hardly any part may be held out; then all parts count, of which there are so
+    many that a trial sees few of them twice.
+    """
     config = proposal.config
     data = load_training_data(config, fitted=False, sample=SAMPLE)
     config = _short(for_images(config, data.canvas_size, data.channels))
     training, held_out = (data, data) if is_one_part(data) else hold_out(data)
+    if data.parts is not None and len(held_out) < FEW_MEASURED:
+        held_out = data
     with reproducible(config.seed, device):
         state = TrainingState.new(Path(), config, training, Processes(device), "plain")
         for _ in range(config.optimizer.num_steps):

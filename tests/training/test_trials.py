@@ -67,6 +67,12 @@ def test_the_error_of_the_evidence_is_how_far_other_images_move_it() -> None:
     assert np.mean([result.error for result in judged]) == pytest.approx(spread, rel=0.18)
 
 
+def test_one_image_does_not_tell_how_far_images_differ() -> None:
+    better = judge(sums(100, 1, 30, num=1), 4.0)
+    assert better.error == math.inf
+    assert best_of([judge(sums(100, 20, 30), 4.0), better]) == 0
+
+
 @pytest.mark.parametrize("energy", [0.0, math.nan])
 def test_a_trial_that_diverges_or_sees_nothing_has_no_evidence(energy: float) -> None:
     judged = judge(sums(energy, energy, 1), 1.0)
