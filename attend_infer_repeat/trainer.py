@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def train(
     validate: bool = True,
     tensorboard: bool = False,
     graphs: bool = True,
+    given: Collection[str] | None = None,
 ) -> Path:
     """Train an AIR and write a run's folder.
 
@@ -46,6 +48,8 @@ def train(
         tensorboard: write the metrics as TensorBoard's events, too, where its package is installed.
         graphs: on a GPU, record the steps of the exact objective as CUDA graphs, with a
             bound and one process.
+        given: names of the settings that the preset ``auto`` keeps, such as ``window_size``; if
+            None, those that are no longer the preset's.
     Returns: the run's folder. Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt. If
         training collapses, the log warns of it, and the run goes on: see ``training/collapse.py``.
     Raises: ConfigError, DataError or CheckpointError for what cannot be used; BusyError if another
@@ -54,8 +58,8 @@ def train(
     """
     if not isinstance(config, TrainConfig):
         config = default_config(config)
-    draw_figures = _plot_run if figures else None
-    options = RunOptions(device, compiled, quiet, validate, tensorboard, draw_figures, graphs)
+    draw = _plot_run if figures else None
+    options = RunOptions(device, compiled, quiet, validate, tensorboard, draw, graphs, given)
     return carry_out(config, out, resume, options)
 
 

@@ -89,15 +89,10 @@ class Train(Command):
         """Run the command."""
         from ..trainer import train
 
-        training = self.training
-        tune_process(shapes_repeat=not training.model.count.unbounded)
+        tune_process(shapes_repeat=not self.training.model.count.unbounded)
         prepare_messages(self.quiet)
-        if training.preset == "auto" and self.resume is None:
-            from ..training.auto import choose_settings
-
-            training = choose_settings(training, self.given)
         train(
-            training,
+            self.training,
             self.out,
             resume=self.resume,
             device=self.device,
@@ -105,6 +100,7 @@ class Train(Command):
             graphs=self.graphs,
             quiet=self.quiet,
             tensorboard=self.tensorboard,
+            given=self.given,
         )
 
 

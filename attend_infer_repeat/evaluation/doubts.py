@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..air import AIR
 from ..config import ModelConfig
-from ..data.pictures.components import connected_components, gather, typical_side
+from ..data.pictures.components import connected_components, gather, size_modes
 from ..data.pictures.sampling import spread
 
 FEW = 5
@@ -145,7 +145,7 @@ class Doubts:
         )
         if len(joined.sides) < FEW:
             return None
-        side = typical_side(joined.sides)
+        side = size_modes(joined.sides)[0].side
         window = self._config.canvas_size[1] / self._config.pose.scale_prior_mean
         if side > SIZE_RATIO * window or SIZE_RATIO * side < window / WINDOW_MARGIN:
             return (

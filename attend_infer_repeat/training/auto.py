@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import FAST, MANY, TrainConfig, fit_auto, flat, idle, replace
+from ..config import FAST, MANY, TrainConfig, fit_auto, flat, replace
 from ..data import default_max_count, is_path, require_known
 from ..data.pictures.background import Level, Smooth
 from ..data.pictures.common import Common, encode_common
@@ -20,9 +18,8 @@ from ..data.pictures.look import largest_size
 from ..data.pictures.ranges import find_values
 from ..data.pictures.reading import Need
 from ..data.pictures.survey import Survey
-from .contradictions import contradictions
-
-logger = logging.getLogger(__name__)
+from .choices import Choices
+from .contradictions import warn_of_contradictions
 
 MIN_CANVAS, LARGEST_FITTED = 16, 256
 """Smallest and largest side of a canvas that is chosen, in pixels."""
@@ -83,24 +80,16 @@ FEW_OBJECTS = 3
 """Most objects of generated scenes that the preset fast is for."""
 
 
-@dataclass
-class _Choices:
-    """Settings, as they are chosen one by one, and the reason for each."""
+OF_SIZE = frozenset({"canvas", "zoom", "scale_prior_mean", "window_size"})
+"""Settings by which somebody tells how large objects are."""
+
+
+class Proposal(NamedTuple):
+    """Settings for one size of a typical object."""
 
     config: TrainConfig
-    given: Collection[str]
-    reasons: list[str] = field(default_factory=list)
-
-    def decide(self, why: str, **settings: Any) -> None:
-        """Set settings, such as ``window_size``, but those that were given or have no effect."""
-        decided = []
-        for name, value in settings.items():
-            if name in self.given or name in {setting.name for setting in idle(self.config)}:
-                continue
-            self.config = replace(self.config, **{name: value})
-            decided.append(f"{name} {_shown(value)}")
-        if decided:
-            self.reasons.append(f"{', '.join(decided)}: {why}")
+    side: float = 0.0  # the longer one of a typical object, in pixels of its picture
+    zoom: float = 1.0  # canvas pixels per picture pixel
 
 
 def choose_settings(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
@@ -112,27 +101,42 @@ def choose_settings(config: TrainConfig, given: Collection[str] = ()) -> TrainCo
     Returns: the settings; their ``chosen`` says what was chosen, and why.
     Raises: DataError if there is nothing to look at.
     """
+    return propose_settings(config, given)[0].config
+
+
+def propose_settings(config: TrainConfig, given: Collection[str] = ()) -> tuple[Proposal, ...]:
+    """Return what ``choose_settings`` does and, where an object's size is unsure, rivals of it.
+
+    Args, Raises: as ``choose_settings``.
+    """
     require_known(config.dataset.data)
     if not is_path(config.dataset.data):
-        return _for_generated_scenes(config, given)
-    choices = _Choices(fit_auto(config, given), given)
+        return (Proposal(_for_generated_scenes(config, given)),)
+    choices = Choices(fit_auto(config, given), given)
     _choose_range(choices)
     look = _survey(choices.config)
     if not look.shows_something:
         seen = f"nothing: none of {len(look.looks)} pictures shows anything on its background"
-        return replace(choices.config, chosen=(seen, *choices.reasons))
+        return (Proposal(replace(choices.config, chosen=(seen, *choices.reasons))),)
+    rivals = () if OF_SIZE & set(given) else look.rivals
+    sides = look.side, *rivals
+    first, *others = (_propose(choices.copy(), look.assuming(side)) for side in sides)
+    warn_of_contradictions(first.config, look, first.zoom)
+    return first, *others
+
+
+def _propose(choices: Choices, look: Survey) -> Proposal:
+    """Choose what follows from a survey and the size of its typical object."""
     _choose_canvas(choices, look)
     zoom = _chosen_zoom(choices.config, look)
     _choose_background(choices, look, zoom)
     _choose_window(choices, look, zoom)
     _choose_noise(choices, look, zoom)
-    for warning in contradictions(choices.config, look, zoom):
-        logger.warning("%s", warning)
     seen = (
         f"from a look at {len(look.looks)} pictures, {len(look.gathered.sides)} connected "
         f"components, {look.num_clusters} of them clusters"
     )
-    return replace(choices.config, chosen=(seen, *choices.reasons))
+    return Proposal(replace(choices.config, chosen=(seen, *choices.reasons)), look.side, zoom)
 
 
 def _for_generated_scenes(config: TrainConfig, given: Collection[str]) -> TrainConfig:
@@ -149,7 +153,7 @@ def _for_generated_scenes(config: TrainConfig, given: Collection[str]) -> TrainC
     return replace(preset, **kept)
 
 
-def _choose_range(choices: _Choices) -> None:
+def _choose_range(choices: Choices) -> None:
     """Choose what becomes black and white, of pictures with more than 8 bits."""
     framing = choices.config.model.framing
     if framing.range is None:
@@ -164,7 +168,7 @@ def _survey(config: TrainConfig) -> Survey:
     return survey_path(config.dataset.data, config.dataset.strict, need, config.dataset.channels)
 
 
-def _choose_canvas(choices: _Choices, look: Survey) -> None:
+def _choose_canvas(choices: Choices, look: Survey) -> None:
     """Choose how pictures come onto the canvas: as a whole, or large ones in parts."""
     sizes, given = {own.size for own in look.looks}, choices.config.model.framing.resize
     grow = len(sizes) > 1 and _relative_spread(look.shares) < _relative_spread(look.gathered.sides)
@@ -190,7 +194,7 @@ def _choose_canvas(choices: _Choices, look: Survey) -> None:
         choices.decide(why, resize="tile", zoom=zoom, canvas=side)
 
 
-def _choose_fitted_canvas(choices: _Choices, look: Survey) -> None:
+def _choose_fitted_canvas(choices: Choices, look: Survey) -> None:
     """Choose the canvas to which each picture is scaled."""
     share = float(np.median(look.shares))
     side = _usual_side(look)
@@ -202,7 +206,7 @@ def _choose_fitted_canvas(choices: _Choices, look: Survey) -> None:
     )
 
 
-def _choose_background(choices: _Choices, look: Survey, zoom: float) -> None:
+def _choose_background(choices: Choices, look: Survey, zoom: float) -> None:
     """Choose what is subtracted from pictures, which makes objects bright on black."""
     if "invert" in choices.given:
         return
@@ -226,7 +230,7 @@ def _choose_background(choices: _Choices, look: Survey, zoom: float) -> None:
     )
 
 
-def _choose_window(choices: _Choices, look: Survey, zoom: float) -> None:
+def _choose_window(choices: Choices, look: Survey, zoom: float) -> None:
     """Choose the size of the window, on the canvas and in pixels of its own."""
     size, largest = zoom * look.side, zoom * look.largest_side
     canvas = choices.config.dataset.canvas or zoom * largest_size(look.looks)[0]
@@ -240,7 +244,7 @@ def _choose_window(choices: _Choices, look: Survey, zoom: float) -> None:
     )
 
 
-def _choose_noise(choices: _Choices, look: Survey, zoom: float) -> None:
+def _choose_noise(choices: Choices, look: Survey, zoom: float) -> None:
     """Choose the pixel noise and the count prior by an object's log-likelihood gain.
 
     Rendering an object of energy E, its sum of squares, raises the log-likelihood by E / (2 sd^2)
@@ -283,12 +287,6 @@ def _scaled_size(config: TrainConfig, look: Survey) -> tuple[int, int]:
     canvas = config.dataset.canvas or 0
     own = (canvas, canvas) if canvas else (height, width)
     return scaled_size((width, height), Framing(own, 1, framing.resize, framing.zoom))
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        return " ".join(map(_shown, value))
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _zoom(size: float) -> float:

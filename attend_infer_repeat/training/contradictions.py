@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 from ..config import TrainConfig
 from ..data.pictures.survey import Survey
 
+logger = logging.getLogger(__name__)
+
 LEAST_SIZE = 5
 """Size of a typical object in canvas pixels below which little of it is seen."""
 
 
-def contradictions(config: TrainConfig, look: Survey, zoom: float) -> Iterator[str]:
-    """Yield what the pictures speak against, a line each with what to do.
+def warn_of_contradictions(config: TrainConfig, look: Survey, zoom: float) -> None:
+    """Warn of what the pictures speak against, a line each with what to do.
 
     Args:
         config: the settings, chosen and given.
         look: at the pictures.
         zoom: canvas pixels per picture pixel.
     """
+    for warning in _contradictions(config, look, zoom):
+        logger.warning("%s", warning)
+
+
+def _contradictions(config: TrainConfig, look: Survey, zoom: float) -> Iterator[str]:
     size, canvas = zoom * look.side, config.dataset.canvas
     if canvas is not None and size > canvas:
         yield (

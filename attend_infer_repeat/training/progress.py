@@ -103,5 +103,11 @@ class Progress:
             self._console.print(f"Open {figures[0]}", soft_wrap=True)
 
 
+def say(line: str, quiet: bool = False) -> None:
+    """Write a line to standard error, before there is a run to show the progress of."""
+    console = Console(stderr=True, quiet=quiet, highlight=False, markup=False)
+    console.print(line, soft_wrap=True)
+
+
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.2%}"

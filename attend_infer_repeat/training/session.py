@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ from ..evaluation.spread import count_spread
 from ..objectives import Execution
 from ..objectives.processes import Processes
 from ..storage import discard_leftovers
-from .auto import choose_settings
 from .data import RunData, load_run_data
 from .distributed import join_processes
 from .loop import evaluate_run, explain_collapse, report_evaluation, take_steps
@@ -30,6 +29,7 @@ from .resume import check_resumable
 from .run import check_new, mark_finished, new_run, resumable, resumed_run, write_config, writing
 from .state import SavedState, TrainingState
 from .tensorboard import can_write_events
+from .trials import settle
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class RunOptions:
     tensorboard: bool = False
     draw_figures: DrawFigures | None = None
     graphs: bool = True
+    given: Collection[str] | None = None
 
     def execution(self, device: torch.device) -> Execution:
         """Say how steps run on a device."""
@@ -89,8 +90,11 @@ class _Session:
         if out is not None and self.processes.is_first:  # the check may take the folder's lock
             check_new(out)
         if config.preset == "auto" and not config.chosen:
-            given = (change.split(":")[0] for change in differences(PRESETS["auto"], config))
-            config = choose_settings(config, given=tuple(given))
+            given = self.options.given
+            if given is None:
+                changes = differences(PRESETS["auto"], config)
+                given = tuple(change.split(":")[0] for change in changes)
+            config = settle(config, given, self.processes, self.options.quiet)
         with self.processes.first_goes_first():  # generated and downloaded data are kept
             data = load_run_data(config, validate=self.options.validate)
         made = Path()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from attend_infer_repeat.data.pictures.background import Black, Level, Smooth
 from attend_infer_repeat.data.pictures.common import Common
-from attend_infer_repeat.data.pictures.components import typical_side
+from attend_infer_repeat.data.pictures.components import size_modes
 from attend_infer_repeat.data.pictures.look import look_at
 from attend_infer_repeat.data.pictures.sampling import spread
 from attend_infer_repeat.data.pictures.smooth import level_of, noise_sd, smooth_background
@@ -214,9 +214,18 @@ def test_the_first_large_mode_is_an_objects_size() -> None:
     rng = np.random.default_rng(0)
     singles, pairs = rng.normal(18, 0.8, 60), rng.normal(34, 2, 60)
     debris = rng.uniform(3, 6, 200)
-    assert typical_side(np.concatenate((singles, pairs))) == pytest.approx(18, rel=0.05)
-    assert typical_side(np.concatenate((singles, debris))) == pytest.approx(18, rel=0.05)
-    assert typical_side(np.array([7.0])) == pytest.approx(7, rel=0.02)
+    for sides in ((singles, pairs), (singles, debris)):
+        assert size_modes(np.concatenate(sides))[0].side == pytest.approx(18, rel=0.05)
+    assert size_modes(np.array([7.0]))[0].side == pytest.approx(7, rel=0.02)
+
+
+def test_other_modes_follow_by_their_heights() -> None:
+    """Of equal shapes, a mode is as high as it has components, times their side."""
+    logs = np.linspace(-0.1, 0.1, 21)
+    parts = [np.repeat(side * np.exp(logs), num) for side, num in ((10, 9), (20, 6), (40, 2))]
+    modes = size_modes(np.concatenate(parts))
+    assert [mode.side for mode in modes] == pytest.approx([10, 20, 40], rel=0.02)
+    assert [mode.height for mode in modes] == pytest.approx([90 / 120, 1, 80 / 120], rel=0.02)
 
 
 @pytest.mark.parametrize(("num", "sample"), [(3, 400), (400, 400), (10_001, 400), (1, 1)])
@@ -285,3 +294,26 @@ def test_objects_that_are_often_somewhere_are_no_background() -> None:
     )
     assert framed_crowd.side == pytest.approx(19, rel=0.12)
     assert framed_crowd.shows_something
+
+
+@pytest.mark.parametrize(
+    ("nums", "rivals"),
+    [
+        ({18: 30}, ()),
+        ({18: 30, 22: 25}, ()),  # nearly the same size
+        ({18: 30, 30: 5}, ()),  # too few
+        ({18: 30, 27: 18}, (27,)),
+        ({18: 30, 27: 10, 40: 10, 60: 8}, (60, 40)),  # two at most
+    ],
+)
+def test_a_survey_names_other_sizes_that_may_be_an_objects(nums, rivals) -> None:
+    rng = np.random.default_rng(0)
+    images = np.zeros((sum(nums.values()), 90, 90), np.uint8)
+    for image, side in zip(images, np.repeat(list(nums), list(nums.values())), strict=True):
+        y, x = rng.integers(1, 89 - side, 2)
+        image[y : y + side, x : x + side] = 200
+    found = survey([look_at(Image.fromarray(image)) for image in images])
+    assert found.side == pytest.approx(18, rel=0.05)
+    assert found.rivals == pytest.approx(rivals, rel=0.03)
+    for side in rivals:
+        assert np.median(found.assuming(side).single.sides) == pytest.approx(side, rel=0.03)

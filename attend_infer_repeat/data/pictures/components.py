@@ -100,12 +100,20 @@ def gather(views: list[Components]) -> Components:
     return joined.of(whole) if whole.sum() >= FEWEST_WHOLE * len(whole) else joined
 
 
-def typical_side(sides: NDArray[np.float64]) -> float:
-    """Return the side of a typical object: the first large mode of the logarithm of the sides.
+class Mode(NamedTuple):
+    """A mode of the density of the logarithm of components' sides."""
 
-    Debris is smaller than an object, and clusters are larger, by factors of their own: they would
-    move a median. A component counts by its side, since one large object may leave much debris;
-    since clusters count more then, a smaller mode is taken that is nearly as high.
+    side: float  # pixels
+    height: float  # the density there, as a share of the highest
+
+
+def size_modes(sides: NDArray[np.float64]) -> tuple[Mode, ...]:
+    """Return the modes of the logarithm of the sides; first the side of a typical object.
+
+    That is the first large mode. Debris is smaller than an object, and clusters are larger, by
+    factors of their own: they would move a median. A component counts by its side, since one large
+    object may leave much debris; since clusters count more then, a smaller mode is taken that is
+    nearly as high. The others follow from the highest to the lowest.
 
     Args:
         sides: (n,), of components, n > 0.
@@ -113,7 +121,10 @@ def typical_side(sides: NDArray[np.float64]) -> float:
     logs = np.log(sides)
     grid = np.arange(logs.min() - BANDWIDTH, logs.max() + BANDWIDTH, BANDWIDTH / 8)
     density = np.exp(-(((grid[:, None] - logs) / BANDWIDTH) ** 2) / 2) @ sides
+    density /= density.max()
     inside = density[1:-1]
     is_mode = (inside > density[:-2]) & (inside >= density[2:])
-    high = is_mode & (inside >= FIRST_MODE * density.max())
-    return float(np.exp(grid[1:-1][high.argmax()]))
+    modes = [Mode(float(np.exp(grid[1:-1][i])), float(inside[i])) for i in is_mode.nonzero()[0]]
+    typical = next(mode for mode in modes if mode.height >= FIRST_MODE)
+    others = sorted((mode for mode in modes if mode != typical), key=lambda mode: -mode.height)
+    return (typical, *others)

@@ -109,6 +109,7 @@ def _load_files(source: Path, name: str, split: str, options: Options) -> Datase
     labels = None
     if is_folder(source):
         labels = read_labels(source, [item.name for item in items], options.strict)
+    items = [items[i] for i in spread(len(items), options.sample or len(items))]
     looks = _look_at_items(source, items, options.strict, need)
     framing = _framing(looks, options)
     cropping = _cropping(looks, len(items), framing, split)
@@ -267,6 +268,7 @@ def _load_arrays(path: Path, name: str, split: str, options: Options) -> Dataset
     except DataError as error:
         raise DataError(f"{shown(path)}: {error}") from error
     check_truths(data, path)
+    data = data[spread(len(data), options.sample or len(data))]
     need = Need(values=options.framing.range, channels=options.framing.select)
     looks = _look_at_arrays(data.images, need)
     framing = _framing(

@@ -17,12 +17,14 @@ class Options:
         channels: 1 or 3; what the pictures have if None.
         framing: how they come onto the canvas.
         strict: stop at a picture that cannot be read.
+        sample: load no more pictures than this, evenly spread over all; all of them if None.
     """
 
     canvas_size: int | tuple[int, int] | None = None
     channels: int | None = None
     framing: FramingConfig = field(default_factory=FramingConfig)
     strict: bool = False
+    sample: int | None = None
 
     @classmethod
     def of(cls, **options: Any) -> Options:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .background import Background, Objects, Smooth, directed, stretched
 from .candidates import MIN_STEP, NUM_SDS, choose_background
-from .components import Components, connected_components, gather, typical_side
+from .components import Components, Mode, connected_components, gather, size_modes
 from .look import Look, View, channels_of
 from .reading import MAX_PIXELS
 from .smooth import noise_sd
@@ -50,6 +50,10 @@ MOST_AREAS = 4.0
 LARGE_PERCENTILE = 85
 """Percentile of the sides of objects that is a large one's."""
 
+RIVAL, RIVAL_RATIO, MOST_RIVALS = 0.4, 1.25, 2
+"""Height of another mode of the sizes, as a share of the highest, that may as well be a typical
+object's; how many times larger or smaller it is, at least; and how many there are, at most."""
+
 CLUSTER = 1.5
 """Area, in areas of a typical object, from which a component is a cluster."""
 
@@ -68,6 +72,7 @@ class Survey:
         stretch: of differences, as shares of the contrast; see ``background.stretched``.
         components: of the foreground of each picture's view; energies are of differences as they
             are shown.
+        assumed: the longer side of a typical object; None takes the first large mode.
     """
 
     looks: tuple[Look, ...]
@@ -78,6 +83,7 @@ class Survey:
     contrast: float
     stretch: float
     components: tuple[Components, ...]
+    assumed: float | None = None
 
     @cached_property
     def gathered(self) -> Components:
@@ -92,7 +98,23 @@ class Survey:
     @cached_property
     def side(self) -> float:
         """The longer side of a typical object, in pixels of its picture."""
-        return typical_side(self.gathered.sides)
+        return self._modes[0].side if self.assumed is None else self.assumed
+
+    @cached_property
+    def rivals(self) -> tuple[float, ...]:
+        """Other sides that may as well be a typical object's, from the likeliest on."""
+        high = [mode.side for mode in self._modes if mode.height >= RIVAL]
+        ratios = [max(side / self.side, self.side / side) for side in high]
+        others = [side for side, r in zip(high, ratios, strict=True) if r >= RIVAL_RATIO]
+        return tuple(others[:MOST_RIVALS])
+
+    def assuming(self, side: float) -> Survey:
+        """Return the same, if a typical object has another longer side."""
+        return replace(self, assumed=side)
+
+    @cached_property
+    def _modes(self) -> tuple[Mode, ...]:
+        return size_modes(self.gathered.sides)
 
     @cached_property
     def single(self) -> Components:
