@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .config import ModelConfig
-from .data.pictures.pixels import as_bytes, check_range, check_type
+from .data.pictures.reading.pixels import as_bytes, check_range, check_type
 from .errors import ShapeError
 
 

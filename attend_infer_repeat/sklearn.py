@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .air import AIR
 from .config import DatasetConfig, TrainConfig, differences, for_images, get_preset, replace
-from .data.pictures.features import find_value_range, image_shape, rescaled, square_shape
+from .data.pictures.survey.features import find_value_range, image_shape, rescaled, square_shape
 from .errors import ConfigError, DataError, ShapeError
 from .scenes import Scenes
 from .trainer import train

@@ -17,9 +17,9 @@ from PIL import Image
 
 from attend_infer_repeat import AIR, AirError, DataError
 from attend_infer_repeat.checkpoints.checkpoint import read_checkpoint
+from attend_infer_repeat.data.pictures.canvas.framing import Framing, place
 from attend_infer_repeat.data.pictures.folder import load_path
-from attend_infer_repeat.data.pictures.framing import Framing, place
-from attend_infer_repeat.data.pictures.reading import read_picture
+from attend_infer_repeat.data.pictures.reading.decoding import read_picture
 
 PICTURES = 2_000
 CHECKPOINTS = 400

@@ -25,7 +25,7 @@ from .process import prepare_messages
 
 if TYPE_CHECKING:
     from ..air import AIR
-    from ..data.pictures.framing import Framing
+    from ..data.pictures.canvas.framing import Framing
     from ..files.blocks import Runner
     from ..files.canvases import Observer
     from ..files.results import Results
@@ -121,9 +121,9 @@ class Infer(Command):
             the folder of results cannot be used; BusyError if another process writes to it.
         """
         self._check()
-        from ..data.pictures.border import ByBorder
-        from ..data.pictures.framing import Framing
-        from ..data.pictures.reading import shown
+        from ..data.pictures.canvas.framing import Framing
+        from ..data.pictures.ground.border import ByBorder
+        from ..data.pictures.reading.decoding import shown
         from ..evaluation.doubts import Doubts
         from ..files.blocks import in_turn
         from ..files.cluster import Cluster

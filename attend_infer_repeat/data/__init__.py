@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .dataset import Dataset
-from .pictures.paths import has_test_part
+from .pictures.reading.paths import has_test_part
 from .registry import (
     DATASETS,
     Source,

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..air import AIR
 from ..config import ModelConfig
-from ..data.pictures.components import connected_components, gather, size_modes
-from ..data.pictures.sampling import spread
+from ..data.pictures.reading.sampling import spread
+from ..data.pictures.survey.components import connected_components, gather, size_modes
 
 FEW = 5
 """Pictures below which counts of 0 say nothing: they may be empty."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..air import AIR
-from ..data.pictures import sampling
+from ..data.pictures.reading import sampling
 
 SHIFTS = ((0, 0), (0, 1), (1, 0), (0, -2), (-2, 0))
 """Rows and columns by which images are moved."""

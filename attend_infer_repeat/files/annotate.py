@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.pictures.pixels import from_intensity
+from ..data.pictures.reading.pixels import from_intensity
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..data.pictures.rasters import Raster
+    from ..data.pictures.reading.rasters import Raster
 
 STEP_COLORS = ("red", "green", "blue", "orange", "magenta", "cyan", "yellow", "purple")
 """Of boxes: the tutorial's colors of step 1, 2, 3; further steps go on in other ones."""

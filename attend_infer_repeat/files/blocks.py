@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from ..air import AIR
 from ..console import progress_bar
-from ..data.pictures.framing import Tiles
-from ..data.pictures.sampling import spread
+from ..data.pictures.canvas.framing import Tiles
+from ..data.pictures.reading.sampling import spread
 from .canvases import Observer, infer_canvases
 from .mosaic import Part, mosaic_record, part_of
 from .records import Record

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from ..data.pictures.labels import find_coco
+from ..data.pictures.reading.labels import find_coco
 from ..errors import AirError
 from .records import Record, read_records, to_json
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.pictures.framing import Frame, Tile
+from ..data.pictures.canvas.framing import Frame, Tile
 from ..scenes import Scene, SceneObject
 from .counts import shifted, sum_of
 from .records import Record, check_finite, check_scene, object_record, picture_record, rounded

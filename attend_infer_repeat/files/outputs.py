@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from ..data.pictures.reading import shown
+from ..data.pictures.reading.decoding import shown
 from ..data.sets.parallel import in_parallel
 from ..errors import ConfigError, warn_once
 from ..storage import is_empty, owned, replacing, shortened, write_atomically

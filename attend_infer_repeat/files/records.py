@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import CountConfig
-from ..data.pictures.framing import Frame
-from ..data.pictures.reading import shown
+from ..data.pictures.canvas.framing import Frame
+from ..data.pictures.reading.decoding import shown
 from ..errors import NotFiniteError
 from ..scenes import Scene, SceneObject
 from .counts import count_interval, widened

@@ -24,7 +24,7 @@ from typing import IO
 
 import numpy as np
 
-from ..data.pictures.reading import shown
+from ..data.pictures.reading.decoding import shown
 from ..errors import ConfigError
 from ..storage import (
     discard_all_leftovers,

@@ -16,12 +16,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.pictures.array_files import as_picture, read_arrays
-from ..data.pictures.containers import open_or_tell
-from ..data.pictures.modes import Values
-from ..data.pictures.paths import ARRAYS, is_folder, is_zarr, picture_names
-from ..data.pictures.rasters import Raster, Size
-from ..data.pictures.reading import (
+from ..data.pictures.reading.array_files import as_picture, read_arrays
+from ..data.pictures.reading.containers import open_or_tell
+from ..data.pictures.reading.decoding import (
     WHOLE,
     Decoded,
     Need,
@@ -31,7 +28,10 @@ from ..data.pictures.reading import (
     one_line,
     shown,
 )
-from ..data.pictures.zarrs import zarr_files
+from ..data.pictures.reading.modes import Values
+from ..data.pictures.reading.paths import ARRAYS, is_folder, is_zarr, picture_names
+from ..data.pictures.reading.rasters import Raster, Size
+from ..data.pictures.reading.zarrs import zarr_files
 from ..data.sets.npz import count_images
 from ..errors import AirError, DataError
 

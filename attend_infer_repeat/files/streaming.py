@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ..air import AIR
 from ..config import CountConfig
-from ..data.pictures.framing import Framing, Tile, Tiles, enough
-from ..data.pictures.reading import Need, one_line, shown
+from ..data.pictures.canvas.framing import Framing, Tile, Tiles, enough
+from ..data.pictures.reading.decoding import Need, one_line, shown
 from ..data.sets.parallel import Budget, in_parallel
 from ..errors import AirError, DataError, NotFiniteError, ShapeError
 from ..seeds import check_seed

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from ..config import FAST, MANY, TrainConfig, fit_auto, flat, replace
 from ..data import default_max_count, is_path, require_known
-from ..data.pictures.background import Level, Smooth
-from ..data.pictures.common import Common, encode_common
+from ..data.pictures.canvas.framing import Framing, scaled_size
 from ..data.pictures.folder import survey_path
-from ..data.pictures.framing import Framing, scaled_size
-from ..data.pictures.look import largest_size
-from ..data.pictures.ranges import find_values
-from ..data.pictures.reading import Need
-from ..data.pictures.survey import Survey
+from ..data.pictures.ground.background import Level, Smooth
+from ..data.pictures.ground.common import Common, encode_common
+from ..data.pictures.reading.decoding import Need
+from ..data.pictures.reading.ranges import find_values
+from ..data.pictures.survey.look import largest_size
+from ..data.pictures.survey.survey import Survey
 from .choices import Choices
 from .contradictions import warn_of_contradictions
 

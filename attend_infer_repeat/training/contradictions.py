@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 
 from ..config import TrainConfig
-from ..data.pictures.survey import Survey
+from ..data.pictures.survey.survey import Survey
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from ..air import AIR, largest_batch, reproducible
 from ..arrays import as_images
 from ..config import TrainConfig, for_images, replace
 from ..data import Dataset, hold_out, is_one_part
-from ..data.pictures.sampling import spread
+from ..data.pictures.reading.sampling import spread
 from ..model import intensity
 from ..objectives.processes import Processes
 from ..rollout.terms import count_terms

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 
 from ..air import AIR
 from ..checkpoints.find import shipped
-from ..data.pictures.framing import Framing
+from ..data.pictures.canvas.framing import Framing
 from ..files.records import rounded
 from ..version import __version__
 from ..web import docs, explain, refusals

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..data.pictures.border import ByBorder
-from ..data.pictures.framing import Frame, Framing, place, place_canvas
-from ..data.pictures.pixels import from_intensity
-from ..data.pictures.reading import read_picture
+from ..data.pictures.canvas.framing import Frame, Framing, place, place_canvas
+from ..data.pictures.ground.border import ByBorder
+from ..data.pictures.reading.decoding import read_picture
+from ..data.pictures.reading.pixels import from_intensity
 from ..errors import DataError, ShapeError
 from ..files.records import check_finite
 from .limits import MAX_PIXELS

@@ -11,13 +11,13 @@ from PIL import Image
 
 from attend_infer_repeat import load_dataset
 from attend_infer_repeat.data import Dataset, hold_out, is_one_part
-from attend_infer_repeat.data.pictures.crops import (
+from attend_infer_repeat.data.pictures.canvas.crops import (
     FEW_PICTURES,
     LARGEST_GRID,
     SHOWS,
     Cropping,
 )
-from attend_infer_repeat.data.pictures.scaled import ScaledWhole
+from attend_infer_repeat.data.pictures.canvas.scaled import ScaledWhole
 
 SIDE = 20
 

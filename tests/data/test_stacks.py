@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from attend_infer_repeat import DataError, load_dataset
-from attend_infer_repeat.data.pictures.containers import open_pictures
-from attend_infer_repeat.data.pictures.ranges import find_values
-from attend_infer_repeat.data.pictures.reading import Need, read_picture
+from attend_infer_repeat.data.pictures.reading.containers import open_pictures
+from attend_infer_repeat.data.pictures.reading.decoding import Need, read_picture
+from attend_infer_repeat.data.pictures.reading.ranges import find_values
 from attend_infer_repeat.errors import MissingError
 from attend_infer_repeat.files.sources import find_sources, how_many
 

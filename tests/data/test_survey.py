@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attend_infer_repeat.data.pictures.background import Black, Level, Smooth
-from attend_infer_repeat.data.pictures.common import Common
-from attend_infer_repeat.data.pictures.components import size_modes
-from attend_infer_repeat.data.pictures.look import look_at
-from attend_infer_repeat.data.pictures.sampling import spread
-from attend_infer_repeat.data.pictures.smooth import level_of, noise_sd, smooth_background
-from attend_infer_repeat.data.pictures.survey import Survey, survey
+from attend_infer_repeat.data.pictures.ground.background import Black, Level, Smooth
+from attend_infer_repeat.data.pictures.ground.common import Common
+from attend_infer_repeat.data.pictures.ground.smooth import level_of, noise_sd, smooth_background
+from attend_infer_repeat.data.pictures.reading.sampling import spread
+from attend_infer_repeat.data.pictures.survey.components import size_modes
+from attend_infer_repeat.data.pictures.survey.look import look_at
+from attend_infer_repeat.data.pictures.survey.survey import Survey, survey
 
 Draw = Callable[[np.random.Generator], np.ndarray]
 

@@ -17,20 +17,20 @@ from PIL.Image import Resampling
 from attend_infer_repeat import load_dataset
 from attend_infer_repeat.data import hold_out
 from attend_infer_repeat.data.pictures import crops, regions, scaled, zarrs
-from attend_infer_repeat.data.pictures.background import Black, Difference, Level, Smooth
-from attend_infer_repeat.data.pictures.border import ByBorder
-from attend_infer_repeat.data.pictures.common import Common
-from attend_infer_repeat.data.pictures.containers import open_pictures
-from attend_infer_repeat.data.pictures.crops import MOST_CELLS, Cropping
+from attend_infer_repeat.data.pictures.canvas.crops import MOST_CELLS, Cropping
+from attend_infer_repeat.data.pictures.canvas.framing import Framing, place, place_tiles
+from attend_infer_repeat.data.pictures.canvas.scaled import ScaledWhole, scaled_of
 from attend_infer_repeat.data.pictures.folder import survey_path
-from attend_infer_repeat.data.pictures.framing import Framing, place, place_tiles
-from attend_infer_repeat.data.pictures.look import look_at
-from attend_infer_repeat.data.pictures.modes import Values
-from attend_infer_repeat.data.pictures.ranges import find_values
-from attend_infer_repeat.data.pictures.rasters import Raster
-from attend_infer_repeat.data.pictures.reading import Need
-from attend_infer_repeat.data.pictures.regions import Regions
-from attend_infer_repeat.data.pictures.scaled import ScaledWhole, scaled_of
+from attend_infer_repeat.data.pictures.ground.background import Black, Difference, Level, Smooth
+from attend_infer_repeat.data.pictures.ground.border import ByBorder
+from attend_infer_repeat.data.pictures.ground.common import Common
+from attend_infer_repeat.data.pictures.reading.containers import open_pictures
+from attend_infer_repeat.data.pictures.reading.decoding import Need
+from attend_infer_repeat.data.pictures.reading.modes import Values
+from attend_infer_repeat.data.pictures.reading.ranges import find_values
+from attend_infer_repeat.data.pictures.reading.rasters import Raster
+from attend_infer_repeat.data.pictures.reading.regions import Regions
+from attend_infer_repeat.data.pictures.survey.look import look_at
 from attend_infer_repeat.errors import AirError, DataError
 
 zarr = pytest.importorskip("zarr", reason="the extra large is not installed")
@@ -254,7 +254,7 @@ def both(
     tmp_path: Path, pixels: np.ndarray, values: Values | None = RANGE
 ) -> tuple[Raster, Raster]:
     """Return a picture in memory, and the same one of which parts are read."""
-    from attend_infer_repeat.data.pictures.planes import as_picture
+    from attend_infer_repeat.data.pictures.reading.planes import as_picture
 
     planes = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     picture = read(save(tmp_path / "x.zarr", pixels), values=values)

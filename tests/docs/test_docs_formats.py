@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 
 from attend_infer_repeat import AIR, Scenes, load_dataset
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.data.pictures.array_files import NPZ_ARRAYS
-from attend_infer_repeat.data.pictures.labels import COUNTS_COLUMNS
-from attend_infer_repeat.data.pictures.reading import SUFFIXES
+from attend_infer_repeat.data.pictures.reading.array_files import NPZ_ARRAYS
+from attend_infer_repeat.data.pictures.reading.decoding import SUFFIXES
+from attend_infer_repeat.data.pictures.reading.labels import COUNTS_COLUMNS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "formats.md"
 

@@ -22,7 +22,7 @@ from pycocotools.coco import COCO
 
 from attend_infer_repeat import AIR, DataError
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.data.pictures.framing import Framing, place
+from attend_infer_repeat.data.pictures.canvas.framing import Framing, place
 from attend_infer_repeat.files.annotate import annotated, as_image
 from attend_infer_repeat.files.sources import find_sources, how_many
 from attend_infer_repeat.files.streaming import infer_pictures

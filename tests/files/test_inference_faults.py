@@ -27,9 +27,9 @@ from attend_infer_repeat import AIR, DataError, Scenes, ShapeError
 from attend_infer_repeat.cli.echo import Echo
 from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data.pictures import gif
-from attend_infer_repeat.data.pictures.border import ByBorder
-from attend_infer_repeat.data.pictures.framing import Framing, enough, place
-from attend_infer_repeat.data.pictures.reading import Decoded, Need, decode, read_picture
+from attend_infer_repeat.data.pictures.canvas.framing import Framing, enough, place
+from attend_infer_repeat.data.pictures.ground.border import ByBorder
+from attend_infer_repeat.data.pictures.reading.decoding import Decoded, Need, decode, read_picture
 from attend_infer_repeat.data.sets import npz
 from attend_infer_repeat.files import sources as finding
 from attend_infer_repeat.files.canvases import BLOCK

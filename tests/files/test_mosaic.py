@@ -17,8 +17,8 @@ from PIL import Image
 
 from attend_infer_repeat import AIR, load_dataset
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.data.pictures.framing import Framing, Tile, place_tiles
-from attend_infer_repeat.data.pictures.tiles import spans
+from attend_infer_repeat.data.pictures.canvas.framing import Framing, Tile, place_tiles
+from attend_infer_repeat.data.pictures.canvas.tiles import spans
 from attend_infer_repeat.files.counts import count_interval, shifted, sum_of
 from attend_infer_repeat.files.mosaic import (
     TileScene,

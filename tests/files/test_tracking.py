@@ -13,8 +13,8 @@ from PIL import Image
 
 from attend_infer_repeat import DataError, load_dataset
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.data.pictures.containers import open_pictures
-from attend_infer_repeat.data.pictures.gif import GifFrames
+from attend_infer_repeat.data.pictures.reading.containers import open_pictures
+from attend_infer_repeat.data.pictures.reading.gif import GifFrames
 from attend_infer_repeat.files.sources import find_sources, how_many
 from attend_infer_repeat.files.tracking import PATIENCE, Tracker
 

@@ -17,22 +17,22 @@ from ...errors import DataError, ShapeError
 from ..dataset import Dataset
 from ..sets.parallel import in_parallel
 from ..splits import content_digests
-from .array_files import as_picture, check_truths, read_arrays
-from .background import foreground_of
-from .border import ByBorder
-from .crops import Cropping
-from .framing import Framing
-from .items import Item, close_all, items_of
-from .labels import read_labels
+from .canvas.crops import Cropping
+from .canvas.framing import Framing
+from .canvas.rows import Placed, Rows, place_all
+from .ground.background import foreground_of
+from .ground.border import ByBorder
 from .options import Options
-from .paths import is_arrays, is_folder, picture_files, split_path
-from .reading import WHOLE, Need, shown
-from .rows import Placed, Rows, place_all
-from .sampling import spread
+from .reading.array_files import as_picture, check_truths, read_arrays
+from .reading.decoding import WHOLE, Need, shown
+from .reading.items import Item, close_all, items_of
+from .reading.labels import read_labels
+from .reading.paths import is_arrays, is_folder, picture_files, split_path
+from .reading.sampling import spread
 
 if TYPE_CHECKING:
-    from .look import Look
-    from .survey import Survey
+    from .survey.look import Look
+    from .survey.survey import Survey
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def survey_path(
         channels: 1 or 3 of the canvas; what the pictures have if None.
     Raises: DataError as ``load_path``.
     """
-    from .survey import survey
+    from .survey.survey import survey
 
     source = split_path(path, "train")
     if is_arrays(source):
@@ -158,7 +158,7 @@ def _read_all(
 def _look_at_items(
     source: Path, items: Sequence[Item], strict: bool, need: Need, closely: bool = False
 ) -> list[Look]:
-    from .look import Look, look_at
+    from .survey.look import Look, look_at
 
     def look(item: Item) -> Look | DataError:
         try:
@@ -184,7 +184,7 @@ def _look_at_items(
 
 
 def _look_at_arrays(images: NDArray[np.uint8], need: Need, closely: bool = False) -> list[Look]:
-    from .look import look_at
+    from .survey.look import look_at
 
     chosen = images[spread(len(images))]
     return [look_at(need.with_channels(as_picture(image)), closely) for image in chosen]
@@ -198,7 +198,7 @@ def _skip(error: DataError, strict: bool) -> None:
 
 def _framing(looks: Sequence[Look], options: Options) -> Framing:
     """Decide on what the options leave open, from what the pictures look like."""
-    from .look import channels_of, largest_size
+    from .survey.look import channels_of, largest_size
 
     own = options.framing
     canvas_size = options.canvas_size

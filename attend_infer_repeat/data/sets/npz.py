@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ..pictures.reading import shown
+from ..pictures.reading.decoding import shown
 
 MAX_BYTES = 4 * 2**30
 """The most that the arrays of an archive may take. A few bytes of an archive can hold gigabytes."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ...errors import DataError
-from ..splits import file_digest, name_digests
+from ....errors import DataError
+from ...splits import file_digest, name_digests
 from .containers import Pictures, open_or_tell
+from .decoding import Need, joined_name, shown
 from .paths import is_zarr
-from .reading import Need, joined_name, shown
 from .zarrs import zarr_digest
 
 if TYPE_CHECKING:

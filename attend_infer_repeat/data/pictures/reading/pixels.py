@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ShapeError
+from ....errors import ShapeError
 from .modes import Values, to_8_bits
 
 TYPES = "bool, uint8, uint16 or floats from 0 to 1"

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ...errors import DataError
-from .modes import as_gray_or_rgb
-from .rasters import Size
-from .reading import (
+from ....errors import DataError
+from .decoding import (
     BYTES_PER_PIXEL,
     MAX_PIXELS,
     WHOLE,
@@ -26,6 +24,8 @@ from .reading import (
     open_file,
     shown,
 )
+from .modes import as_gray_or_rgb
+from .rasters import Size
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError, ShapeError, nearest
-from ..dataset import Dataset
-from ..sets.npz import read_npy, read_npz
+from ....errors import DataError, ShapeError, nearest
+from ...dataset import Dataset
+from ...sets.npz import read_npy, read_npz
+from .decoding import shown
 from .modes import Values
 from .paths import kind_of
 from .pixels import as_bytes, as_planes, without_alpha
-from .reading import shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image

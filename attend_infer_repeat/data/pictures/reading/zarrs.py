@@ -14,12 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError, extra, warn_once
-from ..splits import file_digest
-from .modes import Values, is_colored, values_of_floats
-from .planes import as_picture, mode_of, selected
-from .rasters import Box, Raster, Size
-from .reading import (
+from ....errors import DataError, extra, warn_once
+from ...splits import file_digest
+from .decoding import (
     BYTES_PER_PIXEL,
     WHOLE,
     Decoded,
@@ -29,6 +26,9 @@ from .reading import (
     joined_name,
     shown,
 )
+from .modes import Values, is_colored, values_of_floats
+from .planes import as_picture, mode_of, selected
+from .rasters import Box, Raster, Size
 from .regions import AT_ONCE, Regions
 from .sampling import spread, windows
 from .zarr_layout import CHANNEL_AXES, TIME_AXIS, Layout, find_layout

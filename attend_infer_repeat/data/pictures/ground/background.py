@@ -20,14 +20,14 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...config import FramingConfig
-from ...errors import ConfigError
+from ....config import FramingConfig
+from ....errors import ConfigError
+from ..reading.pixels import from_intensity
+from ..reading.rasters import Box, Size
+from ..reading.sampling import windows
 from .border import ByBorder
 from .common import decode_common
 from .parts import Everywhere, Read
-from .pixels import from_intensity
-from .rasters import Box, Size
-from .sampling import windows
 from .smooth import level_of, smooth_background
 
 Objects = Literal["brighter", "darker", "both"]

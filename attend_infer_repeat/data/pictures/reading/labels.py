@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError, nearest
-from .reading import shown
+from ....errors import DataError, nearest
+from .decoding import shown
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError, extra
-from .reading import check_size, errors_in_one_line, shown
+from ....errors import DataError, extra
+from .decoding import check_size, errors_in_one_line, shown
 from .tiff import TiffPictures
 from .zarr_layout import Layout
 from .zarrs import ZarrPictures

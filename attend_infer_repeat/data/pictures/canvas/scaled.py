@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .background import Foreground
-from .border import EVEN, GRAY_BACKGROUND, border_level, border_quartiles
-from .rasters import Box, Raster, Size
-from .regions import Regions
+from ..ground.background import Foreground
+from ..ground.border import EVEN, GRAY_BACKGROUND, border_level, border_quartiles
+from ..reading.rasters import Box, Raster, Size
+from ..reading.regions import Regions
 
 REDUCING_GAP = 3.0
 """How much larger than on the canvas a picture is when it is resampled; whole pixels are averaged

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from ....errors import DataError
 from .array_files import read_raw
+from .decoding import shown
 from .items import close_all, items_of
 from .modes import Values
 from .paths import is_arrays, picture_files, split_path
 from .pixels import as_planes
 from .planes import selected
-from .reading import shown
 from .sampling import spread
 
 RANGE_PERCENTILES = (0.01, 99.99)

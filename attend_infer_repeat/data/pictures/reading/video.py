@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ...errors import DataError, extra
+from ....errors import DataError, extra
+from .decoding import BYTES_PER_PIXEL, MAX_PIXELS, WHOLE, Decoded, Need, check_size, shown
 from .planes import as_picture
-from .reading import BYTES_PER_PIXEL, MAX_PIXELS, WHOLE, Decoded, Need, check_size, shown
 
 if TYPE_CHECKING:
     import av

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reading.pixels import from_intensity
+from ..reading.rasters import Box, Size
+from ..reading.sampling import windows
 from .parts import Everywhere, Read
-from .pixels import from_intensity
-from .rasters import Box, Size
-from .sampling import windows
 
 Invert = Literal["auto", "yes", "no"]
 Kind = Literal["bright", "gray", "dark"]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ConfigError, ShapeError
-from .pixels import as_bytes
+from ....errors import ConfigError, ShapeError
+from ..reading.pixels import as_bytes
 
 
 def square_shape(num_features: int) -> tuple[int, int]:

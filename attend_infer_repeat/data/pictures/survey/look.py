@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .border import background_kind, has_contrast
-from .modes import is_colored
-from .rasters import Raster
-from .scaled import as_pixels
+from ..canvas.scaled import as_pixels
+from ..ground.border import background_kind, has_contrast
+from ..reading.modes import is_colored
+from ..reading.rasters import Raster
 
 VIEW = 512
 """Longest side of a view of a picture, in pixels: larger pictures are shrunk, or cut."""

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import AirError, DataError
+from ....errors import AirError, DataError
 from .modes import Values, as_gray_or_rgb, is_deep
 from .planes import as_picture
 from .rasters import Size

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ConfigError, ShapeError
+from ....errors import ConfigError, ShapeError
+from ..reading.pixels import from_intensity
+from ..reading.rasters import Box
 from .parts import Everywhere
-from .pixels import from_intensity
-from .rasters import Box
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from ...errors import DataError, MissingError
+from ....errors import DataError, MissingError
+from .decoding import MAX_PIXELS, WHOLE, Decoded, Need, decode, deep_pixels, open_file
 from .gif import GifFrames
 from .paths import is_zarr
 from .planes import selected
 from .rasters import Raster, Size
-from .reading import MAX_PIXELS, WHOLE, Decoded, Need, decode, deep_pixels, open_file
 from .tiff import is_plain
 from .tiff_parts import open_tiff
 from .video import VIDEO_SUFFIXES, VideoFrames

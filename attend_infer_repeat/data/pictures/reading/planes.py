@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from ....errors import DataError
 from .modes import Values, is_colored, to_8_bits
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 from typing import Literal
 
-from ...errors import DataError
-from .reading import SUFFIXES, shown
+from ....errors import DataError
+from .decoding import SUFFIXES, shown
 from .video import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)

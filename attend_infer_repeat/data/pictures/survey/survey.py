@@ -10,12 +10,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .background import Background, Objects, Smooth, directed, stretched
-from .candidates import MIN_STEP, NUM_SDS, choose_background
+from ..ground.background import Background, Objects, Smooth, directed, stretched
+from ..ground.candidates import MIN_STEP, NUM_SDS, choose_background
+from ..ground.smooth import noise_sd
+from ..reading.decoding import MAX_PIXELS
 from .components import Components, Mode, connected_components, gather, size_modes
 from .look import Look, View, channels_of
-from .reading import MAX_PIXELS
-from .smooth import noise_sd
 
 SMALL_IN_VIEW = 10
 """Pixels of a typical object below which a closer view is taken, where there is one."""

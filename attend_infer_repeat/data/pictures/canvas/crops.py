@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..splits import is_held_out, name_digests
-from .rasters import Size
-from .sampling import spread
+from ...splits import is_held_out, name_digests
+from ..reading.rasters import Size
+from ..reading.sampling import spread
 from .scaled import Scaled, canvas_at
 from .tiles import Span, spans
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dataset import Dataset
-from ..sets.scenes import check_memory
-from ..splits import name_digests
+from ...dataset import Dataset
+from ...sets.scenes import check_memory
+from ...splits import name_digests
+from ..reading.labels import UNKNOWN, Labels
 from .crops import Cropping
 from .framing import Frame, Framing, place, whole_frame
-from .labels import UNKNOWN, Labels
 
 if TYPE_CHECKING:
-    from .rasters import Raster
+    from ..reading.rasters import Raster
 
 
 class Placed(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from .rasters import Box, Size
+from ..reading.rasters import Box, Size
 
 Read = Callable[[Box], NDArray[Any]]
 """Reads a part, (channels, height, width), of a scaled picture."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
-from .reading import shown
+from ....errors import DataError
+from .decoding import shown
 
 CHANNEL_AXES = "CS"
 """Letters of the axes of channels, and of samples of a pixel, whose last one may be opacity."""

@@ -9,11 +9,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...config import ModelConfig
-from .background import Foreground, foreground_of
-from .border import ByBorder
-from .rasters import Raster, Size
-from .reading import Need
+from ....config import ModelConfig
+from ..ground.background import Foreground, foreground_of
+from ..ground.border import ByBorder
+from ..reading.decoding import Need
+from ..reading.rasters import Raster, Size
 from .scaled import REDUCING_GAP, Scaled, canvas_at, covered, cut, scaled_of
 from .tiles import Span, runs, spans
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError, extra, warn_once
-from .planes import as_picture, selected
-from .reading import (
+from ....errors import DataError, extra, warn_once
+from .decoding import (
     BYTES_PER_PIXEL,
     MAX_PIXELS,
     WHOLE,
@@ -25,6 +24,7 @@ from .reading import (
     joined_name,
     shown,
 )
+from .planes import as_picture, selected
 
 if TYPE_CHECKING:
     import tifffile

@@ -1,0 +1,1 @@
+"""From pictures to canvases: scaled, cut, in tiles, in random parts."""
