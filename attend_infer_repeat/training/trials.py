@@ -6,10 +6,11 @@ by what is the same for all of them, the pictures' foreground, on images that th
     evidence = -log(u) / 2 - KL / F, nats per pixel of the foreground,
 
 where u is the share of the foreground's energy that the rendering leaves, at the resolution of the
-smallest zoom; KL is what the poses and codes cost, over all images; and F is the energy of the
-foreground on the canvas of the survey's choice, where 1 is a white pixel. The first term is the
-log-likelihood of a pixel if the noise has the standard deviation that explains it best. What the
-count prior asks for an object is left out: that cost is set for the training.
+smallest zoom; KL is what the poses and codes cost, over all images; and F is how many pixels the
+foreground has on the canvas of the survey's choice: (sum e)^2 / sum e^2 of the pixels' energies e,
+however bright they are. The first term is the log-likelihood of a pixel if the noise has the
+standard deviation that explains it best. What the count prior asks for an object is left out: that
+cost is set for the training.
 """
 
 from __future__ import annotations
@@ -79,10 +80,17 @@ class Judgment(NamedTuple):
 class Sums(NamedTuple):
     """What a trial leaves of each image, and what that costs; (num_images,) each."""
 
-    energy: Tensor  # of the foreground, on the trial's own canvas
-    common: Tensor  # the same at the common resolution
+    energy: Tensor  # sum of the pixels' energies e on the trial's own canvas
+    squares: Tensor  # sum of e^2 there
+    common: Tensor  # sum of e at the common resolution
     left: Tensor  # of the residual, at the common resolution
     kl: Tensor  # of poses and codes, nats
+
+    @property
+    def density(self) -> float:
+        """Pixels of the foreground on the trial's own canvas, per energy at the common one."""
+        pixels = self.energy.sum() ** 2 / self.squares.sum()
+        return float(pixels / self.common.sum())
 
 
 def settle(
@@ -118,21 +126,20 @@ def decide(proposals: tuple[Proposal, ...], device: torch.device) -> TrainConfig
     """
     resolution = min(own.zoom for own in proposals)
     tried = [_try(own, resolution / own.zoom, device) for own in proposals]
-    enlarged = float(tried[0].energy.sum() / tried[0].common.sum())
-    judgments = [judge(sums, enlarged) for sums in tried]
+    judgments = [judge(sums, tried[0].density) for sums in tried]
     best = best_of(judgments)
     config = proposals[best].config
     return replace(config, chosen=(*config.chosen, _reason(proposals, judgments, best)))
 
 
-def judge(sums: Sums, enlarged: float) -> Judgment:
+def judge(sums: Sums, density: float) -> Judgment:
     """Return what a trial's images tell of it.
 
     Args:
         sums: of each image.
-        enlarged: pixels of the canvas of the survey's choice for one at the common resolution.
+        density: of the survey's choice: pixels of the foreground per energy in ``sums.common``.
     """
-    foreground = enlarged * sums.common.sum()
+    foreground = density * sums.common.sum()
     left = sums.left.sum() / sums.common.sum()
     cost = sums.kl.sum() / foreground
     evidence = float(-left.log() / 2 - cost)
@@ -141,7 +148,7 @@ def judge(sums: Sums, enlarged: float) -> Judgment:
     # Each image's influence on the two ratios; one alone does not tell how far images differ.
     num = len(sums.kl)
     influence = (sums.left - left * sums.common) / sums.left.sum() / 2
-    influence = influence + (sums.kl - cost * enlarged * sums.common) / foreground
+    influence = influence + (sums.kl - cost * density * sums.common) / foreground
     error = math.sqrt(float(influence.square().sum()) * num / (num - 1)) if num > 1 else math.inf
     return Judgment(1 - float(left), evidence, error)
 
@@ -217,13 +224,16 @@ def _measure(air: AIR, data: Dataset, shrink: float) -> Sums:
         counts = rollout.count_probs().argmax(dim=1)
         terms = count_terms(air.model, rollout)
         kl = (terms.kl_where + terms.kl_what).gather(1, counts[:, None])[:, 0]
+        own = _energies(images)
         shown, left = (
-            F.adaptive_avg_pool2d(values, small) for values in (images, rollout.residual(counts))
+            _energies(F.adaptive_avg_pool2d(values, small)).sum(dim=1)
+            for values in (images, rollout.residual(counts))
         )
-        batches.append(torch.stack((*map(_energy, (images, shown, left)), kl)).double())
+        parts = own.sum(dim=1), own.square().sum(dim=1), shown, left, kl
+        batches.append(torch.stack(parts).double())
     return Sums(*torch.cat(batches, dim=1).cpu())
 
 
-def _energy(images: Tensor) -> Tensor:
-    """Return the sum of the squares of each image's intensities, (batch,)."""
-    return images.square().flatten(1).sum(dim=1)
+def _energies(images: Tensor) -> Tensor:
+    """Return the energy of each pixel, its squares summed over the channels, (batch, pixels)."""
+    return images.square().sum(dim=1).flatten(1)

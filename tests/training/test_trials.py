@@ -49,13 +49,13 @@ def sums(energy: float, left: float, kl: float, num: int = 50, seed: int = 0) ->
     """Return images whose foregrounds differ by a tenth, with what a trial leaves of them."""
     noise = 1 + 0.1 * torch.randn(3, num, generator=torch.Generator().manual_seed(seed))
     common, own, cost = energy * noise[0], left * noise[1], kl * noise[2]
-    return Sums(4 * common, common, own, cost)
+    return Sums(4 * common, common, common, own, cost)
 
 
 def test_evidence_is_a_pixels_log_likelihood_at_the_best_noise_less_what_objects_cost() -> None:
     images = sums(100, 5, 30)
     share, cost = (values.sum() / images.common.sum() for values in (images.left, images.kl))
-    judged = judge(images, enlarged=4.0)
+    judged = judge(images, density=4.0)
     assert judged.explained == pytest.approx(1 - float(share))
     assert judged.evidence == pytest.approx(-math.log(share) / 2 - float(cost) / 4)
 
@@ -71,6 +71,15 @@ def test_one_image_does_not_tell_how_far_images_differ() -> None:
     better = judge(sums(100, 1, 30, num=1), 4.0)
     assert better.error == math.inf
     assert best_of([judge(sums(100, 20, 30), 4.0), better]) == 0
+
+
+@pytest.mark.parametrize("brightness", [1.0, 0.2])
+def test_pixels_of_the_foreground_are_counted_however_bright_they_are(brightness: float) -> None:
+    energies = torch.full((10, 30), brightness**2, dtype=torch.float64)  # of 30 pixels each
+    energy, squares = energies.sum(dim=1), energies.square().sum(dim=1)
+    common = energy / 4
+    density = Sums(energy, squares, common, common, common).density
+    assert density * float(common.sum()) == pytest.approx(300)
 
 
 @pytest.mark.parametrize("energy", [0.0, math.nan])
