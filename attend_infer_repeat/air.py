@@ -23,6 +23,7 @@ from .errors import ConfigError, ShapeError
 from .guide import SceneGuide
 from .model import SceneModel, intensity
 from .rollout import Rollout, draw_noise, roll_out
+from .rollout.elimination import eliminate
 from .scenes import Scenes
 from .seeds import check_seed
 from .spatial import foreground_boxes, window_boxes
@@ -81,8 +82,10 @@ class AIR(nn.Module):
         """
         images = intensity(images.to(self.device))
         rollout = self.rollout(images, sample=sample)
-        counts = torch.multinomial(rollout.count_probs(), 1)[:, 0] if sample else None
-        return self.scenes_along(images, rollout, counts)
+        if sample:
+            counts = torch.multinomial(rollout.count_probs(), 1)[:, 0]
+            return self.scenes_along(images, rollout, counts)
+        return self.scenes_of(images, rollout)
 
     def rollout(self, images: Tensor, **options: Any) -> Rollout:
         """Let the guide find object after object; see ``rollout.roll_out`` for the options."""
@@ -167,6 +170,20 @@ class AIR(nn.Module):
         drawn = images - rollout.residual(counts)
         latents = rollout.z_where, rollout.z_what, rollout.z_background
         return self._scenes(counts, count_probs, *latents, drawn)
+
+    def scenes_of(self, images: Tensor, rollout: Rollout) -> Scenes:
+        """Return the scenes, of tensors, that a rollout of means comes to.
+
+        They are those of ``scenes_along``, less what ``rollout.elimination`` takes back.
+        """
+        scenes = self.scenes_along(images, rollout)
+        left = eliminate(self.model, rollout, scenes.counts, scenes.count_probs)
+        if left is None:
+            return scenes
+        drawn = (images - rollout.residual(torch.zeros_like(scenes.counts)))[left.rows] + left.drawn
+        latents = left.z_where, left.z_what, rollout.z_background[left.rows]
+        own = self._scenes(left.counts, left.count_probs, *latents, drawn)
+        return scenes.with_rows(left.rows, own)
 
     @torch.no_grad()
     def sample(

@@ -121,8 +121,8 @@ class Infer(Command):
             the folder of results cannot be used; BusyError if another process writes to it.
         """
         self._check()
+        from ..data.pictures.background.border import ByBorder
         from ..data.pictures.canvas.framing import Framing
-        from ..data.pictures.ground.border import ByBorder
         from ..data.pictures.reading.decoding import shown
         from ..evaluation.doubts import Doubts
         from ..files.blocks import in_turn

@@ -223,6 +223,9 @@ class InferenceConfig(Settings):
     presence_bound: Positive | None = None
     """Bound of the log-odds of one more object, such as 8: a guide that has become certain that
     there is none, before the decoder renders anything, comes back. No bound if not given."""
+    elimination: bool = False
+    """Take objects back that explain less of an image than they cost, where objects add up; in
+    inference alone."""
     rnn_hidden_size: PositiveInt = 64
     """Numbers in the state of the guide's LSTM (and of the baseline's)."""
     embed_net: Layers | None = None

@@ -151,8 +151,8 @@ class CompositesConfig(Settings):
     """Most objects in a composite: T if not given, or without a bound one more than the guide
     finds in any image of the mini-batch. Give the most in the images, to train on no more."""
     composite_zoom: AtLeastOne = 1.7
-    """Largest factor by which every other object is enlarged: a large object that takes two windows
-    is one. 1 where objects have about one size, so that a large one is two."""
+    """Largest factor by which every other object is enlarged: a large object, which takes two
+    windows, is one all the same. 1 where all have one size, so that a large one is two."""
     composite_rare: Positive = 0.1
     """Composites of a count weigh as much as the count is frequent in the images, plus this."""
 

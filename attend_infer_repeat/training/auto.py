@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ..config import FAST, MANY, TrainConfig, fit_auto, flat, replace
 from ..data import default_max_count, is_path, require_known
+from ..data.pictures.background.background import Level, Smooth
+from ..data.pictures.background.common import Common, encode_common
 from ..data.pictures.canvas.framing import Framing, scaled_size
 from ..data.pictures.folder import survey_path
-from ..data.pictures.ground.background import Level, Smooth
-from ..data.pictures.ground.common import Common, encode_common
 from ..data.pictures.reading.decoding import Need
 from ..data.pictures.reading.ranges import find_values
 from ..data.pictures.survey.look import largest_size
@@ -41,10 +41,7 @@ MAX_USEFUL_ZOOM = 0.8
 """Largest zoom that is applied: between this and 1, the time saved is not worth the blur."""
 
 WINDOW_MARGIN = 1.15
-"""Width of the window on the canvas, in sizes of a typical object: some objects are larger."""
-
-LARGEST_MARGIN = 1.0
-"""The same in sizes of the largest objects that are about as heavy as a typical one."""
+"""Width of the window on the canvas, in sizes of a typical object, if large ones need no more."""
 
 RELATIVE_SCALE_SD = 0.02
 """Standard deviation of the scale prior as a share of its mean. A window that is half as large
@@ -234,13 +231,14 @@ def _choose_window(choices: Choices, look: Survey, zoom: float) -> None:
     """Choose the size of the window, on the canvas and in pixels of its own."""
     size, largest = zoom * look.side, zoom * look.largest_side
     canvas = choices.config.dataset.canvas or zoom * largest_size(look.looks)[0]
-    window = min(max(WINDOW_MARGIN * size, LARGEST_MARGIN * largest), canvas)
+    window = min(max(WINDOW_MARGIN * size, largest), canvas)
     choices.decide(
         f"a window of {window:.0f} of the canvas's {canvas:.0f} pixels, where a typical object has "
         f"{size:.0f} and a large one {largest:.0f}; tight, so that none covers two",
         scale_prior_mean=round(canvas / window, 2),
         scale_prior_sd=round(RELATIVE_SCALE_SD * canvas / window, 3),
         window_size=int(np.clip(round(WINDOW_RESOLUTION * window), MIN_WINDOW, MAX_WINDOW)),
+        composite_zoom=round(max(largest / size, 1.0), 2),
     )
 
 

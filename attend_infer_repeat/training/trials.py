@@ -15,8 +15,10 @@ cost is set for the training.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -183,7 +185,8 @@ def _try(proposal: Proposal, shrink: float, device: torch.device) -> Sums:
     many that a trial sees few of them twice.
     """
     config = proposal.config
-    data = load_training_data(config, fitted=False, sample=SAMPLE)
+    with _nothing_told_twice():
+        data = load_training_data(config, fitted=False, sample=SAMPLE)
     config = _short(for_images(config, data.canvas_size, data.channels))
     training, held_out = (data, data) if is_one_part(data) else hold_out(data)
     if data.parts is not None and len(held_out) < FEW_MEASURED:
@@ -193,6 +196,18 @@ def _try(proposal: Proposal, shrink: float, device: torch.device) -> Sums:
         for _ in range(config.optimizer.num_steps):
             state.take_step()
         return _measure(state.air, held_out[spread(len(held_out), MEASURED)], shrink)
+
+
+@contextmanager
+def _nothing_told_twice() -> Iterator[None]:
+    """Load without a word: the run itself loads the same pictures, and says what is to be said."""
+    logger = logging.getLogger("attend_infer_repeat.data")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _short(config: TrainConfig) -> TrainConfig:

@@ -40,8 +40,9 @@ class Reading(NamedTuple):
     """Pictures that were read together."""
 
     images: Tensor  # (BLOCK, channels, height, width), intensity
-    scenes: Scenes
+    scenes: Scenes  # along the rollout
     rollout: Rollout
+    found: Scenes  # as `air infer` tells them
 
 
 def read_block(air: AIR, canvases: Sequence[NDArray[np.uint8]]) -> Reading:
@@ -53,7 +54,10 @@ def read_block(air: AIR, canvases: Sequence[NDArray[np.uint8]]) -> Reading:
     block = np.zeros((BLOCK, air.config.channels, *air.config.canvas_size), np.uint8)
     block[: len(canvases)] = canvases
     images = intensity(torch.from_numpy(block).to(air.device))
-    return Reading(images, *read_batch(air, images))
+    scenes, rollout = read_batch(air, images)
+    with torch.no_grad(), reproducible(0, air.device):
+        found = air.scenes_of(images, rollout).cpu().numpy()
+    return Reading(images, scenes, rollout, found)
 
 
 def check(air: AIR) -> None:
@@ -71,7 +75,7 @@ def check(air: AIR) -> None:
 
 def scene_of(air: AIR, reading: Reading, row: int, name: str, picture: Picture) -> SceneAnswer:
     """Return the record of `air infer`."""
-    scene = reading.scenes[row]
+    scene = reading.found[row]
     return SceneAnswer.model_validate(scene_record(name, picture.frame, scene, air.config.count))
 
 

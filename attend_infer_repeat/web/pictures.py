@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..data.pictures.background.border import ByBorder
 from ..data.pictures.canvas.framing import Frame, Framing, place, place_canvas
-from ..data.pictures.ground.border import ByBorder
 from ..data.pictures.reading.decoding import read_picture
 from ..data.pictures.reading.pixels import from_intensity
 from ..errors import DataError, ShapeError

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attend_infer_repeat.data.pictures.ground.background import Black, Level, Smooth
-from attend_infer_repeat.data.pictures.ground.common import Common
-from attend_infer_repeat.data.pictures.ground.smooth import level_of, noise_sd, smooth_background
+from attend_infer_repeat.data.pictures.background.background import Black, Level, Smooth
+from attend_infer_repeat.data.pictures.background.common import Common
+from attend_infer_repeat.data.pictures.background.smooth import (
+    level_of,
+    noise_sd,
+    smooth_background,
+)
 from attend_infer_repeat.data.pictures.reading.sampling import spread
 from attend_infer_repeat.data.pictures.survey.components import size_modes
 from attend_infer_repeat.data.pictures.survey.look import look_at

@@ -16,14 +16,15 @@ from PIL.Image import Resampling
 
 from attend_infer_repeat import load_dataset
 from attend_infer_repeat.data import hold_out
-from attend_infer_repeat.data.pictures import crops, regions, scaled, zarrs
+from attend_infer_repeat.data.pictures.background.background import Black, Difference, Level, Smooth
+from attend_infer_repeat.data.pictures.background.border import ByBorder
+from attend_infer_repeat.data.pictures.background.common import Common
+from attend_infer_repeat.data.pictures.canvas import crops, scaled
 from attend_infer_repeat.data.pictures.canvas.crops import MOST_CELLS, Cropping
 from attend_infer_repeat.data.pictures.canvas.framing import Framing, place, place_tiles
 from attend_infer_repeat.data.pictures.canvas.scaled import ScaledWhole, scaled_of
 from attend_infer_repeat.data.pictures.folder import survey_path
-from attend_infer_repeat.data.pictures.ground.background import Black, Difference, Level, Smooth
-from attend_infer_repeat.data.pictures.ground.border import ByBorder
-from attend_infer_repeat.data.pictures.ground.common import Common
+from attend_infer_repeat.data.pictures.reading import regions, zarrs
 from attend_infer_repeat.data.pictures.reading.containers import open_pictures
 from attend_infer_repeat.data.pictures.reading.decoding import Need
 from attend_infer_repeat.data.pictures.reading.modes import Values

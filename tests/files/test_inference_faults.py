@@ -26,9 +26,9 @@ from PIL import Image
 from attend_infer_repeat import AIR, DataError, Scenes, ShapeError
 from attend_infer_repeat.cli.echo import Echo
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.data.pictures import gif
+from attend_infer_repeat.data.pictures.background.border import ByBorder
 from attend_infer_repeat.data.pictures.canvas.framing import Framing, enough, place
-from attend_infer_repeat.data.pictures.ground.border import ByBorder
+from attend_infer_repeat.data.pictures.reading import gif
 from attend_infer_repeat.data.pictures.reading.decoding import Decoded, Need, decode, read_picture
 from attend_infer_repeat.data.sets import npz
 from attend_infer_repeat.files import sources as finding

@@ -18,8 +18,9 @@ from PIL import Image
 
 from attend_infer_repeat import AIR
 from attend_infer_repeat.cli.main import main
-from attend_infer_repeat.data.pictures import regions, scaled, zarrs
+from attend_infer_repeat.data.pictures.canvas import scaled
 from attend_infer_repeat.data.pictures.canvas.framing import Framing, Tiles
+from attend_infer_repeat.data.pictures.reading import regions, zarrs
 from attend_infer_repeat.data.pictures.reading.regions import Regions
 from attend_infer_repeat.errors import ConfigError, DataError
 from attend_infer_repeat.files.blocks import Work, in_turn, infer_blocks

@@ -235,7 +235,7 @@ def test_the_bounds_of_the_foreground_are_where_it_reaches_half_of_its_peak() ->
 
 @pytest.mark.parametrize("stretch", [2.0, 9.0, 40.0])
 def test_the_bounds_are_the_same_where_bright_objects_are_shown_with_less_contrast(stretch) -> None:
-    from attend_infer_repeat.data.pictures.ground.background import stretched
+    from attend_infer_repeat.data.pictures.background.background import stretched
 
     distance = (torch.arange(30) - 14.5).abs()
     blurred = torch.sigmoid(7.2 - distance)

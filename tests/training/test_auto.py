@@ -330,3 +330,10 @@ def test_what_the_pictures_speak_against_is_a_warning(given, words, tmp_path, ca
     with caplog.at_level("WARNING"):
         choose_settings(config, given=(*given, "zoom") if "canvas" in given else tuple(given))
     assert [words in message for message in caplog.messages] == ([True] if words else [])
+
+
+@pytest.mark.parametrize(("sizes", "zoom"), [((20,), 1.0), ((16, 16, 24), 1.45)])
+def test_objects_are_enlarged_in_composites_as_far_as_they_differ(sizes, zoom, tmp_path) -> None:
+    images = np.concatenate([discs(20, size, (90, 90), 2, seed=size) for size in sizes])
+    config = chosen(save(tmp_path / "x.npz", images))
+    assert config.composites.composite_zoom == pytest.approx(zoom, abs=0.1)

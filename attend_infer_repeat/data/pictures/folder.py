@@ -17,11 +17,11 @@ from ...errors import DataError, ShapeError
 from ..dataset import Dataset
 from ..sets.parallel import in_parallel
 from ..splits import content_digests
+from .background.background import foreground_of
+from .background.border import ByBorder
 from .canvas.crops import Cropping
 from .canvas.framing import Framing
 from .canvas.rows import Placed, Rows, place_all
-from .ground.background import foreground_of
-from .ground.border import ByBorder
 from .options import Options
 from .reading.array_files import as_picture, check_truths, read_arrays
 from .reading.decoding import WHOLE, Need, shown

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....config import ModelConfig
-from ..ground.background import Foreground, foreground_of
-from ..ground.border import ByBorder
+from ..background.background import Foreground, foreground_of
+from ..background.border import ByBorder
 from ..reading.decoding import Need
 from ..reading.rasters import Raster, Size
 from .scaled import REDUCING_GAP, Scaled, canvas_at, covered, cut, scaled_of

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ground.background import Foreground
-from ..ground.border import EVEN, GRAY_BACKGROUND, border_level, border_quartiles
+from ..background.background import Foreground
+from ..background.border import EVEN, GRAY_BACKGROUND, border_level, border_quartiles
 from ..reading.rasters import Box, Raster, Size
 from ..reading.regions import Regions
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..background.border import background_kind, has_contrast
 from ..canvas.scaled import as_pixels
-from ..ground.border import background_kind, has_contrast
 from ..reading.modes import is_colored
 from ..reading.rasters import Raster
 

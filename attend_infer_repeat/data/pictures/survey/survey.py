@@ -10,9 +10,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ground.background import Background, Objects, Smooth, directed, stretched
-from ..ground.candidates import MIN_STEP, NUM_SDS, choose_background
-from ..ground.smooth import noise_sd
+from ..background.background import Background, Objects, Smooth, directed, stretched
+from ..background.candidates import MIN_STEP, NUM_SDS, choose_background
+from ..background.smooth import noise_sd
 from ..reading.decoding import MAX_PIXELS
 from .components import Components, Mode, connected_components, gather, size_modes
 from .look import Look, View, channels_of
