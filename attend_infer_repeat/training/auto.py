@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..config import FAST, MANY, TrainConfig, fit_auto, flat, replace
 from ..data import default_max_count, is_path, require_known
-from ..data.pictures.background.background import Level, Smooth
+from ..data.pictures.background.background import Level, Smooth, Tone
 from ..data.pictures.background.common import Common, encode_common
 from ..data.pictures.canvas.framing import Framing, scaled_size
 from ..data.pictures.folder import survey_path
@@ -111,7 +111,7 @@ def propose_settings(config: TrainConfig, given: Collection[str] = ()) -> tuple[
         return (Proposal(_for_generated_scenes(config, given)),)
     choices = Choices(fit_auto(config, given), given)
     _choose_range(choices)
-    look = _survey(choices.config)
+    look = _survey(choices.config, given)
     if not look.shows_something:
         seen = f"nothing: none of {len(look.looks)} pictures shows anything on its background"
         return (Proposal(replace(choices.config, chosen=(seen, *choices.reasons))),)
@@ -159,10 +159,14 @@ def _choose_range(choices: Choices) -> None:
             choices.decide("nearly all pixels lie between these", range=values)
 
 
-def _survey(config: TrainConfig) -> Survey:
-    framing = config.model.framing
+def _survey(config: TrainConfig, given: Collection[str]) -> Survey:
+    own, framing, tone = config.dataset, config.model.framing, None
+    if framing.subtract == "border":
+        tone = Tone()
+    elif {"contrast", "stretch"} & set(given):
+        tone = Tone(framing.contrast, framing.stretch)
     need = Need(values=framing.range, channels=framing.select)
-    return survey_path(config.dataset.data, config.dataset.strict, need, config.dataset.channels)
+    return survey_path(own.data, own.strict, need, own.channels, tone)
 
 
 def _choose_canvas(choices: Choices, look: Survey) -> None:
@@ -222,8 +226,8 @@ def _choose_background(choices: Choices, look: Survey, zoom: float) -> None:
         f"objects differ by less, noise by {look.noise:.3f}",
         **settings,
         objects=look.objects,
-        contrast=round(min(look.contrast, 1.0), 3),
-        stretch=round(look.stretch, 1),
+        contrast=round(look.tone.contrast, 3),
+        stretch=round(look.tone.stretch, 1),
     )
 
 
@@ -250,10 +254,7 @@ def _choose_noise(choices: Choices, look: Survey, zoom: float) -> None:
     object in the same place; were it tens, an object would not pay for its description. The count
     prior starts so low that a faint rendering, which gains little, does not pay either.
     """
-    framing = choices.config.model.framing
-    energy = look.energy * (zoom * look.contrast / framing.contrast) ** 2
-    slope = framing.stretch / np.arcsinh(framing.stretch) if framing.stretch else 1.0  # at 0
-    noise = slope * look.noise / framing.contrast
+    energy, noise = look.energy * zoom**2, float(look.tone(np.array(look.noise)))
     sd = round(max(float(np.sqrt(energy / (2 * TYPICAL_GAIN))), noise, MIN_SD), 3)
     choices.decide(f"a typical object has an energy of {energy:.0f}", likelihood_sd=sd)
     gain = energy / (2 * choices.config.model.likelihood.likelihood_sd**2)

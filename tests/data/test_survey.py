@@ -173,9 +173,9 @@ def test_a_few_very_bright_objects_are_shown_with_less_contrast(level: int) -> N
         return image + rng.normal(0, 1.5, image.shape)
 
     some, none = look(lambda rng: draw(rng, 0.06)), look(lambda rng: draw(rng, 0.0))
-    assert none.stretch == 0
-    assert some.stretch == pytest.approx(220 / 45 / 1.5, rel=0.1)
-    assert some.contrast == pytest.approx(220 / 255, rel=0.1)
+    assert none.tone.stretch == 0
+    assert some.tone.stretch == pytest.approx(220 / 45 / 1.5, rel=0.1)
+    assert some.tone.contrast == pytest.approx(220 / 255, rel=0.1)
     assert some.side == pytest.approx(12, abs=1)
     brightest, typical = np.percentile(some.gathered.energies, (99, 50))
     assert brightest < (220 / 45) ** 2 / 2 * typical

@@ -12,6 +12,7 @@ from PIL import Image
 from attend_infer_repeat import DataError
 from attend_infer_repeat.cli.main import main, read_command
 from attend_infer_repeat.config import AUTO, FAST, MANY, TrainConfig, flat, replace
+from attend_infer_repeat.data.pictures.background.background import Tone
 from attend_infer_repeat.training.auto import choose_settings
 from attend_infer_repeat.training.data import load_run_data
 
@@ -337,3 +338,16 @@ def test_objects_are_enlarged_in_composites_as_far_as_they_differ(sizes, zoom, t
     images = np.concatenate([discs(20, size, (90, 90), 2, seed=size) for size in sizes])
     config = chosen(save(tmp_path / "x.npz", images))
     assert config.composites.composite_zoom == pytest.approx(zoom, abs=0.1)
+
+
+@pytest.mark.parametrize("given", [{"contrast": 0.9}, {"stretch": 0.0}, {"subtract": "border"}])
+def test_noise_and_cost_are_for_differences_as_they_are_shown(given, tmp_path) -> None:
+    images = discs(40, 16, (96, 96), 3) * np.random.default_rng(0).choice([0.2, 0.9], (40, 1, 1))
+    data = save(tmp_path / "x.npz", images.astype(np.uint8))
+    config = choose_settings(replace(AUTO, data=data, **given), given=tuple(given))
+    own = config.model.framing
+    tone = Tone() if own.subtract == "border" else Tone(own.contrast, own.stretch)
+    energies = (tone(images / 255.0).clip(0, 1) ** 2).sum(axis=(1, 2)) / 2  # of one object, about
+    gain = np.log(config.model.count.z_pres_prior) / -0.09
+    low, high = np.percentile(energies / (2 * config.model.likelihood.likelihood_sd**2), (10, 90))
+    assert 0.5 * low < gain < 2 * high

@@ -17,7 +17,7 @@ from ...errors import DataError, ShapeError
 from ..dataset import Dataset
 from ..sets.parallel import in_parallel
 from ..splits import content_digests
-from .background.background import foreground_of
+from .background.background import Tone, foreground_of
 from .background.border import ByBorder
 from .canvas.crops import Cropping
 from .canvas.framing import Framing
@@ -78,6 +78,7 @@ def survey_path(
     strict: bool = False,
     need: Need = WHOLE,
     channels: int | None = None,
+    tone: Tone | None = None,
 ) -> Survey:
     """Look at a sample of the user's own images.
 
@@ -86,6 +87,7 @@ def survey_path(
         strict: stop at a picture that cannot be read.
         need: what becomes black and white, and which channels are taken.
         channels: 1 or 3 of the canvas; what the pictures have if None.
+        tone: how differences from the background are shown; chosen from them if None.
     Raises: DataError as ``load_path``.
     """
     from .survey.survey import survey
@@ -96,10 +98,7 @@ def survey_path(
     else:
         items = items_of(picture_files(source))
         looks = _look_at_items(source, items, strict, need, closely=True)
-    return survey(looks, channels)
-
-
-# Folders
+    return survey(looks, channels, tone)
 
 
 def _load_files(source: Path, name: str, split: str, options: Options) -> Dataset:
@@ -256,9 +255,6 @@ def _log_loaded(source: Path, num_files: int, rows: Rows, framing: Framing) -> N
         how,
         "" if num_read == num_files else f"; {num_files - num_read} of {num_files} skipped",
     )
-
-
-# Arrays
 
 
 def _load_arrays(path: Path, name: str, split: str, options: Options) -> Dataset:

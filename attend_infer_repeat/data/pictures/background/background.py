@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,16 +149,36 @@ class Foreground(Protocol):
         """Return what brings a part of that picture to black."""
 
 
+def stretched(shares: NDArray[np.floating], stretch: float) -> NDArray[np.floating]:
+    """Return asinh(K d) / asinh(K) of differences d, which are shares of white; of K = 0, d.
+
+    It is linear up to 1 / K and logarithmic beyond, and keeps 0 and 1.
+
+    Source: Lupton, Gunn and Szalay 1999, "A modified magnitude system".
+    """
+    return np.arcsinh(stretch * shares) / np.arcsinh(stretch) if stretch else shares
+
+
+class Tone(NamedTuple):
+    """How bright pixels are shown that differ from the background."""
+
+    contrast: float = 1.0
+    """The difference, of the full range, that becomes white."""
+    stretch: float = 0.0
+    """See ``stretched``."""
+
+    def __call__(self, difference: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return intensities: above 1 where the difference is larger than the contrast."""
+        return stretched(difference / self.contrast, self.stretch)
+
+
 @dataclass(frozen=True)
 class Difference:
     """How far pictures differ from a background that was decided on for the data set."""
 
     background: Background
     objects: Objects = "brighter"
-    contrast: float = 1.0
-    """The difference from the background, of the full range, that becomes white."""
-    stretch: float = 0.0
-    """See ``stretched``."""
+    tone: Tone = field(default_factory=Tone)
 
     @property
     def margin(self) -> int:
@@ -169,7 +189,7 @@ class Difference:
         """Return a picture, (channels, height, width), with bright objects on black."""
         intensity = pixels.astype(np.float32) / 255
         away = directed(intensity - self.background.of(intensity), self.objects)
-        return from_intensity(stretched(away / self.contrast, self.stretch))
+        return from_intensity(self.tone(away))
 
     def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a drawing as it is: it is bright on black."""
@@ -204,17 +224,7 @@ def foreground_of(config: FramingConfig) -> Foreground:
         "common": lambda: decode_common(config.common_image),
     }
     background = kinds[config.subtract]()
-    return Difference(background, config.objects, config.contrast, config.stretch)
-
-
-def stretched(shares: NDArray[np.floating], stretch: float) -> NDArray[np.floating]:
-    """Return asinh(K d) / asinh(K) of differences d, which are shares of white; of K = 0, d.
-
-    It is linear up to 1 / K and logarithmic beyond, and keeps 0 and 1.
-
-    Source: Lupton, Gunn and Szalay 1999, "A modified magnitude system".
-    """
-    return np.arcsinh(stretch * shares) / np.arcsinh(stretch) if stretch else shares
+    return Difference(background, config.objects, Tone(config.contrast, config.stretch))
 
 
 def directed(difference: NDArray[np.floating], objects: Objects) -> NDArray[np.floating]:

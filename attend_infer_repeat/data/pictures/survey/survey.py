@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..background.background import Background, Objects, Smooth, directed, stretched
+from ..background.background import Background, Objects, Smooth, Tone, directed
 from ..background.candidates import MIN_STEP, NUM_SDS, choose_background
 from ..background.smooth import noise_sd
 from ..reading.decoding import MAX_PIXELS
@@ -68,8 +68,7 @@ class Survey:
         objects: how objects differ from it.
         explained: share of the pixels that the background explains.
         noise: standard deviation of the pixels around the background, intensity.
-        contrast: the difference from the background below which nearly all pixels of objects are.
-        stretch: of differences, as shares of the contrast; see ``background.stretched``.
+        tone: how differences from the background are shown.
         components: of the foreground of each picture's view; energies are of differences as they
             are shown.
         assumed: the longer side of a typical object; None takes the first large mode.
@@ -80,8 +79,7 @@ class Survey:
     objects: Objects
     explained: float
     noise: float
-    contrast: float
-    stretch: float
+    tone: Tone
     components: tuple[Components, ...]
     assumed: float | None = None
 
@@ -155,7 +153,7 @@ class Survey:
         return int((self.gathered.areas > CLUSTER * np.median(self.single.areas)).sum())
 
 
-def survey(looks: Sequence[Look], channels: int | None = None) -> Survey:
+def survey(looks: Sequence[Look], channels: int | None = None, tone: Tone | None = None) -> Survey:
     """Decide what is behind the objects of pictures, and measure them.
 
     Where a typical object has less than ``SMALL_IN_VIEW`` pixels, or none is found, parts of large
@@ -164,12 +162,13 @@ def survey(looks: Sequence[Look], channels: int | None = None) -> Survey:
     Args:
         looks: at the pictures.
         channels: 1 or 3 of the canvas; what the pictures have if None.
+        tone: how differences are shown; chosen from them if None.
     """
     channels = channels_of(looks) if channels is None else channels
     best: Survey | None = None
     for level in range(max(len(look.views) for look in looks)):
         views = [look.views[min(level, len(look.views) - 1)] for look in looks]
-        found = _survey(looks, views, channels)
+        found = _survey(looks, views, channels, tone)
         if best is None or found.shows_something:
             best = found
         if found.shows_something:
@@ -180,7 +179,9 @@ def survey(looks: Sequence[Look], channels: int | None = None) -> Survey:
     return best
 
 
-def _survey(looks: Sequence[Look], views: Sequence[View], channels: int) -> Survey:
+def _survey(
+    looks: Sequence[Look], views: Sequence[View], channels: int, tone: Tone | None
+) -> Survey:
     images = [_in_channels(view.pixels.astype(np.float32) / 255, channels) for view in views]
     sd = float(np.median([max(map(noise_sd, image)) for image in images]))
     shared = all(view.whole for view in views) and len({look.size for look in looks}) == 1
@@ -190,9 +191,10 @@ def _survey(looks: Sequence[Look], views: Sequence[View], channels: int) -> Surv
     objects = _direction(differences, sd)
     noise = max(sd, _spread_behind(differences, objects))
     away = [directed(difference, objects) for difference in differences]
-    contrast, stretch, threshold = _contrast(away, noise)
-    shown = [stretched(difference / contrast, stretch) for difference in away]
-    threshold = float(stretched(np.array(threshold / contrast), stretch))
+    chosen, threshold = _tone(away, noise)
+    tone = chosen if tone is None else tone
+    shown = [tone(difference) for difference in away]
+    threshold = float(tone(np.array(threshold)))
     components = tuple(
         connected_components(image, threshold, noise > MIN_STEP).enlarged(view.shrink)
         for image, view in zip(shown, views, strict=True)
@@ -200,7 +202,7 @@ def _survey(looks: Sequence[Look], views: Sequence[View], channels: int) -> Surv
     if isinstance(background, Smooth):
         background = Smooth(background.width * views[0].shrink)
     return Survey(
-        *(tuple(looks), background, objects, explained, noise, contrast, stretch, components),
+        *(tuple(looks), background, objects, explained, noise, tone, components),
     )
 
 
@@ -241,8 +243,8 @@ def _spread_behind(differences: Sequence[NDArray[np.floating]], objects: Objects
     return 1.4826 * float(np.median(behind)) if len(behind) > 0.02 * len(away) else 0.0
 
 
-def _contrast(away: Sequence[NDArray[np.floating]], noise: float) -> tuple[float, float, float]:
-    """Return what nearly all pixels of objects are below, the stretch, and the threshold.
+def _tone(away: Sequence[NDArray[np.floating]], noise: float) -> tuple[Tone, float]:
+    """Return how differences are shown, and the threshold of the foreground.
 
     Args:
         away: (channels, height, width) of each view, how far its pixels differ in the direction in
@@ -252,11 +254,11 @@ def _contrast(away: Sequence[NDArray[np.floating]], noise: float) -> tuple[float
     brightest = np.concatenate([image.max(axis=0).ravel() for image in away])
     strong = brightest[brightest > max(NUM_SDS * noise, MIN_STEP)]
     if not len(strong):
-        return 1.0, 0.0, 1.0
+        return Tone(), 1.0
     typical = float(np.median(strong))
     threshold = max(FOREGROUND_SDS * noise, FOREGROUND_SHARE * typical)
     most = float(np.percentile(strong, BRIGHTEST_PERCENTILE))
     if most > MANY_TIMES * typical:
-        return most, most / (HEADROOM * typical), threshold
+        return Tone(min(most, 1.0), most / (HEADROOM * typical)), threshold
     contrast = min(float(np.percentile(strong, CONTRAST_PERCENTILE)), HEADROOM * typical)
-    return contrast, 0.0, threshold
+    return Tone(min(contrast, 1.0)), threshold
