@@ -21,9 +21,9 @@ from .records import Record, check_finite, check_scene, object_record, picture_r
 CLOSE = 0.25
 """How far from the edge of a core, in sides of its box, an object may be another tile's."""
 
-GUESS = 0.05
-"""Probability of a count of a tile below which it is a guess: over thousands of tiles, such add up
-to many objects that nobody would find."""
+MIN_SHARE = 0.05
+"""Probability of a tile's count, as a share of the likeliest one's, below which it is a guess: over
+thousands of tiles, such add up to many objects that nobody would find."""
 
 SAME_PLACE = 0.35
 """Distance of centers, in sides of their boxes, below which two tiles found one object."""
@@ -116,7 +116,7 @@ def _alone(thing: SceneObject) -> SceneObject:
 
 def _without_guesses(probs: NDArray[np.floating]) -> NDArray[np.float64]:
     """Leave out what is less probable than the guide can tell."""
-    told = np.where(probs >= GUESS, probs, 0.0)
+    told = np.where(probs >= MIN_SHARE * probs.max(), probs, 0.0)
     return told / told.sum()
 
 

@@ -309,3 +309,16 @@ def test_what_is_improbable_in_each_tile_does_not_add_up(more: float, total: int
     assert low <= total <= high <= low + 60
     wider = mosaic_record("x", tiles[0].frame, [part], 0.2)["count_interval"]
     assert wider[1] - wider[0] > high - low + 20
+
+
+def test_a_tile_of_very_many_objects_has_a_distribution() -> None:
+    tiles = tiles_of(SIDE * 2, SIDE, 0)
+    most = 150
+    boxes = np.tile([24.0, 24, 40, 40], (most, 1))
+    things = tuple(SceneObject(1.0, box, np.array([4.0, 0, 0]), np.zeros(2)) for box in boxes)
+    goes_on = np.append(np.full(most, 0.98), 0.0)
+    probs = np.append(1.0, goes_on[:-1].cumprod()) * (1 - goes_on)
+    scene = Scene(most, probs, things, np.zeros((1, SIDE, SIDE)), np.zeros(0))
+    part = part_of("x", tiles, [(TileScene(scene, boxes), {}) for _ in tiles])
+    assert part.claims.count_probs.sum() == pytest.approx(1)
+    assert np.isfinite(part.claims.count_probs).all()
