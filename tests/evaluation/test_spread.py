@@ -20,7 +20,7 @@ from attend_infer_repeat.evaluation.spread import count_spread
 CONFIG = ModelConfig(canvas_size=(40, 40), scale_prior_mean=5.0)
 
 
-def finding(find: Callable[[np.ndarray], list[tuple[int, ...]]], slots: int = 12) -> Any:
+def finding(find: Callable[[np.ndarray], list[tuple[int, ...]]], slots: int = 25) -> Any:
     """Return a stand-in for a model, which finds boxes with a function of an image."""
 
     def infer(images: np.ndarray) -> SimpleNamespace:
