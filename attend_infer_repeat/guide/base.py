@@ -97,8 +97,8 @@ class SceneGuide(nn.Module):
     def begin(self, images: Tensor, z_background: Tensor) -> GuideState:
         """Look at the images once; return the state before the first step.
 
-        It is one state for all images, of one row, but for the image, its features, the residual
-        and its scores. All that follows sees the images without their backgrounds.
+        It is one state for all images, of one row, but for the image, its features, the residual,
+        its scores and what was seen. All that follows sees the images without their backgrounds.
 
         Args:
             images: (batch, channels, height, width), intensity.

@@ -19,7 +19,7 @@ from ..data.pictures.reading.ranges import find_values
 from ..data.pictures.survey.look import largest_size
 from ..data.pictures.survey.survey import Survey
 from .choices import Choices
-from .contradictions import warn_of_contradictions
+from .contradictions import OF_SIZE, warn_of_contradictions
 
 MIN_CANVAS, LARGEST_FITTED = 16, 256
 """Smallest and largest side of a canvas that is chosen, in pixels."""
@@ -77,10 +77,6 @@ FEW_OBJECTS = 3
 """Most objects of generated scenes that the preset fast is for."""
 
 
-OF_SIZE = frozenset({"canvas", "zoom", "scale_prior_mean", "window_size"})
-"""Settings by which somebody tells how large objects are."""
-
-
 class Proposal(NamedTuple):
     """Settings for one size of a typical object."""
 
@@ -118,7 +114,7 @@ def propose_settings(config: TrainConfig, given: Collection[str] = ()) -> tuple[
     rivals = () if OF_SIZE & set(given) else look.rivals
     sides = look.side, *rivals
     first, *others = (_propose(choices.copy(), look.assuming(side)) for side in sides)
-    warn_of_contradictions(first.config, look, first.zoom)
+    warn_of_contradictions(first.config, given, look, first.zoom)
     return first, *others
 
 
@@ -222,8 +218,8 @@ def _choose_background(choices: Choices, look: Survey, zoom: float) -> None:
         image = encode_common(background, _scaled_size(choices.config, look))
         choices.config = replace(choices.config, common_image=image)
     choices.decide(
-        f"the background explains {100 * look.explained:.0f}% of the pixels; 95% of the pixels of "
-        f"objects differ by less, noise by {look.noise:.3f}",
+        f"the background explains {100 * look.explained:.0f}% of the pixels; nearly all of what "
+        f"usual objects show differs by less than the contrast, noise by {look.noise:.3f}",
         **settings,
         objects=look.objects,
         contrast=round(look.tone.contrast, 3),

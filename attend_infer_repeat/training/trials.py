@@ -1,7 +1,8 @@
 """Short trainings that decide how large a typical object is, where the survey is unsure.
 
 Each size that may as well be right has its own canvas, zoom and pixel noise. So trials are compared
-by what is the same for all of them, the pictures' foreground, on images that they did not train on:
+by what is the same for all of them, the pictures' foreground, on images that are held out if there
+are enough of them:
 
     evidence = -log(u) / 2 - KL / F, nats per pixel of the foreground,
 
@@ -52,7 +53,7 @@ BATCH_SIZE = 32
 SHORTEST_RUN = 5 * NUM_STEPS
 """Steps of a run below which trials would take most of the time: nothing is tried."""
 
-SETTLED = 3
+SETTLING_DIVISOR = 3
 """Exploration and annealing end after a trial's steps divided by this."""
 
 DECAY = 0.9
@@ -67,12 +68,12 @@ MARGIN, NUM_ERRORS = 0.1, 2.0
 a rival must be better than the survey's choice."""
 
 
-LEARNED = 0.5
+MIN_EXPLAINED = 0.5
 """Share of the foreground that a rival must explain: else the trials were too short to tell."""
 
 
 class Judgment(NamedTuple):
-    """What a trial comes to on images that it did not train on."""
+    """What a trial comes to on the images that it is judged by."""
 
     explained: float  # share of the foreground's energy
     evidence: float  # nats per pixel of the foreground; -inf if there is none
@@ -161,7 +162,7 @@ def best_of(judgments: list[Judgment]) -> int:
     best = max(range(len(judgments)), key=lambda i: judgments[i].evidence)
     error = math.hypot(first.error, judgments[best].error)
     clear = judgments[best].evidence > first.evidence + max(MARGIN, NUM_ERRORS * error)
-    return best if clear and judgments[best].explained >= LEARNED else 0
+    return best if clear and judgments[best].explained >= MIN_EXPLAINED else 0
 
 
 def _reason(proposals: tuple[Proposal, ...], judgments: list[Judgment], best: int) -> str:
@@ -219,8 +220,8 @@ def _short(config: TrainConfig) -> TrainConfig:
         "batch_size": min(BATCH_SIZE, config.optimizer.batch_size),
         "lr_schedule": "constant",
         "ema_decay": DECAY,
-        "explore_steps": steps // SETTLED,
-        "anneal_prior_duration": steps // SETTLED,
+        "explore_steps": steps // SETTLING_DIVISOR,
+        "anneal_prior_duration": steps // SETTLING_DIVISOR,
     }
     choices = Choices(config, ())
     choices.decide("a trial is short", **settings)

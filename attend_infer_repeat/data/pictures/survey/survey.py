@@ -50,7 +50,7 @@ MOST_AREAS = 4.0
 LARGE_PERCENTILE = 85
 """Percentile of the sides of objects that is a large one's."""
 
-RIVAL, RIVAL_RATIO, MOST_RIVALS = 0.4, 1.25, 2
+MIN_RIVAL_HEIGHT, RIVAL_RATIO, MOST_RIVALS = 0.4, 1.25, 2
 """Height of another mode of the sizes, as a share of the highest, that may as well be a typical
 object's; how many times larger or smaller it is, at least; and how many there are, at most."""
 
@@ -101,7 +101,7 @@ class Survey:
     @cached_property
     def rivals(self) -> tuple[float, ...]:
         """Other sides that may as well be a typical object's, from the likeliest on."""
-        high = [mode.side for mode in self._modes if mode.height >= RIVAL]
+        high = [mode.side for mode in self._modes if mode.height >= MIN_RIVAL_HEIGHT]
         ratios = [max(side / self.side, self.side / side) for side in high]
         others = [side for side, r in zip(high, ratios, strict=True) if r >= RIVAL_RATIO]
         return tuple(others[:MOST_RIVALS])
