@@ -21,6 +21,7 @@ from ..rollout.terms import count_terms
 from .boxes import average_precision, matched_ious
 
 BETTER = 1.0  # nats by which another count explains an image better than the one that it gets
+FEW_IMAGES = 8  # below which one count of all says nothing
 LARGE_SHARE = 0.1  # the share of such images from which on equal counts must be wrong
 
 
@@ -213,6 +214,8 @@ def _elbo_gain(elbo: NDArray[np.float64], without_objects: NDArray[np.float64]) 
 
 def _same_count(evidence: Evidence) -> int | None:
     """Return the count of all images, if it cannot be the right one of all."""
+    if len(evidence.counts) < FEW_IMAGES:  # which may well show equally many
+        return None
     counts: list[int] = np.unique(evidence.counts).tolist()
     wrong = (evidence.lost > BETTER).mean() >= LARGE_SHARE
     return counts[0] if len(counts) == 1 and wrong else None

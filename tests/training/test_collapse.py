@@ -168,6 +168,10 @@ def test_the_same_count_is_right_where_images_have_it(count: int, known: bool) -
     assert result.elbo_gain is None or result.elbo_gain > 10
 
 
+def test_a_few_images_may_have_one_count() -> None:
+    assert evaluate(always_two(), data([0, 1, 2], known=False)).same_count is None
+
+
 def test_one_image_of_another_count_does_not_make_the_same_count_wrong() -> None:
     assert evaluate(always_two(), data([2] * 30 + [1], known=False)).same_count is None
 
