@@ -47,7 +47,7 @@ NOTCHES = 0.03
 MOST_AREAS = 4.0
 """Area of a single object, in areas of a typical one, at most."""
 
-LARGE_PERCENTILE = 90
+LARGE_PERCENTILE = 85
 """Percentile of the sides of objects that is a large one's."""
 
 MIN_RIVAL_HEIGHT, RIVAL_RATIO, MOST_RIVALS = 0.4, 1.25, 2
