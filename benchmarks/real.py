@@ -193,7 +193,9 @@ def classic(case: Path) -> dict[str, Any]:
     suffixes = (".png", ".tif")
     training = [p for p in sorted((case / "train").iterdir()) if p.suffix in suffixes][:200]
     tried = []
-    for name, find in methods([gray(path) for path in training]):
+    same_size = len({picture.size for picture in map(Image.open, training)} | {
+        picture.shape[::-1] for picture in pictures.values()}) == 1  # fmt: skip
+    for name, find in methods([gray(path) for path in training] if same_size else []):
         found = {key: find(picture) for key, picture in pictures.items()}
         tried.append({"method": name, **judge(found, truth)})
     best = max(tried, key=lambda result: (round(result["f1"], 3), result["count_accuracy"]))
@@ -211,11 +213,14 @@ def gray(path: Path) -> NDArray[np.float64]:
 def methods(
     training: list[NDArray[np.float64]],
 ) -> Iterator[tuple[str, Callable[[NDArray[np.float64]], Boxes]]]:
-    """Yield methods by name, with their settings."""
+    """Yield methods by name, with their settings.
+
+    Args:
+        training: pictures of one size, of which the median is subtracted; without any it is not.
+    """
     from skimage import feature, filters
 
-    shapes = {picture.shape for picture in training}
-    median = np.median(np.stack(training), axis=0) if len(shapes) == 1 else None
+    median = np.median(np.stack(training), axis=0) if training else None
 
     def threshold(image: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
         if np.ptp(image) == 0:
