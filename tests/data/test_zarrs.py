@@ -474,6 +474,26 @@ def test_a_tiled_tiff_that_is_too_large_is_read_in_parts(tmp_path, in_parts, col
     found.close()
 
 
+@pytest.mark.parametrize("color", [False, True])
+def test_the_levels_of_a_tiled_tiff_are_its_coarser_versions(tmp_path, in_parts, color) -> None:
+    """The coarsest level is black: so it shows which one was read."""
+    tifffile = pytest.importorskip("tifffile", reason="the extra microscopy is not installed")
+    pixels = (np.stack([discs(400, 320, seed) for seed in range(3)], axis=-1) // 64).astype("u1")
+    pixels = pixels if color else pixels[..., 0]
+    options = {"tile": (64, 64), "photometric": "rgb" if color else "minisblack"}
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(pixels, subifds=2, **options)
+        file.write(pixels[::2, ::2], subfiletype=1, **options)
+        file.write(0 * pixels[::4, ::4], subfiletype=1, **options)
+    picture, size = open_pictures(tmp_path / "x.tif", max_pixels=5_000).read(0)
+    assert size == (320, 400)
+    picture = pickle.loads(pickle.dumps(picture))
+    assert (np.asarray(picture) == pixels).all()
+    assert np.asarray(picture.resize((40, 50), Resampling.BOX)).max() == 0
+    half = np.asarray(picture.resize((80, 100), Resampling.NEAREST))
+    assert (half == np.asarray(Image.fromarray(pixels[::2, ::2]).resize((80, 100), 0))).all()
+
+
 def test_a_tiff_that_is_too_large_and_not_tiled_is_told_in_one_line(tmp_path) -> None:
     tifffile = pytest.importorskip("tifffile", reason="the extra microscopy is not installed")
     tifffile.imwrite(tmp_path / "x.tif", discs(200, 150))

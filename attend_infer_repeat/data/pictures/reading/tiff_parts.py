@@ -10,22 +10,26 @@ from typing import Any
 from ....errors import DataError, extra
 from .decoding import check_size, errors_in_one_line, shown
 from .tiff import TiffPictures
-from .zarr_layout import Layout
+from .zarr_layout import Layout, levels_of
 from .zarrs import ZarrPictures
 
 
 class TiffLayout(Layout):
-    """A tiled TIFF, as an array of zarr: see ``Layout``."""
+    """A tiled TIFF, as an array of zarr for each level of its pyramid: see ``Layout``.
+
+    The keys are the numbers of the levels in the file.
+    """
 
     def open(self, level: int) -> Any:
-        """Return the first series of pages as an array."""
+        """Return a level of the first series of pages as an array."""
         import tifffile
         import zarr
 
         if level not in self._open:
             file = tifffile.TiffFile(self.path)
             closes = weakref.finalize(self, file.close)
-            self._open[level] = zarr.open(file.series[0].aszarr(), mode="r"), closes
+            store = file.series[0].aszarr(level=int(self.keys[level]))
+            self._open[level] = zarr.open(store, mode="r"), closes
         return self._open[level][0]
 
     def close(self) -> None:
@@ -53,9 +57,10 @@ def open_tiff(path: Path, max_pixels: int) -> TiffPictures | ZarrPictures:
             return TiffPictures(path, max_pixels)
         if not page.is_tiled:
             check_size(size, max_pixels)
-        axes = file.series[0].axes
+        series = file.series[0]
+        axes, keys = series.axes, levels_of([level.shape for level in series.levels], series.axes)
         if not {"Y", "X"} <= set(axes):
             raise DataError(f"its axes are {axes}, without a height or a width (Y, X).")
     with extra("large", f"{shown(path)}: a TIFF of {size[0]} x {size[1]} pixels"):
         import zarr  # noqa: F401
-    return ZarrPictures(path, TiffLayout(os.path.abspath(path), ("",), axes))
+    return ZarrPictures(path, TiffLayout(os.path.abspath(path), tuple(map(str, keys)), axes))

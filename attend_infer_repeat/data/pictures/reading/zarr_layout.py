@@ -88,9 +88,22 @@ def find_layout(path: Path) -> Layout:
     keys.sort(key=lambda key: -_area(shapes[key]))
     largest = shapes[keys[0]]
     axes = _axes(path, largest, names or list(WITHOUT_NAMES[-len(largest) :]))
+    same = levels_of([shapes[key] for key in keys], axes)
+    return Layout(os.path.abspath(path), tuple(keys[level] for level in same), axes)
+
+
+def levels_of(shapes: Sequence[Sequence[int]], axes: str) -> list[int]:
+    """Return which arrays, given their shapes, are the first one at its size or at a smaller one.
+
+    Args:
+        axes: a letter for each of the first array's axes.
+    """
     inner = [i for i, axis in enumerate(axes) if axis not in "YX"]
-    same = [key for key in keys if [shapes[key][i] for i in inner] == [largest[i] for i in inner]]
-    return Layout(os.path.abspath(path), tuple(same), axes)
+    own = [
+        [shape[i] for i in inner] if len(shape) == len(axes) else None  # None: other axes
+        for shape in shapes
+    ]
+    return [level for level in range(len(shapes)) if own[level] == own[0]]
 
 
 def _area(shape: Sequence[int]) -> int:
