@@ -494,8 +494,19 @@ def test_the_levels_of_a_tiled_tiff_are_its_coarser_versions(tmp_path, in_parts,
     assert (half == np.asarray(Image.fromarray(pixels[::2, ::2]).resize((80, 100), 0))).all()
 
 
-def test_a_tiff_that_is_too_large_and_not_tiled_is_told_in_one_line(tmp_path) -> None:
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("big", [False, True])
+def test_a_large_tiff_is_refused_at_once_if_it_is_not_tiled(
+    tmp_path, monkeypatch, order, big
+) -> None:
+    """Also without tifffile; of one that is tiled, a line says what to install."""
     tifffile = pytest.importorskip("tifffile", reason="the extra microscopy is not installed")
-    tifffile.imwrite(tmp_path / "x.tif", discs(200, 150))
-    with pytest.raises(DataError, match="150 x 200 pixels, more than 5,000"):
-        open_pictures(tmp_path / "x.tif", max_pixels=5_000).read(0)
+    options = {"byteorder": order, "bigtiff": big}
+    tifffile.imwrite(tmp_path / "x.tif", discs(200, 150), **options)
+    tifffile.imwrite(tmp_path / "tiled.tif", discs(200, 150), tile=(64, 64), **options)
+    for module in (tifffile, None):
+        monkeypatch.setitem(sys.modules, "tifffile", module)
+        with pytest.raises(DataError, match=r"x\.tif: 150 x 200 pixels, more than 5,000"):
+            open_pictures(tmp_path / "x.tif", max_pixels=5_000)
+    with pytest.raises(DataError, match=r"150 x 200 pixels needs tifffile.*\[large,microscopy\]"):
+        open_pictures(tmp_path / "tiled.tif", max_pixels=5_000)
