@@ -226,6 +226,36 @@ def test_what_is_of_no_use_is_told_in_one_line(tmp_path, kind) -> None:
     assert "x.zarr" in str(told.value)
 
 
+DAMAGED = (
+    {"ome": "x"},
+    {"multiscales": [{"datasets": []}]},
+    {"multiscales": [{"datasets": [{"path": "line"}]}]},
+    {"multiscales": [{"datasets": [{"path": "array"}], "axes": [{"name": None}] * 2}]},
+    "{",
+)
+
+
+@pytest.mark.parametrize("attributes", DAMAGED)
+def test_damaged_attributes_of_a_group_are_told_in_one_line(tmp_path, attributes) -> None:
+    path = tmp_path / "x.zarr"
+    zarr.open_group(str(path), mode="w", **V2)
+    save(path / "array", discs(40, 40))
+    save(path / "line", np.zeros(40))
+    text = attributes if isinstance(attributes, str) else json.dumps(attributes)
+    (path / ".zattrs").write_text(text)
+    with pytest.raises(DataError, match=r"x\.zarr: a zarr whose metadata are damaged") as told:
+        open_pictures(path)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("attributes", ['{"_ARRAY_DIMENSIONS": 5}', "{"])
+def test_damaged_attributes_of_an_array_are_told_in_one_line(tmp_path, attributes) -> None:
+    path = save(tmp_path / "x.zarr", discs(40, 40))
+    (path / ".zattrs").write_text(attributes)
+    with pytest.raises(DataError, match=r"x\.zarr: a zarr whose metadata are damaged"):
+        open_pictures(path)
+
+
 def test_without_zarr_one_line_tells_what_to_install(tmp_path, monkeypatch) -> None:
     path = save(tmp_path / "x.zarr", discs(40, 40))
     monkeypatch.setitem(sys.modules, "zarr", None)
@@ -450,6 +480,27 @@ def test_whatever_metadata_say_errors_are_our_own(tmp_path) -> None:
             (path / ".zarray").write_text(json.dumps(sound | {key: value}))
             with contextlib.suppress(AirError):
                 read(path, values=RANGE)
+
+
+def test_whatever_attributes_say_errors_are_our_own(tmp_path) -> None:
+    path = tmp_path / "x.zarr"
+    zarr.open_group(str(path), mode="w", **V2)
+    save(path / "0", discs(40, 40))
+    axes: list[object] = [{"name": "y"}, {"name": "x"}]
+    scale = {"axes": axes, "datasets": [{"path": "0"}]}
+    values = (None, -1, "x", [], {}, [None], [[]], [{}], ["y", "y"], [{"path": "", "name": []}])
+    attributes: list[object] = [*values]
+    for value in values:
+        attributes += [{"ome": value}, {"multiscales": value}, {"ome": {"multiscales": value}}]
+        attributes += [{"multiscales": [scale | {key: value}]} for key in scale]
+        (path / "0" / ".zattrs").write_text(json.dumps({"_ARRAY_DIMENSIONS": value}))
+        with contextlib.suppress(AirError):
+            read(path / "0", values=RANGE)
+    (path / "0" / ".zattrs").unlink()
+    for own in attributes:
+        (path / ".zattrs").write_text(json.dumps(own))
+        with contextlib.suppress(AirError):
+            read(path, values=RANGE)
 
 
 # Tiled TIFFs
