@@ -278,6 +278,26 @@ def test_a_part_that_cannot_be_read_is_told_in_one_line(tmp_path, in_parts) -> N
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("side", [40, 100])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, "chunk"])
+@pytest.mark.parametrize("values", [None, RANGE])
+def test_an_error_names_its_picture_once(tmp_path, in_parts, side, value, values) -> None:
+    """Of a broken chunk and of a float that says nothing, read as a whole and in parts."""
+    pixels = np.full((side, side), 0.5, np.float32)
+    pixels[2, 3] = 0.25 if value == "chunk" else value
+    save(tmp_path / "x.zarr", pixels)
+    if value == "chunk":
+        (tmp_path / "x.zarr" / "0.0").write_bytes(b"nonsense")
+    said = "cannot be read" if value == "chunk" else "it has NaN or infinite pixels"
+
+    def tiles() -> object:
+        return place_tiles(read(tmp_path / "x.zarr", 0, values), Framing((32, 32), resize="tile"))
+
+    with pytest.raises(DataError, match=rf"x\.zarr: {said}") as told:
+        tiles()
+    assert str(told.value).count("x.zarr") == 1
+
+
 # A part is what it is of the whole
 
 

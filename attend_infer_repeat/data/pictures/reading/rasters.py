@@ -43,13 +43,17 @@ class Planes(Protocol):
     """The channels of a picture in a file, of which regions can be read."""
 
     @property
+    def name(self) -> str:
+        """Of the picture, for errors."""
+
+    @property
     def size(self) -> Size:
         """(width, height) in pixels."""
 
     def read(self, box: Box) -> NDArray[Any]:
         """Return a region, (height, width) or (channels, height, width), as it is stored.
 
-        Raises: DataError, in one line, if it cannot be read.
+        Raises: whatever its reader raises; ``Regions.load`` tells it in one line.
         """
 
     def coarser(self, size: Size) -> Planes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .decoding import errors_in_one_line
 from .modes import Values
 from .planes import in_mode
 from .rasters import Box, Planes, Size
@@ -60,7 +61,9 @@ class Regions:
 
         Raises: DataError, in one line, if it cannot be read.
         """
-        return in_mode(self.planes.read(self.box), self.values, self.channels).convert(self.mode)
+        with errors_in_one_line(self.planes.name):
+            pixels = self.planes.read(self.box)
+            return in_mode(pixels, self.values, self.channels).convert(self.mode)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.uint8]:
         """Return its pixels, as ``np.asarray`` asks for them: (height, width) or (..., 3)."""

@@ -150,8 +150,7 @@ class ZarrPlanes:
             for axis in axes
         ]
         kept = [axis for axis in axes if axis in "YX" + CHANNEL_AXES]
-        with errors_in_one_line(self.name):
-            pixels = np.asarray(self.layout.open(self.level)[tuple(at)])
+        pixels = np.asarray(self.layout.open(self.level)[tuple(at)])
         channels = [axis for axis in kept if axis in CHANNEL_AXES]
         pixels = pixels.transpose([kept.index(axis) for axis in (*channels, "Y", "X")])
         if not channels:
