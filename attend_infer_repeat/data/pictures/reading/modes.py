@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import DataError
+from .rasters import AT_ONCE
 from .sampling import windows
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ Values = tuple[float, float]
 
 COLORLESS = 12
 """The largest difference between channels, of 255, that JPEG leaves in a gray picture."""
-
-LARGEST_WHOLE = 4096 * 4096
-"""Pixels of a picture all of which are looked at for colors, at most."""
 
 STRIP = 2**20
 """Pixels that are looked at at a time."""
@@ -123,7 +121,7 @@ def is_colored(picture: Raster) -> bool:
     """
     if picture.mode != "RGB":
         return False
-    small = math.prod(picture.size) <= LARGEST_WHOLE
+    small = math.prod(picture.size) <= AT_ONCE
     parts = _strips(picture) if small else map(picture.crop, windows(picture.size))
     num = total = 0
     for part in parts:

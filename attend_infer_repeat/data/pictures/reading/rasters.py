@@ -15,6 +15,10 @@ Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels."""
 
+AT_ONCE = 4096 * 4096
+"""Pixels that are read, or looked at for colors, at once, about: larger pictures of a zarr are read
+in parts."""
+
 
 class Raster(Protocol):
     """What is used of a picture. Pillow's pictures are such, and ``regions.Regions``."""

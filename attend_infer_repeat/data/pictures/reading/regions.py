@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 from .decoding import errors_in_one_line
 from .modes import Values
 from .planes import in_mode
-from .rasters import Box, Planes, Size
+from .rasters import AT_ONCE, Box, Planes, Size
 
 if TYPE_CHECKING:
     from PIL import Image
-
-AT_ONCE = 4096 * 4096
-"""Pixels of a file that are read at once, about: larger pictures of a zarr are read in parts."""
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import AirError, DataError
+from .axes import TIME_AXIS
 from .decoding import shown
-
-CHANNEL_AXES = "CS"
-"""Letters of the axes of channels, and of samples of a pixel, whose last one may be opacity."""
-
-TIME_AXIS = "T"
 
 OTHER_AXIS = "-"
 """Letter of an axis along which there are pictures."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ....errors import DataError, extra, warn_once
 from ...splits import file_digest
+from .axes import CHANNEL_AXES, TIME_AXIS, channels_first, num_channels
 from .decoding import (
     BYTES_PER_PIXEL,
     WHOLE,
@@ -28,10 +29,10 @@ from .decoding import (
 )
 from .modes import Values, is_colored, values_of_floats
 from .planes import as_picture, mode_of, selected
-from .rasters import Box, Raster, Size
-from .regions import AT_ONCE, Regions
+from .rasters import AT_ONCE, Box, Raster, Size
+from .regions import Regions
 from .sampling import spread, windows
-from .zarr_layout import CHANNEL_AXES, TIME_AXIS, Layout, find_layout
+from .zarr_layout import Layout, find_layout
 
 LARGEST_CHUNK = 256 * 2**20
 """Bytes of a chunk from which on a line says so: whoever reads a part of it decodes all of it."""
@@ -134,12 +135,7 @@ class ZarrPlanes:
     @property
     def num_channels(self) -> int:
         """How many channels ``read`` returns."""
-        return len(self._without_opacity(range(self._num_stored)))
-
-    @property
-    def _num_stored(self) -> int:
-        shape, axes = self.layout.open(self.level).shape, self.layout.axes
-        return math.prod(n for n, axis in zip(shape, axes, strict=True) if axis in CHANNEL_AXES)
+        return num_channels(self.layout.open(self.level).shape, self.layout.axes)
 
     def read(self, box: Box) -> NDArray[Any]:
         """See ``rasters.Planes.read``."""
@@ -151,15 +147,7 @@ class ZarrPlanes:
         ]
         kept = [axis for axis in axes if axis in "YX" + CHANNEL_AXES]
         pixels = np.asarray(self.layout.open(self.level)[tuple(at)])
-        channels = [axis for axis in kept if axis in CHANNEL_AXES]
-        pixels = pixels.transpose([kept.index(axis) for axis in (*channels, "Y", "X")])
-        if not channels:
-            return pixels
-        planes = self._without_opacity(pixels.reshape(-1, *pixels.shape[-2:]))
-        return planes[0] if len(planes) == 1 else planes
-
-    def _without_opacity(self, planes: Any) -> Any:
-        return planes[:-1] if "S" in self.layout.axes and len(planes) in (2, 4) else planes
+        return channels_first(pixels, kept)
 
     def coarser(self, size: Size) -> ZarrPlanes:
         """See ``rasters.Planes.coarser``."""
