@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ from attend_infer_repeat.data.pictures.folder import survey_path
 from attend_infer_repeat.data.pictures.reading import regions, zarrs
 from attend_infer_repeat.data.pictures.reading.containers import open_pictures
 from attend_infer_repeat.data.pictures.reading.decoding import Need
+from attend_infer_repeat.data.pictures.reading.items import items_of
 from attend_infer_repeat.data.pictures.reading.modes import Values
 from attend_infer_repeat.data.pictures.reading.ranges import find_values
 from attend_infer_repeat.data.pictures.reading.rasters import Raster
@@ -178,6 +180,16 @@ def test_missing_chunks_are_told_once_in_one_line(tmp_path, caplog) -> None:
     (line,) = [record.getMessage() for record in caplog.records]
     assert "4 of 6 chunks are missing" in line
     assert "\n" not in line
+
+
+def test_chunks_are_counted_once_in_a_process(tmp_path, monkeypatch) -> None:
+    counted = []
+    missing = property(lambda array: counted.append(1) or array.nchunks)
+    monkeypatch.setattr(zarr.Array, "nchunks_initialized", missing)
+    path = save(tmp_path / "x.zarr", discs(40, 40))
+    for _ in range(3):
+        open_pictures(path)
+    assert counted == [1]
 
 
 def broken(kind: str, path: Path) -> str:
@@ -490,6 +502,15 @@ def test_a_digest_changes_with_a_chunk_and_not_with_the_place(tmp_path) -> None:
     assert zarrs.zarr_digest("x", save(tmp_path / "y.zarr", discs(100, 100))) == digest
     zarr.open_array(str(first), mode="r+")[:64, :64] = 1
     assert zarrs.zarr_digest("x", first) != digest
+
+
+def test_a_data_set_has_another_digest_once_a_chunk_has_changed(tmp_path) -> None:
+    """Though the time of the folder stays, as on a disk of coarse times."""
+    path = save(tmp_path / "x.zarr", discs(100, 100))
+    before, then = path.stat(), items_of([path])[0].digest()
+    zarr.open_array(str(path), mode="r+")[:64, :64] = 1
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert items_of([path])[0].digest() != then
 
 
 def test_whatever_metadata_say_errors_are_our_own(tmp_path) -> None:

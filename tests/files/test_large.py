@@ -21,8 +21,10 @@ from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data.pictures.canvas import scaled
 from attend_infer_repeat.data.pictures.canvas.framing import Framing, Tiles
 from attend_infer_repeat.data.pictures.reading import regions, zarrs
+from attend_infer_repeat.data.pictures.reading.paths import is_zarr
 from attend_infer_repeat.data.pictures.reading.regions import Regions
 from attend_infer_repeat.errors import ConfigError, DataError
+from attend_infer_repeat.files import sources
 from attend_infer_repeat.files.blocks import Work, in_turn, infer_blocks
 from attend_infer_repeat.files.sources import find_sources, how_many
 from attend_infer_repeat.files.streaming import infer_pictures
@@ -150,6 +152,15 @@ def test_a_pattern_names_zarrs_and_not_what_is_in_them(folder) -> None:
     assert {"sub.zarr", "x.zarr", "x.png"} <= set(names)
     assert not any(name in (".zarray", "0.0") for name in names)
     assert how_many([str(folder / "x.zarr"), str(folder)]) == 1 + 3
+
+
+def test_a_pattern_asks_of_each_folder_once_whether_it_is_a_zarr(folder, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(
+        sources, "is_zarr", lambda path: (asked.append(os.fspath(path)), is_zarr(path))[1]
+    )
+    list(find_sources([f"{folder}/**/*"]))
+    assert asked.count(str(folder)) == asked.count(str(folder.parent)) == 1
 
 
 def test_an_observer_sees_a_few_tiles_of_each_block(folder) -> None:

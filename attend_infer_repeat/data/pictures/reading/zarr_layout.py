@@ -47,7 +47,7 @@ class Layout:
         Raises: DataError, in one line, if it is not there.
         """
         if level not in self._open:
-            self._open[level] = _opened(self.path, self.keys[level])
+            self._open[level] = opened(self.path, self.keys[level])
         return self._open[level]
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ def find_layout(path: Path) -> Layout:
 
     Raises: DataError, in one line, if there is none, or its metadata are damaged.
     """
-    found = _opened(path, "")
+    found = opened(path, "")
     with _sound_metadata(shown(path)):
         if hasattr(found, "shape"):
             names = _axis_names(found)
@@ -88,7 +88,7 @@ def _of_scales(path: Path, scales: Any) -> Layout:
         names = []
     try:
         keys = [str(dataset["path"]) for dataset in scales[0]["datasets"]]
-        shapes = {key: _opened(path, key).shape for key in keys}
+        shapes = {key: opened(path, key).shape for key in keys}
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise DataError(
             f"{shown(path)}: its metadata name no arrays (multiscales); give an array in it."
@@ -118,7 +118,7 @@ def _area(shape: Sequence[int]) -> int:
     return int(shape[-1]) * int(shape[-2])
 
 
-def _opened(path: str | os.PathLike[str], key: str) -> Any:
+def opened(path: str | os.PathLike[str], key: str) -> Any:
     """Open an array or a group of a zarr.
 
     Raises: DataError, in one line, if it cannot be.

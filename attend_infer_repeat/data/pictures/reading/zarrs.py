@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import math
@@ -32,7 +33,7 @@ from .planes import as_picture, mode_of, selected
 from .rasters import AT_ONCE, Box, Raster, Size
 from .regions import Regions
 from .sampling import spread, windows
-from .zarr_layout import Layout, find_layout
+from .zarr_layout import Layout, find_layout, opened
 
 LARGEST_CHUNK = 256 * 2**20
 """Bytes of a chunk from which on a line says so: whoever reads a part of it decodes all of it."""
@@ -171,7 +172,7 @@ def open_zarr(path: Path) -> ZarrPictures:
     layout = find_layout(path)
     pictures = ZarrPictures(path, layout)
     with errors_in_one_line(shown(path)):
-        _warn_of_chunks(path, layout.open(0))
+        _warn_of_chunks(path, layout.keys[0])
     return pictures
 
 
@@ -202,8 +203,10 @@ def zarr_files(path: Path) -> Iterator[tuple[str, os.stat_result]]:
             yield os.path.relpath(own, path), os.stat(own)
 
 
-def _warn_of_chunks(path: Path, array: Any) -> None:
+@functools.cache  # to count the missing chunks, all are listed
+def _warn_of_chunks(path: Path, key: str) -> None:
     """Say in one line how many chunks are missing, and in one whether chunks are too large."""
+    array = opened(path, key)
     missing = array.nchunks - array.nchunks_initialized
     if missing > 0:
         warn_once(
