@@ -34,7 +34,7 @@ from attend_infer_repeat.data.pictures.reading.ranges import find_values
 from attend_infer_repeat.data.pictures.reading.rasters import Raster
 from attend_infer_repeat.data.pictures.reading.regions import Regions
 from attend_infer_repeat.data.pictures.survey.look import look_at
-from attend_infer_repeat.errors import AirError, DataError
+from attend_infer_repeat.errors import AirError, DataError, ShapeError
 
 zarr = pytest.importorskip("zarr", reason="the extra large is not installed")
 
@@ -400,6 +400,18 @@ def test_a_part_has_its_part_of_the_background_in_common(tmp_path, in_parts) -> 
     for tile in pair[0]:
         away = np.abs(tile.canvas.astype(int) - by_number[tile.number].canvas)
         assert away.max() <= 2  # one of what is scaled, and one of rounding
+
+
+@pytest.mark.parametrize("size", [(160, 150), (150, 160), (20, 20), (400, 400)])
+def test_a_background_of_another_size_is_refused_as_of_the_whole(tmp_path, in_parts, size) -> None:
+    image = np.zeros((1, *size), np.float32)
+    framing = Framing((32, 32), resize="tile", foreground=Difference(Common(image, image), "both"))
+    said = []
+    for picture in both(tmp_path, discs(160, 160)):
+        with pytest.raises(ShapeError, match="160 x 160 pixels once scaled") as told:
+            place_tiles(picture, framing)
+        said.append(str(told.value))
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize("resize", ["fit", "pad", "crop"])

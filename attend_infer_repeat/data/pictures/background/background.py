@@ -62,6 +62,7 @@ class Background(Protocol):
         Args:
             read: returns the intensity of a part of it.
             size: (width, height) of the picture, once scaled.
+        Raises: ShapeError as ``of``.
         """
 
     def part(self, box: Box) -> Background:
@@ -143,6 +144,7 @@ class Foreground(Protocol):
         Args:
             read: returns a part of it, uint8.
             size: (width, height) of the picture, once scaled.
+        Raises: ShapeError if the pictures that this is made for have another size.
         """
 
     def part(self, box: Box) -> Foreground:

@@ -66,7 +66,7 @@ class ScaledInParts:
         picture: in the canvas's mode.
         size: (width, height) that it is scaled to.
         foreground: brings pictures to bright objects on black.
-    Raises: DataError, in one line, if it cannot be read.
+    Raises: DataError, in one line, if it cannot be read; ShapeError as ``scaled_of``.
     """
 
     def __init__(self, picture: Regions, size: Size, foreground: Foreground) -> None:
