@@ -24,7 +24,7 @@ from attend_infer_repeat.data.pictures.reading import regions, zarrs
 from attend_infer_repeat.data.pictures.reading.paths import is_zarr
 from attend_infer_repeat.data.pictures.reading.regions import Regions
 from attend_infer_repeat.errors import ConfigError, DataError
-from attend_infer_repeat.files import sources
+from attend_infer_repeat.files import sources, streaming
 from attend_infer_repeat.files.blocks import Work, in_turn, infer_blocks
 from attend_infer_repeat.files.sources import find_sources, how_many
 from attend_infer_repeat.files.streaming import infer_pictures
@@ -127,6 +127,30 @@ def test_pictures_that_are_done_are_not_read_again(folder, monkeypatch) -> None:
     assert infer(folder, *options) == 0
     monkeypatch.setattr(Regions, "load", lambda own: pytest.fail("read again"))
     assert infer(folder, *options, "--resume") == 0
+
+
+def test_each_line_is_written_before_the_next_large_picture_is_begun(folder, monkeypatch) -> None:
+    """So an inference that is interrupted goes on from picture to picture."""
+    names = ["a.png", "b.zarr", "c.zarr", "d.png"]
+    for name in names:
+        whole = "x.png" if name.endswith("png") else "x.zarr"
+        (folder / name).symlink_to(folder / whole)
+    out, written = folder / "found", {}
+
+    def lines() -> int:
+        return len((out / "scenes.jsonl").read_text().splitlines())
+
+    begin = streaming.infer_blocks
+
+    def observed(work, *others):
+        written[Path(work.name).name] = lines()
+        return begin(work, *others)
+
+    monkeypatch.setattr(streaming, "infer_blocks", observed)
+    paths = [str(folder / name) for name in names]
+    assert infer(folder, *paths, "--out", str(out), "--no-annotate") == 0
+    assert written == {"b.zarr": 1, "c.zarr": 2}
+    assert lines() == 4
 
 
 def test_a_zarr_that_has_changed_is_read_again(folder) -> None:
