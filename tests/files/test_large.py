@@ -105,7 +105,7 @@ def test_no_part_is_larger_than_a_block_and_its_margin(folder, monkeypatch) -> N
     rows = infer_pictures(AIR.load(folder / "model"), find_sources([str(folder / "x.zarr")]))
     assert "error" not in next(rows)[0].record
     assert len(sizes) > 9
-    assert max(max(size) for size in sizes) <= 60 + 2 * 3  # the filter's reach on both sides
+    assert max(max(size) for size in sizes) <= 60 + 2 * 3  # the kernel's radius on both sides
 
 
 def test_results_are_written_of_a_picture_in_parts(folder, caplog) -> None:

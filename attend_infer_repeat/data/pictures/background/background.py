@@ -34,10 +34,9 @@ Objects = Literal["brighter", "darker", "both"]
 """How objects differ from what is behind them."""
 
 
-KERNEL_RADIUS, LARGEST_MARGIN = 3, 512
-"""How far a smooth background's kernel reaches, in its standard deviations; and the pixels around a
-part of a picture that are looked at for it, at most: what is smoother than that, the quadratic
-surface through the part follows."""
+KERNEL_RADIUS, LARGEST_RADIUS = 3, 512
+"""Radius of a smooth background's kernel, in its standard deviations; and in pixels at most, for a
+part of a picture: what is smoother than that, the quadratic surface through the part follows."""
 
 
 class Background(Protocol):
@@ -115,7 +114,7 @@ class Smooth(Everywhere):
     @property
     def margin(self) -> int:
         """The radius of the kernel."""
-        return min(math.ceil(KERNEL_RADIUS * self.width), LARGEST_MARGIN)
+        return min(math.ceil(KERNEL_RADIUS * self.width), LARGEST_RADIUS)
 
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the smooth image, (channels, height, width)."""

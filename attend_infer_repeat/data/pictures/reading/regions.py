@@ -139,9 +139,9 @@ def _source(have: int, want: int, begin: int, end: int, gap: float | None) -> _S
     shrink = have / want
     factor = 1 if gap is None else int(have / want / gap) or 1
     low, high = begin * shrink, min(end * shrink, have)
-    reach = max(shrink, 1) + factor + 1  # of the filters, of which none is wider than BILINEAR
-    first = max(math.floor((low - reach) / factor) * factor, 0)
-    last = min(math.ceil((high + reach) / factor) * factor, have)
+    radius = max(shrink, 1) + factor + 1  # of the kernel: no filter is wider than BILINEAR
+    first = max(math.floor((low - radius) / factor) * factor, 0)
+    last = min(math.ceil((high + radius) / factor) * factor, have)
     return _Source(first, last, factor, (low - first) / factor, (high - first) / factor)
 
 

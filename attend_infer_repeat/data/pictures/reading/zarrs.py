@@ -192,7 +192,7 @@ def zarr_digest(name: str, path: Path) -> int:
 
 
 def zarr_files(path: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the names, relative to a zarr, of its files, sorted, and what the disk knows of each.
+    """Yield the names, relative to a zarr, of its files, sorted, and the os.stat of each.
 
     Raises: OSError if it cannot be listed.
     """
