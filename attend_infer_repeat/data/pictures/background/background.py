@@ -121,12 +121,19 @@ class Smooth(Everywhere):
         return np.stack([smooth_background(channel, self.width) for channel in pixels])
 
 
-class Foreground(Protocol):
-    """Brings pictures to bright objects on black."""
+class ForegroundInParts(Protocol):
+    """Brings parts of one picture to bright objects on black."""
 
     @property
     def margin(self) -> int:
-        """Pixels around a part of a picture that must be known to bring the part to black."""
+        """Pixels around a part of the picture that must be known to bring the part to black."""
+
+    def part(self, box: Box) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+        """Return what brings a part, (channels, height, width), to bright objects on black."""
+
+
+class Foreground(Protocol):
+    """Brings pictures to bright objects on black."""
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a picture, (channels, height, width), with bright objects on black.
@@ -137,17 +144,14 @@ class Foreground(Protocol):
     def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the same of what was drawn on a canvas, which is no picture of the data set."""
 
-    def in_parts(self, read: Read, size: Size) -> Foreground:
+    def in_parts(self, read: Read, size: Size) -> ForegroundInParts:
         """Return what brings all parts of one picture to black, which is never read as a whole.
 
         Args:
             read: returns a part of it, uint8.
             size: (width, height) of the picture, once scaled.
-        Raises: ShapeError if the pictures that this is made for have another size.
+        Raises: as for a picture in memory.
         """
-
-    def part(self, box: Box) -> Foreground:
-        """Return what brings a part of that picture to black."""
 
 
 @dataclass(frozen=True)
