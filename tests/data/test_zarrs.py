@@ -43,7 +43,7 @@ V2 = {"zarr_format": 2} if zarr.__version__.startswith("3") else {}
 
 
 def discs(height: int, width: int, seed: int = 0, level: float = 900) -> np.ndarray:
-    """Draw bright discs on a dim noisy ground: (height, width) uint16."""
+    """Draw bright discs on a dim noisy background: (height, width) uint16."""
     rng = np.random.default_rng(seed)
     image = rng.normal(level, 40, (height, width))
     y, x = np.mgrid[-7:8, -7:8]
