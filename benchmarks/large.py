@@ -1,6 +1,6 @@
 """Can a picture that is larger than memory be trained on and counted, and by several processes?
 
-    python benchmarks/large.py draw SLIDE.zarr      discs on a dim noisy ground, 20,000 x 20,000
+    python benchmarks/large.py draw SLIDE.zarr      discs on a dim noisy background, 20,000 x 20,000
     python benchmarks/large.py run SLIDE.zarr
     python benchmarks/large.py table
 
@@ -38,7 +38,7 @@ CELL, RADIUS, MARGIN = 100, 10.0, 15.0
 """Pixels of a cell, which holds a disc or none; radius of a disc, and its center's distance from
 the edge of the cell."""
 
-GROUND, NOISE, BRIGHT = 900.0, 60.0, (6_000.0, 12_000.0)
+BACKGROUND, NOISE, BRIGHT = 900.0, 60.0, (6_000.0, 12_000.0)
 MATCHED = 5.0
 """Pixels between a center that was found and a true one, at most."""
 
@@ -95,7 +95,7 @@ class Table:
 
 
 def draw(path: Path, side: int, seed: int) -> NDArray[np.float64]:
-    """Draw discs on a dim noisy ground, strip by strip, as a zarr of 16 bits.
+    """Draw discs on a dim noisy background, strip by strip, as a zarr of 16 bits.
 
     Returns: their centers, (n, 2), x and y in pixels.
     """
@@ -109,7 +109,7 @@ def draw(path: Path, side: int, seed: int) -> NDArray[np.float64]:
     options = {"shape": (side, side), "chunks": (1024, 1024), "dtype": "u2", "zarr_format": 2}
     array = zarr.open_array(str(path), mode="w", **options)
     for row in range(cells):
-        strip = rng.normal(GROUND, NOISE, (CELL, side)).astype(np.float32)
+        strip = rng.normal(BACKGROUND, NOISE, (CELL, side)).astype(np.float32)
         for column in np.flatnonzero(there[row]):
             x, y = places[row, column] - (column * CELL, row * CELL)
             v, u = np.mgrid[:CELL, :CELL] + 0.5

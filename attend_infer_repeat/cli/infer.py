@@ -57,8 +57,8 @@ class Infer(Command):
     pycocotools' loadRes), and each picture with its boxes as a PNG. --resume goes on with results
     that were interrupted.
 
-    A picture of a zarr may be larger than memory: it is read in parts, also by several processes
-    or machines (--dask).
+    A picture of a zarr, or a tiled TIFF, may be larger than memory: it is read in parts, also by
+    several processes or machines (--dask).
 
     Examples:
       air infer runs/mnist picture.png

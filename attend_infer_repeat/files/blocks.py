@@ -128,5 +128,4 @@ def infer_blocks(work: Work, run: Runner, observe: Observer | None) -> Record:
         if observe is not None:
             for own in block.observed:
                 observe(*own)
-    spread = work.air.config.count.count_spread
-    return mosaic_record(work.name, work.tiles.frame, parts, spread)
+    return mosaic_record(work.name, work.tiles.frame, parts, work.air.config.count.count_spread)

@@ -1,28 +1,33 @@
 """Blocks of large pictures on several processes or machines, by Dask.
 
 Each block is a task: a worker reads its own part of the picture, runs the model, and returns what
-the block shows. Picture and model are sent to a worker once, the picture as the place of its file,
-which all workers must be able to read. The tasks of a worker that dies are done by the others.
+the block shows. Picture and model are sent to a worker once: the picture as the place of its file,
+which all workers must be able to read, and the model on the CPU. The tasks of a worker that dies
+are done by the others.
 """
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 import torch
 
+from ..air import AIR
 from ..errors import AirError, ConfigError, extra
 from .blocks import Block, Work
 
 RETRIES = 2
-"""How often a block is tried again that failed for no reason of the picture's or the model's."""
+"""How often Dask tries a block again that raises something else than ``_block`` returns. A block
+whose worker dies does not count: Dask's own setting ``allowed-failures`` says how often that is."""
 
 PATIENCE = "20s"
-"""How long a scheduler is waited for."""
+"""How long a scheduler, and then its first worker, is waited for."""
 
 
 class Cluster:
@@ -37,8 +42,10 @@ class Cluster:
     def __init__(self, where: str) -> None:
         with extra("large", "--dask"):
             import distributed  # noqa: F401
-        if where.isdecimal() and int(where) < 1:
-            raise ConfigError(f"dask: expected an address or at least 1 process, got {where}.")
+        if not where.strip() or (where.isdecimal() and int(where) < 1):
+            raise ConfigError(
+                f"dask: expected an address or at least 1 process, got {where or 'nothing'}."
+            )
         self._where = where
         self._client: Any = None
         self._local: Any = None
@@ -63,7 +70,8 @@ class Cluster:
         """
         client = self.client()
         # As bytes, which a task unpickles: if a worker dies, Dask does that again on another one.
-        sent = client.submit(pickle.loads, pickle.dumps(work), pure=False)
+        portable = pickle.dumps(replace(work, air=_on_cpu(work.air)))
+        sent = client.submit(pickle.loads, portable, pure=False)
         precision = torch.get_float32_matmul_precision()
         tasks = [
             client.submit(_block, sent, number, precision, pure=False, retries=RETRIES)
@@ -72,13 +80,15 @@ class Cluster:
         while tasks:
             task = tasks.pop(0)
             with _told(self._where):
-                block = task.result()
-            yield block
+                found = task.result()
+            if isinstance(found, BaseException):
+                raise found
+            yield found
 
     def client(self) -> Any:
         """Return Dask's client: connect to the scheduler, or start the processes, at first.
 
-        Raises: ConfigError if the scheduler cannot be reached.
+        Raises: ConfigError if the scheduler cannot be reached, or has no workers.
         """
         if self._client is None:
             from distributed import Client, LocalCluster
@@ -89,9 +99,12 @@ class Cluster:
                         n_workers=int(self._where),
                         threads_per_worker=1,
                         processes=True,
-                        dashboard_address=None,
+                        dashboard_address="127.0.0.1:0",  # else a second cluster warns
+                        scheduler_kwargs={"dashboard": False},
                     )
                 self._client = Client(self._local or self._where, timeout=PATIENCE)
+        with _told(self._where):
+            self._client.wait_for_workers(1, timeout=PATIENCE)
         return self._client
 
 
@@ -107,11 +120,22 @@ def _told(where: str) -> Iterator[None]:
         raise ConfigError(f"dask: {where}: {words}") from error
 
 
-def _block(work: Work, number: int, precision: str) -> Block:
-    """Do the work on a block, with float32 products as precise as where they would be made else."""
+def _on_cpu(air: AIR) -> AIR:
+    """Return a model that any worker can unpickle: itself, or a copy if it is on a GPU."""
+    return air if air.device.type == "cpu" else copy.deepcopy(air).to("cpu")
+
+
+def _block(work: Work, number: int, precision: str) -> Block | AirError | MemoryError:
+    """Do the work on a block, with the caller's precision of float32 products.
+
+    What would be the picture's own error in one process is returned: Dask would try again what is
+    raised.
+    """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
         return work(number)
+    except (AirError, MemoryError) as error:
+        return error
     finally:
         torch.set_float32_matmul_precision(before)

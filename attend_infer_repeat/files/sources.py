@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
 import io
@@ -9,7 +10,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -88,10 +88,10 @@ def find_sources(
             else:
                 yield from found
         except AirError as error:
-            yield Source(argument, partial(_fail, error))
+            yield Source(argument, functools.partial(_fail, error))
         except Exception as error:  # such as a folder that goes away, or memory that is short
             failure = DataError(f"{shown(argument)}: {one_line(error)}")
-            yield Source(argument, partial(_fail, failure))
+            yield Source(argument, functools.partial(_fail, failure))
 
 
 def _from_argument(
@@ -148,22 +148,24 @@ def _arrays(path: str, values: Values | None) -> Iterator[Source]:
     try:
         images = read_arrays(Path(path), values)["images"]
     except AirError as error:
-        yield Source(path, partial(_fail, error), state=state)
+        yield Source(path, functools.partial(_fail, error), state=state)
         return
     except Exception as error:
         failure = DataError(f"{shown(path)}: {one_line(error)}")
-        yield Source(path, partial(_fail, failure), state=state)
+        yield Source(path, functools.partial(_fail, failure), state=state)
         return
     for i in range(len(images)):
         name = f"{path}[{i}]"
-        yield Source(name, partial(_row, name, images, i), state=state)
+        yield Source(name, functools.partial(_row, name, images, i), state=state)
 
 
 def _matches(pattern: str, values: Values | None) -> Iterator[Source]:
     # A loop of links shows the same files again, by longer and longer paths.
     shortest: dict[str, str] = {}
+    is_one = functools.cache(is_zarr)  # the same folders hold many files
     for path in sorted(glob.glob(pattern, recursive=True), key=len):
-        if not is_folder(path) and not _is_inside(path):
+        inside = any(is_one(folder) for folder in Path(path).parents if folder.name)
+        if not inside and not is_folder(path):
             shortest.setdefault(os.path.realpath(path), path)
     if not shortest:
         raise DataError(f"{shown(pattern)}: no file matches. Check the pattern.")
@@ -171,17 +173,12 @@ def _matches(pattern: str, values: Values | None) -> Iterator[Source]:
         yield from _from_path(path, values)
 
 
-def _is_inside(path: str) -> bool:
-    """Tell whether a path is that of a file or a folder in a zarr."""
-    return any(is_zarr(parent) for parent in Path(path).parents if parent.name)
-
-
 def _from_standard_input(stream: IO[bytes], values: Values | None) -> Iterator[Source]:
     start = stream.read(8)
     if start.startswith(SIGNATURES):
         content = start + stream.read()
         state = hashlib.sha256(content).hexdigest()
-        yield Source(STANDARD_INPUT, partial(_given, content), state=state)
+        yield Source(STANDARD_INPUT, functools.partial(_given, content), state=state)
         return
     names = start + stream.read()
     if not names.strip(b"\0\r\n "):
@@ -197,7 +194,7 @@ def _file(path: str) -> Iterator[Source]:
     video = path if pictures.is_video else None
     for i in range(pictures.num):
         name = joined_name(path, i, pictures.num)
-        yield Source(name, partial(pictures.read, i), video=video, state=state)
+        yield Source(name, functools.partial(pictures.read, i), video=video, state=state)
 
 
 def _state(path: str) -> str | None:

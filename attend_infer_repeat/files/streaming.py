@@ -192,12 +192,20 @@ class _Reader(NamedTuple):
 def _batches(
     items: Iterable[tuple[Source, Item]], batch_size: int, max_bytes: int
 ) -> Iterator[list[tuple[Source, Item]]]:
-    """Yield items in lists of ``batch_size``, or less where those hold ``max_bytes`` already."""
-    batch, num_bytes = [], 0
+    """Yield items in lists of ``batch_size``, or less where those hold ``max_bytes`` already.
+
+    A picture that is read in parts is alone, so that no other's results wait for its own.
+    """
+    batch: list[tuple[Source, Item]] = []
+    num_bytes = 0
     for source, item in items:
+        divided = isinstance(item, Divided)
+        if divided and batch:
+            yield batch
+            batch, num_bytes = [], 0
         batch.append((source, item))
-        num_bytes += item.num_bytes if isinstance(item, Placed | Divided) else 0
-        if len(batch) == batch_size or num_bytes >= max_bytes:
+        num_bytes += item.num_bytes if isinstance(item, Placed) else 0
+        if divided or len(batch) == batch_size or num_bytes >= max_bytes:
             yield batch
             batch, num_bytes = [], 0
     if batch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -27,12 +28,13 @@ from attend_infer_repeat.data.pictures.folder import survey_path
 from attend_infer_repeat.data.pictures.reading import regions, zarrs
 from attend_infer_repeat.data.pictures.reading.containers import open_pictures
 from attend_infer_repeat.data.pictures.reading.decoding import Need
+from attend_infer_repeat.data.pictures.reading.items import items_of
 from attend_infer_repeat.data.pictures.reading.modes import Values
 from attend_infer_repeat.data.pictures.reading.ranges import find_values
 from attend_infer_repeat.data.pictures.reading.rasters import Raster
 from attend_infer_repeat.data.pictures.reading.regions import Regions
 from attend_infer_repeat.data.pictures.survey.look import look_at
-from attend_infer_repeat.errors import AirError, DataError
+from attend_infer_repeat.errors import AirError, DataError, ShapeError
 
 zarr = pytest.importorskip("zarr", reason="the extra large is not installed")
 
@@ -41,7 +43,7 @@ V2 = {"zarr_format": 2} if zarr.__version__.startswith("3") else {}
 
 
 def discs(height: int, width: int, seed: int = 0, level: float = 900) -> np.ndarray:
-    """Draw bright discs on a dim noisy ground: (height, width) uint16."""
+    """Draw bright discs on a dim noisy background: (height, width) uint16."""
     rng = np.random.default_rng(seed)
     image = rng.normal(level, 40, (height, width))
     y, x = np.mgrid[-7:8, -7:8]
@@ -180,6 +182,16 @@ def test_missing_chunks_are_told_once_in_one_line(tmp_path, caplog) -> None:
     assert "\n" not in line
 
 
+def test_chunks_are_counted_once_in_a_process(tmp_path, monkeypatch) -> None:
+    counted = []
+    missing = property(lambda array: counted.append(1) or array.nchunks)
+    monkeypatch.setattr(zarr.Array, "nchunks_initialized", missing)
+    path = save(tmp_path / "x.zarr", discs(40, 40))
+    for _ in range(3):
+        open_pictures(path)
+    assert counted == [1]
+
+
 def broken(kind: str, path: Path) -> str:
     """Write a zarr that is of no use, and return what is said about it."""
     path.mkdir()
@@ -226,6 +238,36 @@ def test_what_is_of_no_use_is_told_in_one_line(tmp_path, kind) -> None:
     assert "x.zarr" in str(told.value)
 
 
+DAMAGED = (
+    {"ome": "x"},
+    {"multiscales": [{"datasets": []}]},
+    {"multiscales": [{"datasets": [{"path": "line"}]}]},
+    {"multiscales": [{"datasets": [{"path": "array"}], "axes": [{"name": None}] * 2}]},
+    "{",
+)
+
+
+@pytest.mark.parametrize("attributes", DAMAGED)
+def test_damaged_attributes_of_a_group_are_told_in_one_line(tmp_path, attributes) -> None:
+    path = tmp_path / "x.zarr"
+    zarr.open_group(str(path), mode="w", **V2)
+    save(path / "array", discs(40, 40))
+    save(path / "line", np.zeros(40))
+    text = attributes if isinstance(attributes, str) else json.dumps(attributes)
+    (path / ".zattrs").write_text(text)
+    with pytest.raises(DataError, match=r"x\.zarr: a zarr whose metadata are damaged") as told:
+        open_pictures(path)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("attributes", ['{"_ARRAY_DIMENSIONS": 5}', "{"])
+def test_damaged_attributes_of_an_array_are_told_in_one_line(tmp_path, attributes) -> None:
+    path = save(tmp_path / "x.zarr", discs(40, 40))
+    (path / ".zattrs").write_text(attributes)
+    with pytest.raises(DataError, match=r"x\.zarr: a zarr whose metadata are damaged"):
+        open_pictures(path)
+
+
 def test_without_zarr_one_line_tells_what_to_install(tmp_path, monkeypatch) -> None:
     path = save(tmp_path / "x.zarr", discs(40, 40))
     monkeypatch.setitem(sys.modules, "zarr", None)
@@ -246,6 +288,26 @@ def test_a_part_that_cannot_be_read_is_told_in_one_line(tmp_path, in_parts) -> N
     with pytest.raises(DataError, match=r"x\.zarr: cannot be read") as told:
         place_tiles(picture, Framing((32, 32), resize="tile"))
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("side", [40, 100])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, "chunk"])
+@pytest.mark.parametrize("values", [None, RANGE])
+def test_an_error_names_its_picture_once(tmp_path, in_parts, side, value, values) -> None:
+    """Of a broken chunk and of a float that says nothing, read as a whole and in parts."""
+    pixels = np.full((side, side), 0.5, np.float32)
+    pixels[2, 3] = 0.25 if value == "chunk" else value
+    save(tmp_path / "x.zarr", pixels)
+    if value == "chunk":
+        (tmp_path / "x.zarr" / "0.0").write_bytes(b"nonsense")
+    said = "cannot be read" if value == "chunk" else "it has NaN or infinite pixels"
+
+    def tiles() -> object:
+        return place_tiles(read(tmp_path / "x.zarr", 0, values), Framing((32, 32), resize="tile"))
+
+    with pytest.raises(DataError, match=rf"x\.zarr: {said}") as told:
+        tiles()
+    assert str(told.value).count("x.zarr") == 1
 
 
 # A part is what it is of the whole
@@ -338,6 +400,18 @@ def test_a_part_has_its_part_of_the_background_in_common(tmp_path, in_parts) -> 
     for tile in pair[0]:
         away = np.abs(tile.canvas.astype(int) - by_number[tile.number].canvas)
         assert away.max() <= 2  # one of what is scaled, and one of rounding
+
+
+@pytest.mark.parametrize("size", [(160, 150), (150, 160), (20, 20), (400, 400)])
+def test_a_background_of_another_size_is_refused_as_of_the_whole(tmp_path, in_parts, size) -> None:
+    image = np.zeros((1, *size), np.float32)
+    framing = Framing((32, 32), resize="tile", foreground=Difference(Common(image, image), "both"))
+    said = []
+    for picture in both(tmp_path, discs(160, 160)):
+        with pytest.raises(ShapeError, match="160 x 160 pixels once scaled") as told:
+            place_tiles(picture, framing)
+        said.append(str(told.value))
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize("resize", ["fit", "pad", "crop"])
@@ -442,6 +516,15 @@ def test_a_digest_changes_with_a_chunk_and_not_with_the_place(tmp_path) -> None:
     assert zarrs.zarr_digest("x", first) != digest
 
 
+def test_a_data_set_has_another_digest_once_a_chunk_has_changed(tmp_path) -> None:
+    """Though the time of the folder stays, as on a disk of coarse times."""
+    path = save(tmp_path / "x.zarr", discs(100, 100))
+    before, then = path.stat(), items_of([path])[0].digest()
+    zarr.open_array(str(path), mode="r+")[:64, :64] = 1
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert items_of([path])[0].digest() != then
+
+
 def test_whatever_metadata_say_errors_are_our_own(tmp_path) -> None:
     path = save(tmp_path / "x.zarr", discs(40, 40))
     sound = json.loads((path / ".zarray").read_text())
@@ -450,6 +533,27 @@ def test_whatever_metadata_say_errors_are_our_own(tmp_path) -> None:
             (path / ".zarray").write_text(json.dumps(sound | {key: value}))
             with contextlib.suppress(AirError):
                 read(path, values=RANGE)
+
+
+def test_whatever_attributes_say_errors_are_our_own(tmp_path) -> None:
+    path = tmp_path / "x.zarr"
+    zarr.open_group(str(path), mode="w", **V2)
+    save(path / "0", discs(40, 40))
+    axes: list[object] = [{"name": "y"}, {"name": "x"}]
+    scale = {"axes": axes, "datasets": [{"path": "0"}]}
+    values = (None, -1, "x", [], {}, [None], [[]], [{}], ["y", "y"], [{"path": "", "name": []}])
+    attributes: list[object] = [*values]
+    for value in values:
+        attributes += [{"ome": value}, {"multiscales": value}, {"ome": {"multiscales": value}}]
+        attributes += [{"multiscales": [scale | {key: value}]} for key in scale]
+        (path / "0" / ".zattrs").write_text(json.dumps({"_ARRAY_DIMENSIONS": value}))
+        with contextlib.suppress(AirError):
+            read(path / "0", values=RANGE)
+    (path / "0" / ".zattrs").unlink()
+    for own in attributes:
+        (path / ".zattrs").write_text(json.dumps(own))
+        with contextlib.suppress(AirError):
+            read(path, values=RANGE)
 
 
 # Tiled TIFFs
@@ -474,8 +578,39 @@ def test_a_tiled_tiff_that_is_too_large_is_read_in_parts(tmp_path, in_parts, col
     found.close()
 
 
-def test_a_tiff_that_is_too_large_and_not_tiled_is_told_in_one_line(tmp_path) -> None:
+@pytest.mark.parametrize("color", [False, True])
+def test_the_levels_of_a_tiled_tiff_are_its_coarser_versions(tmp_path, in_parts, color) -> None:
+    """The coarsest level is black: so it shows which one was read."""
     tifffile = pytest.importorskip("tifffile", reason="the extra microscopy is not installed")
-    tifffile.imwrite(tmp_path / "x.tif", discs(200, 150))
-    with pytest.raises(DataError, match="150 x 200 pixels, more than 5,000"):
-        open_pictures(tmp_path / "x.tif", max_pixels=5_000).read(0)
+    pixels = (np.stack([discs(400, 320, seed) for seed in range(3)], axis=-1) // 64).astype("u1")
+    pixels = pixels if color else pixels[..., 0]
+    options = {"tile": (64, 64), "photometric": "rgb" if color else "minisblack"}
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(pixels, subifds=2, **options)
+        file.write(pixels[::2, ::2], subfiletype=1, **options)
+        file.write(0 * pixels[::4, ::4], subfiletype=1, **options)
+    picture, size = open_pictures(tmp_path / "x.tif", max_pixels=5_000).read(0)
+    assert size == (320, 400)
+    picture = pickle.loads(pickle.dumps(picture))
+    assert (np.asarray(picture) == pixels).all()
+    assert np.asarray(picture.resize((40, 50), Resampling.BOX)).max() == 0
+    half = np.asarray(picture.resize((80, 100), Resampling.NEAREST))
+    assert (half == np.asarray(Image.fromarray(pixels[::2, ::2]).resize((80, 100), 0))).all()
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("big", [False, True])
+def test_a_large_tiff_is_refused_at_once_if_it_is_not_tiled(
+    tmp_path, monkeypatch, order, big
+) -> None:
+    """Also without tifffile; of one that is tiled, a line says what to install."""
+    tifffile = pytest.importorskip("tifffile", reason="the extra microscopy is not installed")
+    options = {"byteorder": order, "bigtiff": big}
+    tifffile.imwrite(tmp_path / "x.tif", discs(200, 150), **options)
+    tifffile.imwrite(tmp_path / "tiled.tif", discs(200, 150), tile=(64, 64), **options)
+    for module in (tifffile, None):
+        monkeypatch.setitem(sys.modules, "tifffile", module)
+        with pytest.raises(DataError, match=r"x\.tif: 150 x 200 pixels, more than 5,000"):
+            open_pictures(tmp_path / "x.tif", max_pixels=5_000)
+    with pytest.raises(DataError, match=r"150 x 200 pixels needs tifffile.*\[large,microscopy\]"):
+        open_pictures(tmp_path / "tiled.tif", max_pixels=5_000)

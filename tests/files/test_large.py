@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,10 @@ from attend_infer_repeat.cli.main import main
 from attend_infer_repeat.data.pictures.canvas import scaled
 from attend_infer_repeat.data.pictures.canvas.framing import Framing, Tiles
 from attend_infer_repeat.data.pictures.reading import regions, zarrs
+from attend_infer_repeat.data.pictures.reading.paths import is_zarr
 from attend_infer_repeat.data.pictures.reading.regions import Regions
-from attend_infer_repeat.errors import ConfigError, DataError
+from attend_infer_repeat.errors import ConfigError, DataError, NotFiniteError
+from attend_infer_repeat.files import sources, streaming
 from attend_infer_repeat.files.blocks import Work, in_turn, infer_blocks
 from attend_infer_repeat.files.sources import find_sources, how_many
 from attend_infer_repeat.files.streaming import infer_pictures
@@ -104,7 +105,7 @@ def test_no_part_is_larger_than_a_block_and_its_margin(folder, monkeypatch) -> N
     rows = infer_pictures(AIR.load(folder / "model"), find_sources([str(folder / "x.zarr")]))
     assert "error" not in next(rows)[0].record
     assert len(sizes) > 9
-    assert max(max(size) for size in sizes) <= 60 + 2 * 3  # the filter's reach on both sides
+    assert max(max(size) for size in sizes) <= 60 + 2 * 3  # the kernel's radius on both sides
 
 
 def test_results_are_written_of_a_picture_in_parts(folder, caplog) -> None:
@@ -125,6 +126,30 @@ def test_pictures_that_are_done_are_not_read_again(folder, monkeypatch) -> None:
     assert infer(folder, *options) == 0
     monkeypatch.setattr(Regions, "load", lambda own: pytest.fail("read again"))
     assert infer(folder, *options, "--resume") == 0
+
+
+def test_each_line_is_written_before_the_next_large_picture_is_begun(folder, monkeypatch) -> None:
+    """So an inference that is interrupted goes on from picture to picture."""
+    names = ["a.png", "b.zarr", "c.zarr", "d.png"]
+    for name in names:
+        whole = "x.png" if name.endswith("png") else "x.zarr"
+        (folder / name).symlink_to(folder / whole)
+    out, written = folder / "found", {}
+
+    def lines() -> int:
+        return len((out / "scenes.jsonl").read_text().splitlines())
+
+    begin = streaming.infer_blocks
+
+    def observed(work, *others):
+        written[Path(work.name).name] = lines()
+        return begin(work, *others)
+
+    monkeypatch.setattr(streaming, "infer_blocks", observed)
+    paths = [str(folder / name) for name in names]
+    assert infer(folder, *paths, "--out", str(out), "--no-annotate") == 0
+    assert written == {"b.zarr": 1, "c.zarr": 2}
+    assert lines() == 4
 
 
 def test_a_zarr_that_has_changed_is_read_again(folder) -> None:
@@ -150,6 +175,15 @@ def test_a_pattern_names_zarrs_and_not_what_is_in_them(folder) -> None:
     assert {"sub.zarr", "x.zarr", "x.png"} <= set(names)
     assert not any(name in (".zarray", "0.0") for name in names)
     assert how_many([str(folder / "x.zarr"), str(folder)]) == 1 + 3
+
+
+def test_a_pattern_asks_of_each_folder_once_whether_it_is_a_zarr(folder, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(
+        sources, "is_zarr", lambda path: (asked.append(os.fspath(path)), is_zarr(path))[1]
+    )
+    list(find_sources([f"{folder}/**/*"]))
+    assert asked.count(str(folder)) == asked.count(str(folder.parent)) == 1
 
 
 def test_an_observer_sees_a_few_tiles_of_each_block(folder) -> None:
@@ -184,32 +218,91 @@ def test_several_processes_find_the_same_to_the_last_bit(folder, cluster) -> Non
         list(cluster(work_on(folder)))
 
 
-class Slow(Work):
-    """Work that takes a while, so that there is time to kill the process that does it."""
+@dataclass(frozen=True)
+class Logged(Work):
+    """Work that takes a while, and tells in a file which blocks were begun, and by which process.
+
+    Attributes:
+        log: the file.
+        error: raised instead of the last block.
+    """
+
+    log: Path = Path()
+    error: Exception | None = None
 
     def __call__(self, number):
-        time.sleep(0.3)
+        with self.log.open("a") as file:
+            file.write(f"{number} {os.getpid()}\n")
+        if self.error is not None and number == len(self.tiles.blocks) - 1:
+            raise self.error
+        time.sleep(0.3 if self.error is None else 0)
         return super().__call__(number)
+
+    @property
+    def begun(self) -> list[tuple[int, int]]:
+        """Numbers of blocks and of processes."""
+        return [tuple(map(int, line.split())) for line in self.log.read_text().splitlines()]
+
+
+def logged(folder: Path, error: Exception | None = None) -> Logged:
+    work = work_on(folder)
+    return Logged(work.name, work.tiles, work.air, log=folder / "log", error=error)
 
 
 @pytest.mark.long
-def test_a_worker_that_is_killed_changes_nothing(folder, cluster) -> None:
-    work = work_on(folder)
-    slow = Slow(work.name, work.tiles, work.air)
-    workers = cluster.client().scheduler_info()["workers"]
-    before = {
-        own["name"]: cluster.client().run(os.getpid, workers=[at]) for at, own in workers.items()
-    }
-    pids = [pid for found in before.values() for pid in found.values()]
-    killer = threading.Timer(1.5, os.kill, (pids[0], signal.SIGKILL))
-    killer.start()
-    found = list(cluster(slow))
-    killer.join()
-    for one, other in zip(in_turn(work), found, strict=True):
-        assert same(one, other)
-    assert infer_blocks(work, lambda _: iter(found), None)["count"] > 50
+def test_a_worker_that_is_killed_amid_its_tasks_changes_nothing(folder, cluster) -> None:
+    work = logged(folder)
+    num = len(work.tiles.blocks)
+    blocks = cluster(work)
+    found = [next(blocks)]
+    _, pid = work.begun[-1]
+    os.kill(pid, signal.SIGKILL)
+    assert len({number for number, _ in work.begun}) < num - 4  # tasks are left
+    found += blocks
+    assert {number for number, _ in work.begun} == set(range(num))
+    assert {own for _, own in work.begun} > {pid}
     with pytest.raises(ProcessLookupError):
-        os.kill(pids[0], 0)
+        os.kill(pid, 0)
+    for one, other in zip(in_turn(work_on(folder)), found, strict=True):
+        assert same(one, other)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("error", [MemoryError("short"), DataError("x: no"), NotFiniteError("x")])
+def test_an_error_of_a_block_is_raised_as_in_one_process_and_not_tried_again(
+    folder, cluster, error
+) -> None:
+    work = logged(folder, error)
+    with pytest.raises(type(error), match=str(error)):
+        list(cluster(work))
+    assert [number for number, _ in work.begun].count(len(work.tiles.blocks) - 1) == 1
+
+
+@pytest.mark.long
+def test_a_scheduler_without_workers_is_told_in_one_line(monkeypatch) -> None:
+    distributed = pytest.importorskip("distributed", reason="the extra large is not installed")
+    from attend_infer_repeat.files import cluster
+
+    monkeypatch.setattr(cluster, "PATIENCE", "1s")
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as empty,
+        cluster.Cluster(empty.scheduler_address) as own,
+        pytest.raises(ConfigError, match=r"dask: tcp.*workers") as told,
+    ):
+        own.client()
+    assert "\n" not in str(told.value)
+
+
+def test_a_model_on_a_gpu_is_sent_on_the_cpu(monkeypatch) -> None:
+    pytest.importorskip("distributed", reason="the extra large is not installed")
+    from attend_infer_repeat.files import cluster
+
+    air = make_air(TILED)
+    assert cluster._on_cpu(air) is air
+    moved = {}
+    monkeypatch.setattr(AIR, "device", torch.device("cuda"))
+    monkeypatch.setattr(AIR, "to", lambda own, where: moved.setdefault(where, own))
+    assert cluster._on_cpu(air) is moved["cpu"] is not air
 
 
 def same(one: object, other: object) -> bool:
@@ -223,7 +316,7 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
-@pytest.mark.parametrize("where", ["0", "tcp://127.0.0.1:9"])
+@pytest.mark.parametrize("where", ["", " ", "0", "tcp://127.0.0.1:9"])
 def test_a_cluster_that_is_none_is_told_in_one_line(where, monkeypatch) -> None:
     pytest.importorskip("distributed", reason="the extra large is not installed")
     from attend_infer_repeat.files import cluster

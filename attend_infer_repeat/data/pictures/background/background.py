@@ -34,10 +34,9 @@ Objects = Literal["brighter", "darker", "both"]
 """How objects differ from what is behind them."""
 
 
-KERNEL_RADIUS, LARGEST_MARGIN = 3, 512
-"""How far a smooth background's kernel reaches, in its standard deviations; and the pixels around a
-part of a picture that are looked at for it, at most: what is smoother than that, the quadratic
-surface through the part follows."""
+KERNEL_RADIUS, LARGEST_RADIUS = 3, 512
+"""Radius of a smooth background's kernel, in its standard deviations; and in pixels at most, for a
+part of a picture: what is smoother than that, the quadratic surface through the part follows."""
 
 
 class Background(Protocol):
@@ -62,6 +61,7 @@ class Background(Protocol):
         Args:
             read: returns the intensity of a part of it.
             size: (width, height) of the picture, once scaled.
+        Raises: ShapeError as ``of``.
         """
 
     def part(self, box: Box) -> Background:
@@ -114,19 +114,26 @@ class Smooth(Everywhere):
     @property
     def margin(self) -> int:
         """The radius of the kernel."""
-        return min(math.ceil(KERNEL_RADIUS * self.width), LARGEST_MARGIN)
+        return min(math.ceil(KERNEL_RADIUS * self.width), LARGEST_RADIUS)
 
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the smooth image, (channels, height, width)."""
         return np.stack([smooth_background(channel, self.width) for channel in pixels])
 
 
-class Foreground(Protocol):
-    """Brings pictures to bright objects on black."""
+class ForegroundInParts(Protocol):
+    """Brings parts of one picture to bright objects on black."""
 
     @property
     def margin(self) -> int:
-        """Pixels around a part of a picture that must be known to bring the part to black."""
+        """Pixels around a part of the picture that must be known to bring the part to black."""
+
+    def part(self, box: Box) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+        """Return what brings a part, (channels, height, width), to bright objects on black."""
+
+
+class Foreground(Protocol):
+    """Brings pictures to bright objects on black."""
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a picture, (channels, height, width), with bright objects on black.
@@ -137,16 +144,14 @@ class Foreground(Protocol):
     def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the same of what was drawn on a canvas, which is no picture of the data set."""
 
-    def in_parts(self, read: Read, size: Size) -> Foreground:
+    def in_parts(self, read: Read, size: Size) -> ForegroundInParts:
         """Return what brings all parts of one picture to black, which is never read as a whole.
 
         Args:
             read: returns a part of it, uint8.
             size: (width, height) of the picture, once scaled.
+        Raises: as for a picture in memory.
         """
-
-    def part(self, box: Box) -> Foreground:
-        """Return what brings a part of that picture to black."""
 
 
 def stretched(shares: NDArray[np.floating], stretch: float) -> NDArray[np.floating]:

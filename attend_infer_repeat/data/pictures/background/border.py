@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reading.pixels import from_intensity
-from ..reading.rasters import Box, Size
+from ..reading.rasters import Size
 from ..reading.sampling import windows
 from .parts import Everywhere, Read
 
@@ -43,11 +43,6 @@ class ByBorder:
         """Return the same of what was drawn on a canvas: a drawing has a border, too."""
         return self(pixels)
 
-    @property
-    def margin(self) -> int:
-        """0: nothing around a part of a picture matters."""
-        return 0
-
     def in_parts(self, read: Read, size: Size) -> KnownBorder:
         """Return the same for all parts of one picture: as the border of the whole has it."""
         width, height = size
@@ -58,10 +53,6 @@ class ByBorder:
         brightest = max(int(read(box).max()) for box in windows(size))
         kind = _kind(_quartiles(border), brightest) if self.invert == "auto" else KINDS[self.invert]
         return KnownBorder(kind, tuple(_level(border).tolist()))
-
-    def part(self, box: Box) -> ByBorder:
-        """Return the same: a part has a border of its own."""
-        return self
 
 
 @dataclass(frozen=True)
@@ -79,10 +70,6 @@ class KnownBorder(Everywhere):
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a part, (channels, height, width), with bright objects on black."""
         return _without(pixels, self.kind, np.array(self.level, np.float32))
-
-    def of_drawing(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the same of what was drawn on a canvas: a drawing has a border of its own."""
-        return ByBorder()(pixels)
 
 
 def on_black(pixels: NDArray[np.uint8], invert: Invert = "auto") -> NDArray[np.uint8]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ....errors import ConfigError, ShapeError
 from ..reading.pixels import from_intensity
-from ..reading.rasters import Box
-from .parts import Everywhere
+from ..reading.rasters import Box, Size
+from .parts import Everywhere, Read
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +30,22 @@ class Common(Everywhere):
 
     def of(self, pixels: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return what is behind each pixel."""
-        if pixels.shape != self.image.shape:
-            raise ShapeError(
-                f"{pixels.shape[2]} x {pixels.shape[1]} pixels once scaled, where the background "
-                f"that pictures share has {self.image.shape[2]} x {self.image.shape[1]}; give "
-                "pictures of the size of those trained on."
-            )
+        self._check((pixels.shape[2], pixels.shape[1]))
         away, other = (np.abs(pixels - own).max(axis=0) for own in (self.image, self.other))
         return np.where(away <= other, self.image, self.other)
+
+    def in_parts(self, read: Read, size: Size) -> Common:
+        """Return the same: ShapeError if the picture is not of its size."""
+        self._check(size)
+        return self
+
+    def _check(self, size: Size) -> None:
+        own = self.image.shape[2], self.image.shape[1]
+        if size != own:
+            raise ShapeError(
+                f"{size[0]} x {size[1]} pixels once scaled, where the background that pictures "
+                f"share has {own[0]} x {own[1]}; give pictures of the size of those trained on."
+            )
 
     def part(self, box: Box) -> Common:
         """Return what is behind a part of a picture."""

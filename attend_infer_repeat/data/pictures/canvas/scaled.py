@@ -17,8 +17,8 @@ REDUCING_GAP = 3.0
 """How much larger than on the canvas a picture is when it is resampled; whole pixels are averaged
 before, which is quick, and from here on makes no difference that is seen."""
 
-LARGEST_MARGIN = 2
-"""Margin of a part, in its longer side, at most: what is read for one canvas stays small."""
+MARGIN_SIDES = 2
+"""Largest margin of a part, in its longer sides: what is read for one canvas stays small."""
 
 LARGEST_BLOCK, LARGEST_SOURCE = 2048, 4096
 """Side of a part that is scaled at once, in scaled pixels, and in the picture's own."""
@@ -66,7 +66,7 @@ class ScaledInParts:
         picture: in the canvas's mode.
         size: (width, height) that it is scaled to.
         foreground: brings pictures to bright objects on black.
-    Raises: DataError, in one line, if it cannot be read.
+    Raises: DataError, in one line, if it cannot be read; ShapeError as ``scaled_of``.
     """
 
     def __init__(self, picture: Regions, size: Size, foreground: Foreground) -> None:
@@ -77,7 +77,7 @@ class ScaledInParts:
     def around(self, box: Box) -> tuple[NDArray[np.uint8], tuple[int, int]]:
         """See ``Scaled.around``."""
         side = max(box[2] - box[0], box[3] - box[1])
-        margin = min(self._foreground.margin, LARGEST_MARGIN * side)
+        margin = min(self._foreground.margin, MARGIN_SIDES * side)
         left, top = (max(edge - margin, 0) for edge in box[:2])
         right, bottom = (min(box[axis + 2] + margin, self.size[axis]) for axis in (0, 1))
         part = left, top, right, bottom
@@ -125,7 +125,13 @@ def canvas_at(
 
 
 def covered(start: tuple[int, int], extent: tuple[int, int], size: Size) -> Box:
-    """Return what of a picture of a size lies in ``extent``, (height, width), from ``start`` on."""
+    """Return the part of the picture that a rectangle covers.
+
+    Args:
+        start: row and column of the rectangle's first pixel in the picture.
+        extent: (height, width) of the rectangle.
+        size: (width, height) of the picture.
+    """
     (top, left), (height, width) = start, extent
     return (
         *(max(left, 0), max(top, 0)),
@@ -142,11 +148,11 @@ def cut(
         start: row and column of the canvas's first pixel in the picture.
     """
     canvas = np.empty((len(pixels), *canvas_size), np.uint8)
-    reaches = zip(start, pixels.shape[1:], canvas_size, strict=True)
-    if any(first < 0 or first + want > have for first, have, want in reaches):
+    axes = list(zip(start, pixels.shape[1:], canvas_size, strict=True))
+    if any(first < 0 or first + want > have for first, have, want in axes):
         canvas[:] = _behind(pixels)[:, None, None]
     source, target = [slice(None)], [slice(None)]
-    for first, have, want in zip(start, pixels.shape[1:], canvas_size, strict=True):
+    for first, have, want in axes:
         source.append(slice(max(first, 0), min(first + want, have)))
         target.append(slice(max(-first, 0), min(have - first, want)))
     canvas[tuple(target)] = pixels[tuple(source)]

@@ -168,7 +168,10 @@ def deep_pixels(source: Path) -> NDArray[Any] | None:
 
 @contextmanager
 def errors_in_one_line(name: str, max_pixels: int = MAX_PIXELS) -> Iterator[None]:
-    """Turn whatever is raised while a picture is read into a DataError of one line."""
+    """Turn whatever is raised while a picture is read into a DataError of one line.
+
+    It begins with the name, once, also where one such block is in another.
+    """
     from PIL import Image
 
     try:
@@ -176,7 +179,9 @@ def errors_in_one_line(name: str, max_pixels: int = MAX_PIXELS) -> Iterator[None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{name}: more than {max_pixels:,} pixels; shrink or cut it.") from error
     except AirError as error:
-        raise DataError(f"{name}: {error}") from error
+        words = str(error)
+        named = words.startswith((f"{name}: ", f"{name}{os.sep}"))
+        raise DataError(words if named else f"{name}: {words}") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         raise DataError(f"{name}: {one_line(error)}") from error
 

@@ -57,7 +57,9 @@ class Item:
         Raises: DataError if the file has gone away.
         """
         try:
-            whole = _digest_of(self.path, self.path.name, self.path.stat().st_mtime_ns)
+            # A folder's time does not tell when a chunk in it changed: what is opened anew counts.
+            version: Any = self.pictures if is_zarr(self.path) else self.path.stat().st_mtime_ns
+            whole = _digest_of(self.path, self.path.name, version)
         except OSError as error:
             raise DataError(f"{shown(self.path)}: cannot be read ({error.strerror}).") from error
         if self.pictures.num == 1:
@@ -66,7 +68,7 @@ class Item:
 
 
 @functools.lru_cache(maxsize=16)  # a stack is asked for each of its pictures, one after another
-def _digest_of(path: Path, name: str, changed: int) -> int:
+def _digest_of(path: Path, name: str, version: object) -> int:
     if is_zarr(path):
         return zarr_digest(name, path)
     with path.open("rb") as file:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import DataError
+from .rasters import AT_ONCE
 from .sampling import windows
 
 if TYPE_CHECKING:
@@ -23,11 +24,10 @@ Values = tuple[float, float]
 COLORLESS = 12
 """The largest difference between channels, of 255, that JPEG leaves in a gray picture."""
 
-LARGEST_WHOLE = 4096 * 4096
-"""Pixels of a picture all of which are looked at for colors, at most."""
-
 STRIP = 2**20
 """Pixels that are looked at at a time."""
+
+NOT_FINITE = "it has NaN or infinite pixels; replace them, or remove the file."
 
 
 def as_gray_or_rgb(picture: Image.Image, values: Values | None = None) -> Image.Image:
@@ -71,7 +71,7 @@ def to_8_bits(pixels: NDArray[Any], values: Values | None = None) -> NDArray[np.
         and ``values`` are not given.
     """
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise DataError("it has NaN or infinite pixels; replace them, or remove the file.")
+        raise DataError(NOT_FINITE)
     if values is None and pixels.dtype.kind == "f":
         values = values_of_floats(float(pixels.min()), float(pixels.max()))
     if values is None and pixels.dtype == np.uint8:
@@ -86,8 +86,10 @@ def to_8_bits(pixels: NDArray[Any], values: Values | None = None) -> NDArray[np.
 def values_of_floats(low: float, high: float) -> Values:
     """Return what is black and what white in floats that go from ``low`` to ``high``.
 
-    Raises: DataError if that is beyond 0 and 255.
+    Raises: DataError if they are not finite, or beyond 0 and 255.
     """
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise DataError(NOT_FINITE)
     if low < 0 or high > 255:
         raise DataError(
             f"its float pixels go from {low:g} to {high:g}, which does not tell what is black "
@@ -119,7 +121,7 @@ def is_colored(picture: Raster) -> bool:
     """
     if picture.mode != "RGB":
         return False
-    small = math.prod(picture.size) <= LARGEST_WHOLE
+    small = math.prod(picture.size) <= AT_ONCE
     parts = _strips(picture) if small else map(picture.crop, windows(picture.size))
     num = total = 0
     for part in parts:

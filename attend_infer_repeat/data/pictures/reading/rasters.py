@@ -15,6 +15,10 @@ Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels."""
 
+AT_ONCE = 4096 * 4096
+"""Pixels that are read, or looked at for colors, at once, about: larger pictures of a zarr are read
+in parts."""
+
 
 class Raster(Protocol):
     """What is used of a picture. Pillow's pictures are such, and ``regions.Regions``."""
@@ -43,13 +47,17 @@ class Planes(Protocol):
     """The channels of a picture in a file, of which regions can be read."""
 
     @property
+    def name(self) -> str:
+        """Of the picture, for errors."""
+
+    @property
     def size(self) -> Size:
         """(width, height) in pixels."""
 
     def read(self, box: Box) -> NDArray[Any]:
         """Return a region, (height, width) or (channels, height, width), as it is stored.
 
-        Raises: DataError, in one line, if it cannot be read.
+        Raises: whatever its reader raises; ``Regions.load`` tells it in one line.
         """
 
     def coarser(self, size: Size) -> Planes:

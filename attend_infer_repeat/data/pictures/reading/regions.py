@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .decoding import errors_in_one_line
 from .modes import Values
 from .planes import in_mode
-from .rasters import Box, Planes, Size
+from .rasters import AT_ONCE, Box, Planes, Size
 
 if TYPE_CHECKING:
     from PIL import Image
-
-AT_ONCE = 4096 * 4096
-"""Pixels of a file that are read at once, about: larger pictures of a zarr are read in parts."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,9 @@ class Regions:
 
         Raises: DataError, in one line, if it cannot be read.
         """
-        return in_mode(self.planes.read(self.box), self.values, self.channels).convert(self.mode)
+        with errors_in_one_line(self.planes.name):
+            pixels = self.planes.read(self.box)
+            return in_mode(pixels, self.values, self.channels).convert(self.mode)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.uint8]:
         """Return its pixels, as ``np.asarray`` asks for them: (height, width) or (..., 3)."""
@@ -139,9 +139,9 @@ def _source(have: int, want: int, begin: int, end: int, gap: float | None) -> _S
     shrink = have / want
     factor = 1 if gap is None else int(have / want / gap) or 1
     low, high = begin * shrink, min(end * shrink, have)
-    reach = max(shrink, 1) + factor + 1  # of the filters, of which none is wider than BILINEAR
-    first = max(math.floor((low - reach) / factor) * factor, 0)
-    last = min(math.ceil((high + reach) / factor) * factor, have)
+    radius = max(shrink, 1) + factor + 1  # of the kernel: no filter is wider than BILINEAR
+    first = max(math.floor((low - radius) / factor) * factor, 0)
+    last = min(math.ceil((high + radius) / factor) * factor, have)
     return _Source(first, last, factor, (low - first) / factor, (high - first) / factor)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import DataError, extra, warn_once
+from .axes import CHANNEL_AXES, TIME_AXIS, channels_first
 from .decoding import (
     BYTES_PER_PIXEL,
     MAX_PIXELS,
@@ -28,11 +29,6 @@ from .planes import as_picture, selected
 
 if TYPE_CHECKING:
     import tifffile
-
-CHANNEL_AXES = "CS"
-"""tifffile's letters of channels, and of samples of a pixel, such as red, green and blue."""
-
-TIME_AXIS = "T"
 
 DESCRIPTION = 270
 """TIFF's tag in which ImageJ says how many pictures follow the first one."""
@@ -131,12 +127,7 @@ class TiffPictures:
             if self._close is _close_nothing:
                 self._series = self._open()
             pixels = self._read(at)
-        channels = [axis for axis in rest if axis in CHANNEL_AXES]
-        pixels = pixels.transpose([rest.index(axis) for axis in (*channels, "Y", "X")])
-        if not channels:
-            return pixels
-        planes = pixels.reshape(-1, height, width)  # of 2 or 4 samples, the last one is opacity
-        return planes[: len(planes) - 1] if channels == ["S"] and len(planes) in (2, 4) else planes
+        return channels_first(pixels, rest)
 
     def _read(self, at: list[Any]) -> NDArray[Any]:
         """Read a part of the series: its own pages, where pages are planes, else all of it once."""

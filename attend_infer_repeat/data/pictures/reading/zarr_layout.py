@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ....errors import DataError
+from ....errors import AirError, DataError
+from .axes import TIME_AXIS
 from .decoding import shown
-
-CHANNEL_AXES = "CS"
-"""Letters of the axes of channels, and of samples of a pixel, whose last one may be opacity."""
-
-TIME_AXIS = "T"
 
 OTHER_AXIS = "-"
 """Letter of an axis along which there are pictures."""
@@ -50,7 +47,7 @@ class Layout:
         Raises: DataError, in one line, if it is not there.
         """
         if level not in self._open:
-            self._open[level] = _opened(self.path, self.keys[level])
+            self._open[level] = opened(self.path, self.keys[level])
         return self._open[level]
 
     def close(self) -> None:
@@ -66,21 +63,32 @@ def find_layout(path: Path) -> Layout:
 
     Raises: DataError, in one line, if there is none, or its metadata are damaged.
     """
-    found = _opened(path, "")
-    if hasattr(found, "shape"):
-        names = _axis_names(found)
-        return Layout(os.path.abspath(path), ("",), _axes(path, found.shape, names))
-    attributes = dict(found.attrs)
-    scales = attributes.get("multiscales") or (attributes.get("ome") or {}).get("multiscales")
-    if not scales:
+    found = opened(path, "")
+    with _sound_metadata(shown(path)):
+        if hasattr(found, "shape"):
+            names = _axis_names(found)
+            return Layout(os.path.abspath(path), ("",), _axes(path, found.shape, names))
+        attributes = dict(found.attrs)
+        scales = attributes.get("multiscales") or (attributes.get("ome") or {}).get("multiscales")
+        if scales:
+            return _of_scales(path, scales)
         return find_layout(path / _only_array(path, found))
+
+
+def _of_scales(path: Path, scales: Any) -> Layout:
+    """Return which arrays of an OME-Zarr are its pictures.
+
+    Args:
+        scales: its metadata of that name, which may be damaged.
+    Raises: DataError, in one line, if they name no arrays; anything if they are damaged.
+    """
     try:
         names = [axis if isinstance(axis, str) else axis["name"] for axis in scales[0]["axes"]]
     except (KeyError, TypeError, IndexError):
         names = []
     try:
         keys = [str(dataset["path"]) for dataset in scales[0]["datasets"]]
-        shapes = {key: _opened(path, key).shape for key in keys}
+        shapes = {key: opened(path, key).shape for key in keys}
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise DataError(
             f"{shown(path)}: its metadata name no arrays (multiscales); give an array in it."
@@ -88,30 +96,55 @@ def find_layout(path: Path) -> Layout:
     keys.sort(key=lambda key: -_area(shapes[key]))
     largest = shapes[keys[0]]
     axes = _axes(path, largest, names or list(WITHOUT_NAMES[-len(largest) :]))
+    same = levels_of([shapes[key] for key in keys], axes)
+    return Layout(os.path.abspath(path), tuple(keys[level] for level in same), axes)
+
+
+def levels_of(shapes: Sequence[Sequence[int]], axes: str) -> list[int]:
+    """Return which arrays, given their shapes, are the first one at its size or at a smaller one.
+
+    Args:
+        axes: a letter for each of the first array's axes.
+    """
     inner = [i for i, axis in enumerate(axes) if axis not in "YX"]
-    same = [key for key in keys if [shapes[key][i] for i in inner] == [largest[i] for i in inner]]
-    return Layout(os.path.abspath(path), tuple(same), axes)
+    own = [
+        [shape[i] for i in inner] if len(shape) == len(axes) else None  # None: other axes
+        for shape in shapes
+    ]
+    return [level for level in range(len(shapes)) if own[level] == own[0]]
 
 
 def _area(shape: Sequence[int]) -> int:
     return int(shape[-1]) * int(shape[-2])
 
 
-def _opened(path: str | os.PathLike[str], key: str) -> Any:
+def opened(path: str | os.PathLike[str], key: str) -> Any:
     """Open an array or a group of a zarr.
 
     Raises: DataError, in one line, if it cannot be.
     """
     import zarr
 
-    try:
-        return zarr.open(os.path.join(path, key) if key else os.fspath(path), mode="r")
-    except Exception as error:  # zarr raises nearly anything on damaged metadata
-        name = os.path.join(shown(path), key)
-        if not os.path.isdir(os.path.join(path, key)) or "NotFound" in type(error).__name__:
+    whole = os.path.join(path, key) if key else os.fspath(path)
+    with _sound_metadata(shown(whole)):
+        try:
+            return zarr.open(whole, mode="r")
+        except Exception as error:
+            if os.path.isdir(whole) and "NotFound" not in type(error).__name__:
+                raise
             raise DataError(
-                f"{name}: no array or group of a zarr that zarr {zarr.__version__} reads."
+                f"{shown(whole)}: no array or group of a zarr that zarr {zarr.__version__} reads."
             ) from error
+
+
+@contextmanager
+def _sound_metadata(name: str) -> Iterator[None]:
+    """Turn whatever damaged metadata raise into a DataError of one line; our own errors stay."""
+    try:
+        yield
+    except AirError:
+        raise
+    except Exception as error:  # zarr raises nearly anything, and so does what is read from JSON
         words = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{name}: a zarr whose metadata are damaged ({type(error).__name__}: {words}); "
@@ -147,7 +180,7 @@ def _axes(path: Path, shape: Sequence[int], names: Sequence[str]) -> str:
     Raises: DataError, in one line, if there is no height or width.
     """
     lower = [name.lower() for name in names]
-    if len(lower) == len(shape) and {"y", "x"} <= set(lower):
+    if len(lower) == len(shape) and lower.count("y") == lower.count("x") == 1:
         return "".join(map(_letter, lower))
     if len(shape) < 2:
         raise DataError(f"{shown(path)}: an array of the shape {tuple(shape)}; expected a picture.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import math
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from ....errors import DataError, extra, warn_once
 from ...splits import file_digest
+from .axes import CHANNEL_AXES, TIME_AXIS, channels_first, num_channels
 from .decoding import (
     BYTES_PER_PIXEL,
     WHOLE,
@@ -28,10 +30,10 @@ from .decoding import (
 )
 from .modes import Values, is_colored, values_of_floats
 from .planes import as_picture, mode_of, selected
-from .rasters import Box, Raster, Size
-from .regions import AT_ONCE, Regions
+from .rasters import AT_ONCE, Box, Raster, Size
+from .regions import Regions
 from .sampling import spread, windows
-from .zarr_layout import CHANNEL_AXES, TIME_AXIS, Layout, find_layout
+from .zarr_layout import Layout, find_layout, opened
 
 LARGEST_CHUNK = 256 * 2**20
 """Bytes of a chunk from which on a line says so: whoever reads a part of it decodes all of it."""
@@ -134,12 +136,7 @@ class ZarrPlanes:
     @property
     def num_channels(self) -> int:
         """How many channels ``read`` returns."""
-        return len(self._without_opacity(range(self._num_stored)))
-
-    @property
-    def _num_stored(self) -> int:
-        shape, axes = self.layout.open(self.level).shape, self.layout.axes
-        return math.prod(n for n, axis in zip(shape, axes, strict=True) if axis in CHANNEL_AXES)
+        return num_channels(self.layout.open(self.level).shape, self.layout.axes)
 
     def read(self, box: Box) -> NDArray[Any]:
         """See ``rasters.Planes.read``."""
@@ -150,17 +147,8 @@ class ZarrPlanes:
             for axis in axes
         ]
         kept = [axis for axis in axes if axis in "YX" + CHANNEL_AXES]
-        with errors_in_one_line(self.name):
-            pixels = np.asarray(self.layout.open(self.level)[tuple(at)])
-        channels = [axis for axis in kept if axis in CHANNEL_AXES]
-        pixels = pixels.transpose([kept.index(axis) for axis in (*channels, "Y", "X")])
-        if not channels:
-            return pixels
-        planes = self._without_opacity(pixels.reshape(-1, *pixels.shape[-2:]))
-        return planes[0] if len(planes) == 1 else planes
-
-    def _without_opacity(self, planes: Any) -> Any:
-        return planes[:-1] if "S" in self.layout.axes and len(planes) in (2, 4) else planes
+        pixels = np.asarray(self.layout.open(self.level)[tuple(at)])
+        return channels_first(pixels, kept)
 
     def coarser(self, size: Size) -> ZarrPlanes:
         """See ``rasters.Planes.coarser``."""
@@ -184,7 +172,7 @@ def open_zarr(path: Path) -> ZarrPictures:
     layout = find_layout(path)
     pictures = ZarrPictures(path, layout)
     with errors_in_one_line(shown(path)):
-        _warn_of_chunks(path, layout.open(0))
+        _warn_of_chunks(path, layout.keys[0])
     return pictures
 
 
@@ -204,7 +192,7 @@ def zarr_digest(name: str, path: Path) -> int:
 
 
 def zarr_files(path: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the names, relative to a zarr, of its files, sorted, and what the disk knows of each.
+    """Yield the names, relative to a zarr, of its files, sorted, and the os.stat of each.
 
     Raises: OSError if it cannot be listed.
     """
@@ -215,8 +203,10 @@ def zarr_files(path: Path) -> Iterator[tuple[str, os.stat_result]]:
             yield os.path.relpath(own, path), os.stat(own)
 
 
-def _warn_of_chunks(path: Path, array: Any) -> None:
+@functools.cache  # to count the missing chunks, all are listed
+def _warn_of_chunks(path: Path, key: str) -> None:
     """Say in one line how many chunks are missing, and in one whether chunks are too large."""
+    array = opened(path, key)
     missing = array.nchunks - array.nchunks_initialized
     if missing > 0:
         warn_once(
