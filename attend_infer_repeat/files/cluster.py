@@ -42,7 +42,8 @@ class Cluster:
     def __init__(self, where: str) -> None:
         with extra("large", "--dask"):
             import distributed  # noqa: F401
-        if not where.strip() or (where.isdecimal() and int(where) < 1):
+        where = where.strip()
+        if not where or (where.isdecimal() and int(where) < 1):
             raise ConfigError(
                 f"dask: expected an address or at least 1 process, got {where or 'nothing'}."
             )
