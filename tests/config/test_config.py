@@ -232,6 +232,7 @@ OTHER_TRAIN: dict[str, Any] = {
     "anneal_prior_from": 0.5, "explore": 0.25, "explore_steps": 7,
     "composite_weight": 2.0, "composite_begin": 9, "composite_every": 2,
     "composite_of": "objects", "composite_scattered": 0.5, "composite_rare": 0.2,
+    "composite_zoom": 1.2,
     "composite_most": 3,
     "eval_split": "test", "ema_decay": 0.5,
     "counts": (6, 7), "background": "grid",

@@ -17,7 +17,13 @@ from PIL.Image import Resampling
 
 from attend_infer_repeat import load_dataset
 from attend_infer_repeat.data import hold_out
-from attend_infer_repeat.data.pictures.background.background import Black, Difference, Level, Smooth
+from attend_infer_repeat.data.pictures.background.background import (
+    Black,
+    Difference,
+    Level,
+    Smooth,
+    Tone,
+)
 from attend_infer_repeat.data.pictures.background.border import ByBorder
 from attend_infer_repeat.data.pictures.background.common import Common
 from attend_infer_repeat.data.pictures.canvas import crops, scaled
@@ -347,7 +353,7 @@ def test_a_part_is_scaled_as_in_the_whole(tmp_path, in_parts, zoom, size) -> Non
 BACKGROUNDS = {
     "level": Difference(Level((0.05,)), "brighter"),
     "own level": Difference(Level(), "both"),
-    "contrast": Difference(Level(), "brighter", 0.5),
+    "contrast": Difference(Level(), "brighter", Tone(0.5)),
     "border": ByBorder(),
     "dark objects": ByBorder("yes"),
 }

@@ -83,7 +83,9 @@ def test_parts_show_what_the_whole_shows(folder, capsys) -> None:
     whole, parts = records
     assert len(work_on(folder).tiles.blocks) > 9
     assert whole["count"] == parts["count"] > 50
-    assert whole["objects"] == parts["objects"]
+    for own, other in zip(whole["objects"], parts["objects"], strict=True):
+        for name in own:  # tiles stand in other batches, whose products are rounded otherwise
+            np.testing.assert_allclose(own[name], other[name], atol=1e-3 if name == "box" else 2e-6)
     assert whole["count_interval"] == parts["count_interval"]
     probs = [[own["count_probs"], own["importance"].pop("count_probs")] for own in records]
     for one, other in zip(*probs, strict=True):  # of which one may end in a zero more
