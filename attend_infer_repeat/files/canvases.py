@@ -2,7 +2,8 @@
 
 Every block has the same number of rows, the last one filled up with black: rounding depends on the
 shape of a product, so a canvas's result is the same to the last bit, whatever canvases stand beside
-it.
+it. Without a bound on the count, canvases leave the products step by step, and that holds but for
+rounding.
 """
 
 from __future__ import annotations
