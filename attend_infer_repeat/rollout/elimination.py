@@ -8,7 +8,7 @@ explains, and costs,
 
 While one costs more than it explains, the worst is taken back; the gains of those that overlap it
 are then larger. Where objects add up, all that is needed are the products of their drawings with
-each other and with the residual r: without y_t, the residual's energy is |r|^2 + 2 y_t r + |y_t|^2.
+each other and with the residual r: without y_t, its energy is ``|r|^2 + 2 y_t r + |y_t|^2``.
 
 Source: backward elimination, as of regressors; Couvreur and Bresler 2000 for sparse approximations.
 """
