@@ -167,15 +167,15 @@ def best_of(judgments: list[Judgment]) -> int:
 
 def _reason(proposals: tuple[Proposal, ...], judgments: list[Judgment], best: int) -> str:
     found = "; ".join(
-        f"of {own.side:.0f} pixels {100 * result.explained:.1f}% at {result.evidence:.2f}"
+        f"with {own.side:.0f} pixels {100 * result.explained:.1f}% ({result.evidence:.2f})"
         for own, result in zip(proposals, judgments, strict=True)
     )
     highest = max(judgment.evidence for judgment in judgments)
     unsure = best == 0 and judgments[0].evidence < highest
     why = ", as first looked at, since no other is clearly better" if unsure else ""
     return (
-        "tried, in short trainings, how much of the foreground typical objects explain, and the "
-        f"evidence in nats a pixel: {found}: {proposals[best].side:.0f}{why}"
+        f"a typical object of {proposals[best].side:.0f} pixels{why}: of the foreground, short "
+        f"trainings explain, with an evidence in nats a pixel, {found}"
     )
 
 

@@ -144,8 +144,8 @@ def test_a_trial_finds_the_size_that_the_survey_gets_wrong(data, monkeypatch, tm
     config = decide((rival, first), CPU)  # as if the survey had taken the pairs
     assert replace(config, chosen=()) == replace(first.config, chosen=())
     assert config.chosen[:-1] == first.config.chosen
-    assert f"of {rival.side:.0f} pixels" in config.chosen[-1]
-    assert config.chosen[-1].endswith(f": {first.side:.0f}")
+    assert f"with {rival.side:.0f} pixels" in config.chosen[-1]
+    assert config.chosen[-1].startswith(f"a typical object of {first.side:.0f} pixels: ")
     assert torch.equal(torch.get_rng_state(), before)
     assert [path.name for path in tmp_path.iterdir()] == [Path(data).name]  # nothing is written
 
@@ -193,6 +193,6 @@ def test_a_run_says_that_it_tries_and_keeps_what_came_of_it(
     assert main(command + small_nets) == 0
     printed = capsys.readouterr().err
     lines = json.loads((tmp_path / "run" / "config.json").read_text())["config"]["chosen"]
-    assert any(line.startswith("tried, ") for line in lines) == tries
+    assert any("short trainings explain" in line for line in lines) == tries
     assert ("Trying whether a typical object is 9 or 17 pixels large" in printed) == tries
     assert all(line in printed for line in lines)
