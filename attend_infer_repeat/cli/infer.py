@@ -112,7 +112,7 @@ class Infer(Command):
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
     dask: Annotated[str | None, arg(metavar="ADDRESS|N")] = None
     """Infer the parts of a picture that is larger than memory by Dask: the address of a scheduler,
-    such as tcp://host:8786, or a number of processes on this machine."""
+    such as host:8786, or a number of processes on this machine."""
 
     def run(self) -> int:
         """Run the command; return 1 if a picture could not be read, else 0.
