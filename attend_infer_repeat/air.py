@@ -171,12 +171,12 @@ class AIR(nn.Module):
         latents = rollout.z_where, rollout.z_what, rollout.z_background
         return self._scenes(counts, count_probs, *latents, drawn)
 
-    def scenes_of(self, images: Tensor, rollout: Rollout) -> Scenes:
+    def scenes_of(self, images: Tensor, rollout: Rollout, along: Scenes | None = None) -> Scenes:
         """Return the scenes, of tensors, that a rollout of means comes to.
 
-        They are those of ``scenes_along``, less what ``rollout.elimination`` takes back.
+        They are ``along``, of ``scenes_along``, less what ``rollout.elimination`` takes back.
         """
-        scenes = self.scenes_along(images, rollout)
+        scenes = self.scenes_along(images, rollout) if along is None else along
         left = eliminate(self.model, rollout, scenes.counts, scenes.count_probs)
         if left is None:
             return scenes

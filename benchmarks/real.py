@@ -193,9 +193,9 @@ def classic(case: Path) -> dict[str, Any]:
     suffixes = (".png", ".tif")
     training = [p for p in sorted((case / "train").iterdir()) if p.suffix in suffixes][:200]
     tried = []
-    same_size = len({picture.size for picture in map(Image.open, training)} | {
-        picture.shape[::-1] for picture in pictures.values()}) == 1  # fmt: skip
-    for name, find in methods([gray(path) for path in training] if same_size else []):
+    seen = [gray(path) for path in training]
+    shapes = {picture.shape for picture in (*seen, *pictures.values())}
+    for name, find in methods(seen if len(shapes) == 1 else []):
         found = {key: find(picture) for key, picture in pictures.items()}
         tried.append({"method": name, **judge(found, truth)})
     best = max(tried, key=lambda result: (round(result["f1"], 3), result["count_accuracy"]))

@@ -40,7 +40,7 @@ class Step:
 
 @torch.no_grad()
 def read_steps(air: AIR, image: NDArray[np.generic] | Tensor) -> tuple[Scenes, list[Step]]:
-    """Read one image as ``AIR.infer`` does, by means and the most probable count.
+    """Read one image by means and the most probable count, and take nothing back.
 
     Args:
         air: the model.
@@ -50,7 +50,8 @@ def read_steps(air: AIR, image: NDArray[np.generic] | Tensor) -> tuple[Scenes, l
     Raises: ShapeError if the image does not fit the model.
     """
     images = intensity(as_images(image[None], air.config).to(air.device))
-    scenes, rollout = read_batch(air, images)
+    along, rollout = read_batch(air, images)
+    scenes = along.cpu().numpy()
     return scenes, steps_of(air, images, rollout, scenes, 0)
 
 
@@ -58,12 +59,12 @@ def read_steps(air: AIR, image: NDArray[np.generic] | Tensor) -> tuple[Scenes, l
 def read_batch(air: AIR, images: Tensor) -> tuple[Scenes, Rollout]:
     """Read images, (batch, channels, height, width), as ``AIR.infer`` reads a batch of them.
 
-    Returns: the scenes, and the guide's rollout that they are made of.
+    Returns: the scenes, of tensors, along the guide's rollout of means, and that rollout.
     """
     with reproducible(0, air.device):  # nothing is drawn; without validation
         rollout = air.rollout(images, sample=False)
         scenes = air.scenes_along(images, rollout)
-    return scenes.cpu().numpy(), rollout
+    return scenes, rollout
 
 
 @torch.no_grad()
@@ -73,7 +74,7 @@ def steps_of(air: AIR, images: Tensor, rollout: Rollout, scenes: Scenes, row: in
     Args:
         air: the model.
         images: (batch, channels, height, width), intensity: those of the rollout.
-        rollout, scenes: what ``read_batch`` returned.
+        rollout, scenes: what ``read_batch`` returned; the scenes as NumPy arrays.
         row: the image's place in the batch.
     Returns: as of ``read_steps``.
     """

@@ -54,10 +54,10 @@ def read_block(air: AIR, canvases: Sequence[NDArray[np.uint8]]) -> Reading:
     block = np.zeros((BLOCK, air.config.channels, *air.config.canvas_size), np.uint8)
     block[: len(canvases)] = canvases
     images = intensity(torch.from_numpy(block).to(air.device))
-    scenes, rollout = read_batch(air, images)
+    along, rollout = read_batch(air, images)
     with torch.no_grad(), reproducible(0, air.device):
-        found = air.scenes_of(images, rollout).cpu().numpy()
-    return Reading(images, scenes, rollout, found)
+        found = air.scenes_of(images, rollout, along)
+    return Reading(images, along.cpu().numpy(), rollout, found.cpu().numpy())
 
 
 def check(air: AIR) -> None:
