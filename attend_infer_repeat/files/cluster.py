@@ -11,9 +11,8 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -30,7 +29,7 @@ PATIENCE = "20s"
 """How long a scheduler, and then its first worker, is waited for."""
 
 
-class Cluster:
+class Cluster(ExitStack):
     """Workers of Dask, which are started, or connected to, when there is work.
 
     Args:
@@ -40,6 +39,7 @@ class Cluster:
     """
 
     def __init__(self, where: str) -> None:
+        super().__init__()
         with extra("large", "--dask"):
             import distributed  # noqa: F401
         where = where.strip()
@@ -49,20 +49,6 @@ class Cluster:
             )
         self._where = where
         self._client: Any = None
-        self._local: Any = None
-
-    def __enter__(self) -> Cluster:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for part in (self._client, self._local):
-            if part is not None:
-                part.close()
 
     def __call__(self, work: Work) -> Iterator[Block]:
         """See ``blocks.Runner``.
@@ -95,15 +81,18 @@ class Cluster:
             from distributed import Client, LocalCluster
 
             with _told(self._where):
+                at: Any = self._where
                 if self._where.isdecimal():
-                    self._local = LocalCluster(
+                    at = LocalCluster(
                         n_workers=int(self._where),
                         threads_per_worker=1,
                         processes=True,
                         dashboard_address="127.0.0.1:0",  # else a second cluster warns
                         scheduler_kwargs={"dashboard": False},
                     )
-                self._client = Client(self._local or self._where, timeout=PATIENCE)
+                    self.callback(at.close)  # after the client, which is closed first
+                self._client = Client(at, timeout=PATIENCE)
+                self.callback(self._client.close)
         with _told(self._where):
             self._client.wait_for_workers(1, timeout=PATIENCE)
         return self._client
