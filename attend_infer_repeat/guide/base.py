@@ -31,6 +31,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pyro
+import pyro.distributions as dist
 from torch import Tensor, nn
 
 from ..distributions import gaussian, positive, presence
@@ -126,12 +127,22 @@ class SceneGuide(nn.Module):
         # samples.
         scores = self.look.inhibited(previous.scores, previous.seen)
         proposal, glimpse = self.look(previous.residual, previous.image, scores)
-        outputs = self.predict(glimpse, memory[0])
-        logits, loc, scale = outputs.split((self.presence.num_logits, 3, 3), dim=-1)
-        z_where_dist = gaussian(proposal + loc, self.look.prior_scale * positive(scale))
+        logits, z_where_dist = self.decide(proposal, glimpse, memory[0])
         gain = partial(elbo_gain, self.model, self.reading, previous, z_where_dist, memory)
         seen = self.look.seen_at(previous.seen, proposal)
         return Attention(memory, self.presence(logits, gain), z_where_dist, proposal, seen)
+
+    def decide(self, proposal: Tensor, glimpse: Tensor, h: Tensor) -> tuple[Tensor, dist.Normal]:
+        """Return what the presence needs, (num, num_logits), and q(z_where), (num, 3).
+
+        Args:
+            proposal: (num, 3), p_t.
+            glimpse: (num, glimpse_size), taken there.
+            h: (num, state_size), of the memory.
+        """
+        outputs = self.predict(glimpse, h)
+        logits, loc, scale = outputs.split((self.presence.num_logits, 3, 3), dim=-1)
+        return logits, gaussian(proposal + loc, self.look.prior_scale * positive(scale))
 
     # The Pyro program.
 
