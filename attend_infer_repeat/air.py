@@ -23,7 +23,7 @@ from .errors import ConfigError, ShapeError
 from .guide import SceneGuide
 from .model import SceneModel, intensity
 from .rollout import Rollout, draw_noise, roll_out
-from .rollout.elimination import eliminate
+from .rollout.refinement import refine
 from .scenes import Scenes
 from .seeds import check_seed
 from .spatial import foreground_boxes, window_boxes
@@ -174,16 +174,16 @@ class AIR(nn.Module):
     def scenes_of(self, images: Tensor, rollout: Rollout, along: Scenes | None = None) -> Scenes:
         """Return the scenes, of tensors, that a rollout of means comes to.
 
-        They are ``along``, of ``scenes_along``, less what ``rollout.elimination`` takes back.
+        They are ``along``, of ``scenes_along``; or what ``rollout.refinement`` makes of them, of
+        which there are no gradients.
         """
         scenes = self.scenes_along(images, rollout) if along is None else along
-        left = eliminate(self.model, rollout, scenes.counts, scenes.count_probs)
-        if left is None:
+        refined = refine(self.guide, images, rollout, scenes.counts)
+        if refined is None:
             return scenes
-        drawn = (images - rollout.residual(torch.zeros_like(scenes.counts)))[left.rows] + left.drawn
-        latents = left.z_where, left.z_what, rollout.z_background[left.rows]
-        own = self._scenes(left.counts, left.count_probs, *latents, drawn)
-        return scenes.with_rows(left.rows, own)
+        latents = refined.z_where, refined.z_what, rollout.z_background
+        drawn = images - refined.residual
+        return self._scenes(refined.counts, refined.count_probs, *latents, drawn)
 
     @torch.no_grad()
     def sample(

@@ -147,11 +147,6 @@ class Scenes:
             },
         )
 
-    def with_rows(self, rows: Tensor, others: Scenes) -> Scenes:
-        """Return the same scenes, of tensors, but others, of as many steps, at some positions."""
-        pairs = zip(self.fields(), others.fields(), strict=True)
-        return Scenes(*(own.index_copy(0, rows, other.to(own)) for own, other in pairs))
-
     def cpu(self) -> Scenes:
         """Return the same scenes, of tensors, on the CPU."""
         return Scenes(*(values.cpu() for values in self.fields()))

@@ -223,9 +223,9 @@ class InferenceConfig(Settings):
     presence_bound: Positive | None = None
     """Bound of the log-odds of one more object, such as 8: a guide that has become certain that
     there is none, before the decoder renders anything, comes back. No bound if not given."""
-    elimination: bool = False
-    """Take objects back that explain less of an image than they cost, where objects add up; in
-    inference alone."""
+    refinement: bool = False
+    """After the rollout, read objects again given all the others, add what still pays, and take
+    back what does not, where objects add up and the guide is memoryless; in inference alone."""
     rnn_hidden_size: PositiveInt = 64
     """Numbers in the state of the guide's LSTM (and of the baseline's)."""
     embed_net: Layers | None = None
@@ -256,6 +256,9 @@ class InferenceConfig(Settings):
                 yield Idle(name, f"with --guide {self.guide}; {instead}")
         if self.foresight:
             yield Idle("presence_bound", "with --foresight; leave it out")
+        if self.guide != "memoryless":
+            instead = "leave it out, or use --guide memoryless"
+            yield Idle("refinement", f"with --guide {self.guide}; {instead}")
 
 
 class ModelConfig(Settings):

@@ -57,7 +57,7 @@ CONFIGS = {
 }
 OTHER: dict[str, Any] = {
     "step_limit": 2, "z_pres_prior_raw": False, "focus": 3.0, "presence_bound": 3.0,
-    "inhibition": 0.5,
+    "inhibition": 0.5, "refinement": True,
     "background_latent_size": 3, "background_net": (3,), "rnn_hidden_size": 3, "embed_net": (3,),
     "baselines": False, "baseline_learning_rate": 0.5, "bl_predict_net": (3,),
     "baseline_scalar": 3.0, "explore_steps": 2, "composite_weight": 3.0, "composite_begin": 0,

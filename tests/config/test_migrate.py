@@ -111,7 +111,7 @@ ADDED = {
     "count_spread",
     "trained_colors",
     "composite_zoom",
-    "elimination",
+    "refinement",
 }
 """Settings that came since, whose defaults are what was done before."""
 
