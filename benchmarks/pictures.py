@@ -162,6 +162,9 @@ def precision(found: Path, truth: Path) -> float:
 
 # The pictures
 
+MOST_TRIES = 1_000
+"""Places that are tried for the objects of a picture: on a small page there may be none left."""
+
 
 def write_folder(
     folder: Path,
@@ -201,7 +204,9 @@ def draw_shapes(
     pen = ImageDraw.Draw(picture)
     boxes: list[tuple[int, int, int, int]] = []
     number = int(rng.integers(5))
-    while len(boxes) < number:
+    for _ in range(MOST_TRIES):
+        if len(boxes) == number:
+            break
         size = int(rng.integers(12, 25))
         x, y = (int(at) for at in rng.integers(0, 97 - size, size=2))
         box = x, y, x + size, y + size
@@ -245,7 +250,9 @@ def draw_scan(rng: np.random.Generator, part: str) -> Scene:
     frames: list[tuple[int, int]] = []
     boxes = []
     number = int(rng.integers(4))
-    while len(boxes) < number:
+    for _ in range(MOST_TRIES):
+        if len(boxes) == number:
+            break
         size = int(rng.integers(34, 50))
         x, y = int(rng.integers(0, width - size)), int(rng.integers(0, height - size))
         if any(abs(x - u) < 45 and abs(y - v) < 45 for u, v in frames):
