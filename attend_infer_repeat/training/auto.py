@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
@@ -57,6 +58,10 @@ WINDOW_RESOLUTION = 0.8
 MIN_WINDOW, MAX_WINDOW = 8, 32
 """Bounds of the window size, in pixels."""
 
+OBJECTS_SHOWN, FEWEST_STEPS = 4.0, 0.5
+"""Objects on a canvas for which the steps are set, and the share of them that is taken at least:
+where a canvas shows more, fewer steps show as many."""
+
 FEW_OBJECTS = 3
 """Most objects of generated scenes that the preset fast is for."""
 
@@ -109,6 +114,7 @@ def _propose(choices: Choices, look: Survey) -> Proposal:
     _choose_background(choices, look, zoom)
     _choose_window(choices, look, zoom)
     choose_noise(choices, look, zoom)
+    _choose_steps(choices, look, zoom)
     seen = (
         f"from a look at {len(look.looks)} pictures, {len(look.gathered.sides)} connected "
         f"components, {look.num_clusters} of them clusters"
@@ -224,6 +230,21 @@ def _choose_window(choices: Choices, look: Survey, zoom: float) -> None:
         window_size=int(np.clip(round(WINDOW_RESOLUTION * window), MIN_WINDOW, MAX_WINDOW)),
         composite_zoom=round(max(largest / size, 1.0), 2),
     )
+
+
+def _choose_steps(choices: Choices, look: Survey, zoom: float) -> None:
+    """Choose how many steps are taken, by the number of objects that each shows."""
+    canvas = choices.config.dataset.canvas
+    pixels = float(np.mean([math.prod(own.size) for own in look.looks]))
+    if canvas:
+        pixels = min(pixels, (canvas / zoom) ** 2)
+    shown, steps = look.density * pixels, choices.config.optimizer.num_steps
+    share = float(np.clip(OBJECTS_SHOWN / shown, FEWEST_STEPS, 1))
+    if share < 1:
+        choices.decide(
+            f"a canvas shows about {shown:.0f} objects, so that each step shows more of them",
+            num_steps=int(round(share * steps, -2)),
+        )
 
 
 def _usual_side(look: Survey) -> float:

@@ -191,6 +191,32 @@ def test_sixteen_bits_are_read_by_what_the_pictures_hold(tmp_path) -> None:
     assert load_run_data(config).train.images.max() > 200
 
 
+def rows_of_discs(num: int, per_row: int, side: int) -> np.ndarray:
+    """Return scenes of ``per_row`` rows of as many discs of 12 pixels, (num, side, side)."""
+    rng = np.random.default_rng(0)
+    images, cell = np.zeros((num, side, side), np.uint8), side // per_row
+    for image in images:
+        for y, x in np.ndindex(per_row, per_row):
+            dy, dx = rng.integers(1, cell - 12, size=2)
+            image[y * cell + dy :, x * cell + dx :][:12, :12] = disc(12)
+    return images
+
+
+@pytest.mark.parametrize(
+    ("per_row", "side", "steps"),
+    [(1, 96, 3000), (2, 96, 3000), (3, 96, 1500), (6, 240, 3000), (10, 240, 1900)],
+)
+def test_the_more_objects_a_canvas_shows_the_fewer_steps_are_taken(
+    per_row, side, steps, tmp_path
+) -> None:
+    data = save(tmp_path / "x.npz", rows_of_discs(20, per_row, side))
+    config = chosen(data)
+    canvas = config.dataset.canvas or side
+    assert canvas == (96 if side == 96 else 60)
+    assert config.optimizer.num_steps == pytest.approx(steps, rel=0.05)
+    assert chosen(data, ("num_steps",), num_steps=777).optimizer.num_steps == 777
+
+
 def test_what_was_given_is_kept_and_the_rest_follows_it(tmp_path) -> None:
     data = save(tmp_path / "x.npz", discs(60, 12, (50, 50), 3))
     start = replace(AUTO, data=data, resize="fit", canvas=100, likelihood_sd=0.7)

@@ -71,6 +71,7 @@ class Survey:
         tone: how differences from the background are shown.
         components: of the foreground of each picture's view; energies are of differences as they
             are shown.
+        area: pixels of the pictures that the views show.
         assumed: the longer side of a typical object; None takes the first large mode.
     """
 
@@ -81,6 +82,7 @@ class Survey:
     noise: float
     tone: Tone
     components: tuple[Components, ...]
+    area: float
     assumed: float | None = None
 
     @cached_property
@@ -148,6 +150,12 @@ class Survey:
         return float(np.median(self.single.energies))
 
     @property
+    def density(self) -> float:
+        """Objects for each pixel of the pictures; a cluster is as many as its area makes."""
+        areas = np.concatenate([found.areas for found in self.components])
+        return float(np.maximum(areas / np.median(self.single.areas), 1).sum()) / self.area
+
+    @property
     def num_clusters(self) -> int:
         """How many components are larger than half a typical object more."""
         return int((self.gathered.areas > CLUSTER * np.median(self.single.areas)).sum())
@@ -201,8 +209,9 @@ def _survey(
     )
     if isinstance(background, Smooth):
         background = Smooth(background.width * views[0].shrink)
+    area = sum(math.prod(view.pixels.shape[1:]) * view.shrink**2 for view in views)
     return Survey(
-        *(tuple(looks), background, objects, explained, noise, tone, components),
+        *(tuple(looks), background, objects, explained, noise, tone, components, area),
     )
 
 
