@@ -151,9 +151,9 @@ class Survey:
 
     @property
     def density(self) -> float:
-        """Objects for each pixel of the pictures; a cluster is as many as its area makes."""
-        areas = np.concatenate([found.areas for found in self.components])
-        return float(np.maximum(areas / np.median(self.single.areas), 1).sum()) / self.area
+        """Objects for each pixel of the pictures, by the area that they cover."""
+        covered = sum(float(found.areas.sum()) for found in self.components)
+        return covered / float(np.median(self.single.areas)) / self.area
 
     @property
     def num_clusters(self) -> int:
