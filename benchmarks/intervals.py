@@ -5,8 +5,9 @@
     python benchmarks/intervals.py table
 
 Crops of random sizes are cut out of the test pictures of a case, counted by `air infer` with the
-run that ``real.py`` left, and judged. Their edges cut no object: nobody could say whether that is to
-be counted. No two show the same objects, but crops of one picture overlap, and are not independent.
+run that ``real.py`` left, and judged. Their edges cut no object: nobody could say whether that is
+to be counted. No two show the same objects, but crops of one picture overlap, and are not
+independent.
 
 Results: ``benchmarks/results/intervals/CASE-SEED.json``.
 """
