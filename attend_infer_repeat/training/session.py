@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -156,14 +155,21 @@ class _Session:
         progress.finished(run, paths)
 
 
+ENOUGH_HELD_OUT = 16
+"""Images that are held out, from which they are measured with."""
+
+
 def _measure(state: TrainingState, data: RunData) -> None:
     """Measure, of the user's own pictures, how far counts stray, and which colors there are."""
     if not is_path(data.config.dataset.data):
         return
-    measured: dict[str, Any] = {"trained_colors": color_shares(data.train.images)}
-    if data.held_out is not None:
-        measured["count_spread"] = round(count_spread(state.air, data.held_out.images), 4)
-    state.note(**measured)
+    # Few parts of a picture tell little; in the mirror, those trained on are new as well.
+    held_out, train = data.held_out, data.train
+    seen = train if held_out is None or len(held_out.images) < ENOUGH_HELD_OUT else held_out
+    state.note(
+        trained_colors=color_shares(train.images),
+        count_spread=round(count_spread(state.air, seen.images), 4),
+    )
 
 
 def _doubt(state: TrainingState, data: RunData) -> None:

@@ -1,4 +1,4 @@
-"""How far counts stray when images are moved by a pixel or two."""
+"""How far counts stray when images are mirrored."""
 
 from __future__ import annotations
 
@@ -71,6 +71,13 @@ def test_the_spread_is_the_variance_of_independent_errors(rate: float) -> None:
 
 def test_without_objects_there_is_no_spread() -> None:
     assert count_spread(finding(lambda image: []), squares(3)) == 0
+
+
+def test_an_error_that_depends_on_the_side_is_seen() -> None:
+    def left_alone(image: np.ndarray) -> list[tuple[int, ...]]:
+        return [box for box in components(image) if box[2] <= 20]
+
+    assert count_spread(finding(left_alone), squares(20)) > 0.5
 
 
 def test_a_run_keeps_what_was_measured_and_goes_on_with_it(
