@@ -66,8 +66,8 @@ class Scenes:
     """(N,) int64, the most probable count, or the sampled one."""
     count_probs: Any
     """(N, T + 1) float32, q(n | x) for n = 0..T along the rollout of the means: a plug-in for the
-    average over z_where and z_what; of ``AIR.sample``, p(n). Rows sum to 1. Without a bound, T is
-    the largest number of steps taken for any image."""
+    average over z_where and z_what, or what ``rollout.refinement`` makes of it; of ``AIR.sample``,
+    p(n). Rows sum to 1. Without a bound, T is the largest number of steps taken for any image."""
     boxes: Any
     """(N, T, 4) float32, pixels x0, y0, x1, y1; NaN where absent. Windows, which may reach past the
     canvas, or the bounds of what was drawn: ``ModelConfig.framing.boxes`` says which."""

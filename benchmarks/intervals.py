@@ -85,6 +85,8 @@ def judge(case: Path, run: Path, num: int, sides: tuple[int, int], threads: int)
             with Image.open(case / "test" / name) as picture:
                 picture.crop(box).save(path)
             counts[path.name] = count
+        if not counts:
+            raise SystemExit(f"{case}: no crop of {sides[0]} to {sides[1]} pixels cuts no object.")
         infer = ["infer", f"{run}", folder, "--format", "json", "--quiet"]
         lines = subprocess.run(
             [sys.executable, "-m", "attend_infer_repeat.cli", *infer],

@@ -14,9 +14,9 @@ from .base import in_parts
 from .model import ModelConfig
 from .training import TrainConfig
 
-VERSION = 3
+VERSION = 4
 """1: settings side by side, without a version. 2: settings in parts. 3: no learned proposals, and
-the guide pursuit also takes a glimpse of the image."""
+the guide pursuit also takes a glimpse of the image. 4: elimination is a move of refinement."""
 
 UNREADABLE: dict[str, Callable[[Any], bool]] = {
     "composite_share": lambda value: value != 0.5,
@@ -91,5 +91,21 @@ def _without_removed(settings: Mapping[str, Any]) -> Record:
     return kept
 
 
-STEPS: tuple[Callable[[Record], Record], ...] = (_into_parts, _without_learned_proposals)
+def _with_refinement(record: Record) -> Record:
+    """Lead from version 3 to 4."""
+    return {key: _renamed(value) for key, value in record.items()}
+
+
+def _renamed(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    new = {"elimination": "refinement"}
+    return {new.get(name, name): _renamed(own) for name, own in value.items()}
+
+
+STEPS: tuple[Callable[[Record], Record], ...] = (
+    _into_parts,
+    _without_learned_proposals,
+    _with_refinement,
+)
 """Each leads from one version to the next, from 1 on."""

@@ -288,3 +288,9 @@ class ModelConfig(Settings):
     """Activation of every hidden layer, by its name in torch.nn."""
     masking: bool = True
     """Leave the costs of unused steps out of the objective."""
+
+    def idle(self) -> Iterator[Idle]:
+        """Yield what has no effect where objects do not add up."""
+        if self.composition != "sum":
+            instead = "leave it out, or use --composition sum"
+            yield Idle("refinement", f"with --composition {self.composition}; {instead}")

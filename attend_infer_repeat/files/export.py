@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 
 import pyro
 import torch
@@ -12,7 +13,10 @@ from torch.export import Dim, ExportedProgram
 
 from ..air import AIR
 from ..errors import ConfigError
+from ..model import intensity
 from ..scenes import Scenes
+
+logger = logging.getLogger(__name__)
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Scenes))
 """The outputs' names, in their order: the fields of ``Scenes``; the last only of a background."""
@@ -20,6 +24,8 @@ FIELDS = tuple(field.name for field in dataclasses.fields(Scenes))
 
 class Reader(nn.Module):
     """What ``AIR.infer`` does with a batch, as a module from tensors to tensors.
+
+    But for refinement, whose moves depend on the images: scenes are as the guide finds them.
 
     Args:
         air: the model; it is not copied.
@@ -37,7 +43,9 @@ class Reader(nn.Module):
         Returns: the fields of ``Scenes`` by name, ``z_background`` only if the model has a
             background; ``reconstruction`` has the axes of the images.
         """
-        outputs = dict(zip(FIELDS, self.air(images).fields(), strict=True))
+        images = intensity(images.to(self.air.device))
+        scenes = self.air.scenes_along(images, self.air.rollout(images, sample=False))
+        outputs = dict(zip(FIELDS, scenes.fields(), strict=True))
         if not self.air.model.background.latent_size:
             del outputs["z_background"]  # which is empty
         return outputs
@@ -60,6 +68,8 @@ def export_program(air: AIR) -> ExportedProgram:
             "export: an unbounded model takes as many steps as its images need, which no fixed "
             "program does; train one with --no-unbounded -t STEPS."
         )
+    if air.config.inference.refinement:
+        logger.warning("export: the program finds what the guide finds, without its refinement.")
     reader = Reader(copy.deepcopy(air).requires_grad_(False)).eval()
     size = air.config.channels, *air.config.canvas_size
     example = air.model.z_where_loc.new_zeros(2, *size)  # a batch of 1 could stand for a constant

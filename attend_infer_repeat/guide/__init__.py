@@ -5,13 +5,12 @@ from __future__ import annotations
 from .base import SceneGuide
 from .look import GLIMPSE_WIDTH, Look
 from .memory import Memory
-from .presence import FORESIGHT_TEMPERATURE, Presence
+from .presence import Presence
 from .read import Reading
 from .recipes import RECIPES
 from .state import Attention, GuideState
 
 __all__ = [
-    "FORESIGHT_TEMPERATURE",
     "GLIMPSE_WIDTH",
     "RECIPES",
     "Attention",

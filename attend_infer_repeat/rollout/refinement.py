@@ -12,8 +12,9 @@ The guide proposes the moves, from what the others leave of x, which shows the o
     add          one more object, where the look proposes it: the rollout's next step, after all
     take back    an object that costs more than it explains: ``elimination``
 
-None is made that does not raise L. Of the number of objects, q(n) is what it would be had the guide
-never taken the steps that are taken back; an object that is added has the log-odds of foresight.
+None is made that does not raise L. q(n) is what it would be had the guide never taken the steps
+that are taken back, and been certain, once it is there, of those that are added: so the number of
+objects that are found stays the most probable one.
 
 Source: coordinate ascent, as in variational inference; Kim et al. 2018, Semi-amortized variational
 autoencoders, for an amortized guess that is improved for each image.
@@ -29,19 +30,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..distributions import count_log_prob, gaussian, gaussian_kl
-from ..guide import FORESIGHT_TEMPERATURE, SceneGuide
+from ..guide import SceneGuide
 from ..model import Canvas
 from .elimination import those_that_pay
 from .rollout import Rollout
 
 SWEEPS = 2
-"""How often all objects are read again."""
+"""How often objects are read again, at most: of those scenes that the time before has changed."""
 
 MOST_ADDED = 2
-"""Objects that are added to a scene."""
+"""Objects that are added to a scene, at most."""
 
-RISE = 0.1
-"""Nats by which L has to rise: less is rounding, and shall not decide."""
+RISE, RISE_OF_NEW = 0.1, 5.0
+"""Nats by which L has to rise, else rounding would decide; and with an object that is added, else
+the accuracy of a gain at means would."""
 
 
 class Refined(NamedTuple):
@@ -73,9 +75,9 @@ def refine(guide: SceneGuide, images: Tensor, rollout: Rollout, counts: Tensor) 
     if not (model.config.inference.refinement and reads_alone and guide.sees_residual and is_known):
         return None
     scenes = _Scenes(guide, images, rollout, counts)
-    every = torch.arange(len(images), device=images.device)
+    rows = every = torch.arange(len(images), device=images.device)
     for _ in range(SWEEPS):
-        scenes.read_again(every)
+        rows = scenes.read_again(rows)
     rows = every
     for _ in range(MOST_ADDED):
         rows = scenes.add(rows)
@@ -100,8 +102,10 @@ class _Scenes:
         prior = _joined(_moments(self.model.z_where_dist()), _moments(self.model.z_what_dist()))
         self.prior = gaussian(*prior)
 
-    def read_again(self, rows: Tensor) -> None:
-        """Read the objects of some images again, one after the other."""
+    def read_again(self, rows: Tensor) -> Tensor:
+        """Read the objects of some images again, in turn; return which images that changed."""
+        before = self.laws
+        self.laws = before.clone()
         for t in range(int(self.counts[rows].amax()) if len(rows) else 0):
             these = rows[self.counts[rows] > t]
             law = self.laws[these, t]
@@ -110,6 +114,7 @@ class _Scenes:
             there = self._decide(left, z_where, self.guide.look.glimpse(z_where, left, image))
             law = self._best(left, law, self._read(left, law[..., :3]), there)
             self.laws[these, t], self.residual[these] = law, others - self._draw(law)
+        return rows[(self.laws[rows] != before[rows]).flatten(1).any(dim=1)]
 
     def add(self, rows: Tensor) -> Tensor:
         """Add an object to each of some images if that pays; return to which it was added."""
@@ -118,9 +123,8 @@ class _Scenes:
             return rows
         left, look = Canvas(self.residual[rows]), self.guide.look
         law = self._decide(left, *look(left, self.image.select(rows), look.scores(left.x)))
-        worth = self._worth(left, law)
-        pays = worth > RISE
-        rows, law, worth = rows[pays], law[pays], worth[pays]
+        pays = self._worth(left, law) > RISE_OF_NEW
+        rows, law = rows[pays], law[pays]
         if not len(rows):
             return rows
         now = self.counts[rows]
@@ -130,7 +134,7 @@ class _Scenes:
         # It is step n + 1 of the rollout; what that would do next is not known.
         later = torch.arange(self.logits.shape[1], device=now.device) > now[:, None]
         self.logits[rows] = self.logits[rows].masked_fill(later, -torch.inf)
-        self.logits[rows, now] = worth / FORESIGHT_TEMPERATURE
+        self.logits[rows, now] = torch.inf
         self.counts = self.counts.index_add(0, rows, torch.ones_like(rows))
         return rows
 

@@ -40,7 +40,7 @@ class Step:
 
 @torch.no_grad()
 def read_steps(air: AIR, image: NDArray[np.generic] | Tensor) -> tuple[Scenes, list[Step]]:
-    """Read one image by means and the most probable count, and take nothing back.
+    """Read one image by means and the most probable count, unrefined.
 
     Args:
         air: the model.

@@ -166,7 +166,7 @@ class Service:
             return InferAnswer(
                 scene=explain.scene_of(self.air, reading, row, ask.name, picture),
                 canvas=data_uri(picture.canvas),
-                reconstruction=data_uri(reading.scenes.reconstruction[row]),
+                reconstruction=data_uri(reading.found.reconstruction[row]),
                 steps=explain.steps_to(self.air, reading, row),
                 posterior=explain.posterior_of(self.air, picture.canvas, ask.samples, ask.seed)
                 if wanted

@@ -176,6 +176,15 @@ def test_what_is_no_version_is_damage(run: Path, version: object) -> None:
         load_checkpoint(run, AIR)
 
 
+def test_elimination_is_a_part_of_refinement() -> None:
+    written = {"version": 3, "config": {"model": {"inference": {"elimination": True}}}}
+    read = migrate(written, "config.json")
+    assert read == {
+        "version": VERSION,
+        "config": {"model": {"inference": {"refinement": True}}},
+    }
+
+
 def test_what_is_written_is_of_this_version_and_stays_as_it_is(run: Path) -> None:
     train(replace(resumable(run)[0], num_steps=9), resume=run, quiet=True, figures=False)
     for file in ("config.json", "checkpoint/state.json"):

@@ -142,3 +142,9 @@ def test_onnx_runtime_reads_as_infer_does_to_rounding(guide: str, tmp_path: Path
             np.testing.assert_allclose(
                 found[name], getattr(scenes, name), rtol=1e-4, atol=1e-4, err_msg=name
             )
+
+
+def test_a_program_finds_what_the_guide_finds_unrefined(caplog: pytest.LogCaptureFixture) -> None:
+    plain, refining = (make(guide="memoryless", refinement=on) for on in (False, True))
+    assert_reads_as(plain, loaded(refining), 5)
+    assert "without its refinement" in caplog.text

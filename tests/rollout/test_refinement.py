@@ -108,6 +108,25 @@ def test_counts_are_the_most_probable_ones(config: ModelConfig) -> None:
     torch.testing.assert_close(found.count_probs.sum(dim=1), torch.ones(60))
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+@torch.no_grad()
+def test_an_object_that_is_added_is_probable_whatever_the_guide_was_unsure_of(steps: int) -> None:
+    config = replace(UNBOUNDED, z_pres_prior=0.9)
+    air = make_air(config, gain=2)
+    images = images_of(air)
+    counts = torch.full((40,), steps)
+    rollout = air.rollout(images, sample=False, counts=counts)
+    for _ in range(20):
+        odds = torch.randn(rollout.z_pres_logits.shape)
+        unsure = rollout._replace(z_pres_logits=odds)
+        likely = unsure.count_probs().argmax(dim=1) == counts
+        scenes = _Scenes(air.guide, images, unsure, counts)
+        rows = scenes.add(torch.arange(40))
+        assert len(rows)
+        found = scenes.take_back()
+        assert torch.equal(found.counts[likely], found.count_probs.argmax(dim=1)[likely])
+
+
 @torch.no_grad()
 def test_steps_that_are_taken_back_count_as_never_taken() -> None:
     air = make_air(BOUNDED, gain=2)
@@ -182,6 +201,8 @@ def test_elsewhere_nothing_is_refined(change: dict[str, object]) -> None:
 def test_a_guide_that_remembers_is_not_asked_to_refine() -> None:
     with pytest.raises(ConfigError, match="refinement"):
         ModelConfig(guide="pursuit", refinement=True)
+    with pytest.raises(ConfigError, match="refinement"):
+        ModelConfig(guide="memoryless", composition="over", refinement=True)
 
 
 def test_no_image_has_more_objects_than_the_prior_allows() -> None:

@@ -31,6 +31,11 @@ CONFIGS = {
     "no bound": replace(TINY, unbounded=True, step_limit=5),
     "many steps, long codes": replace(TINY, model_steps=7, encoder_latent_size=9),
     "color, not square": replace(TINY, channels=3, canvas_size=(8, 12)),
+    "refined": replace(
+        replace(TINY, guide="memoryless", unbounded=True, step_limit=5, refinement=True),
+        decoder_output_bias=0.0,
+        z_pres_prior=0.9,
+    ),
     "boxes of ink": replace(TINY, boxes="ink", decoder_output_use_sigmoid=False),
     "background": replace(TINY, background_model="learned"),
     "objects in front of one another": replace(
@@ -82,6 +87,11 @@ def test_every_model_is_served(config: ModelConfig, tmp_path: Path) -> None:
         assert pixels_of(found["canvas"]).shape == pixels_of(found["reconstruction"]).shape == size
         assert (found["steps"][0]["window"] is None) != air.guide.reading.sees_window
         assert (found["steps"][0]["glimpse"] is None) != air.guide.look.sees_residual
+        whole = air.infer(np.rint(255 * pixels[None]).astype(np.uint8))
+        assert found["scene"]["count"] == whole.counts[0]
+        drawn = pixels_of(found["reconstruction"]).astype(float).reshape(-1) / 255
+        expected = np.moveaxis(whole.reconstruction[0], 0, -1).clip(0, 1).reshape(-1)
+        np.testing.assert_allclose(drawn, expected, atol=0.01)
         by_file = page.ask("/api/infer", {"image": told["examples"][0]["image"]})
         assert (by_file["scene"]["height"], by_file["scene"]["width"]) == config.canvas_size
         explained = page.ask("/api/sample", asked | {"num": 4})

@@ -1,7 +1,11 @@
 /** What the model makes of a picture: words, bars, and boxes on the drawing. */
 import { byId, objects as someObjects, probability } from './dom.js';
 import { showBars } from './charts.js';
+import { windowBox } from './geometry.js';
 import { showBoxes } from './overlay.js';
+
+/** How far a sum of rounded probabilities may be off. */
+const ROUNDING = 1e-3;
 
 /**
  * @param {any} answer of infer
@@ -40,8 +44,12 @@ function presences({ scene: { count_probs: probs }, steps }) {
     value: Math.min(probs.slice(i + 1).reduce((sum, p) => sum + p, 0), 1),
     step: i + 1,
   }));
-  // The server's own numbers where there are any: sums of rounded ones are a little off.
-  for (const { step, presence } of steps) bars[step - 1].value = presence;
+  // The server's own numbers where there are any: sums of rounded ones are a little off. Those of a
+  // scene that was refined are not those of the steps that led to it.
+  for (const { step, presence } of steps) {
+    const bar = bars[step - 1];
+    if (bar && Math.abs(bar.value - presence) < ROUNDING) bar.value = presence;
+  }
   return bars;
 }
 
@@ -49,15 +57,15 @@ function presences({ scene: { count_probs: probs }, steps }) {
  * Boxes of what was found, in canvas pixels: the record's, which may be of the ink alone. Those of a
  * picture of another size are in its own pixels; then the windows stand for them.
  */
-function boxesOf({ scene, steps }, { width, height }) {
-  const isCanvas = scene.width === width && scene.height === height;
-  return scene.objects.map(({ box }, i) => (isCanvas ? box : steps[i].box));
+function boxesOf({ scene }, canvas) {
+  const isCanvas = scene.width === canvas.width && scene.height === canvas.height;
+  return scene.objects.map(({ box, z_where }) => (isCanvas ? box : windowBox(z_where, canvas)));
 }
 
 /**
  * Whether the model finds a scene in the picture that it drew of it.
- * @param {{found: any[], overlaps: number[]}} reread the steps that found something, and how far
- *   each box of the scene overlaps with one of theirs
+ * @param {{found: any[], overlaps: number[]}} reread what it finds, and how far each box of the
+ *   scene overlaps with one of that
  */
 export function rereadInWords({ found, overlaps }) {
   const [made, read] = [overlaps.length, found.length];

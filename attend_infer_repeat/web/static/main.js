@@ -318,9 +318,9 @@ class Page {
     const answer = this.answers.get(drawing);
     if (!answer || this.present.drawing !== drawing) return;
     const { canvas } = this.model;
-    const found = answer.steps.filter((s) => s.present);
-    const boxes = this.present.objects.map((o) => windowBox(o.z_where, canvas));
-    const overlaps = matched(boxes, found.map(({ z_where }) => windowBox(z_where, canvas)));
+    const boxesOf = (objects) => objects.map(({ z_where }) => windowBox(z_where, canvas));
+    const found = boxesOf(answer.scene.objects);
+    const overlaps = matched(boxesOf(this.present.objects), found);
     this.reread = { found, overlaps };
     this.refresh();
     announce(byId('reread').textContent);
@@ -409,7 +409,7 @@ class Page {
   showReread() {
     const { reread } = this;
     const line = byId('reread');
-    const marks = (reread?.found ?? []).map(({ step, box }) => ({ step, box, dashed: true }));
+    const marks = (reread?.found ?? []).map((box, i) => ({ step: i + 1, box, dashed: true }));
     showBoxes(byId('reread-boxes'), marks, this.model.canvas);
     line.textContent = reread ? rereadInWords(reread) : '';
   }

@@ -31,7 +31,8 @@ export function createWatch(model) {
     slider.setAttribute('aria-valuetext', line);
     tint(byId('watch'), step.step);
     // What the step that stops would have drawn is no part of the scene.
-    const sum = step.present ? step.sum : reconstruction;
+    const last = step.present ? step : steps.findLast(({ present }) => present);
+    const sum = last ? last.sum : reconstruction;
     panels.show({ ...step, sum }, codeLimit(steps), model.canvas);
   };
   const go = (index) => {

@@ -151,7 +151,10 @@ class Survey:
 
     @property
     def density(self) -> float:
-        """Objects for each pixel of the pictures, by the area that they cover."""
+        """Objects for each pixel that was looked at, by the area that they cover.
+
+        Of a large picture of small objects that is a busy part: crops of it are, too.
+        """
         covered = sum(float(found.areas.sum()) for found in self.components)
         return covered / float(np.median(self.single.areas)) / self.area
 
