@@ -10,6 +10,7 @@ The guide proposes the moves, from what the others leave of x, which shows the o
 
     read again   object t, at its pose, and at the one that the guide decides on from there
     add          one more object, where the look proposes it: the rollout's next step, after all
+    join         one object for object t and its neighbor, if it explains as much as they do
     take back    an object that costs more than it explains: ``elimination``
 
 None is made that does not raise L. q(n) is what it would be had the guide never taken the steps
@@ -82,6 +83,7 @@ def refine(guide: SceneGuide, images: Tensor, rollout: Rollout, counts: Tensor) 
     for _ in range(MOST_ADDED):
         rows = scenes.add(rows)
         scenes.read_again(rows)
+    scenes.join()
     return scenes.take_back()
 
 
@@ -138,6 +140,34 @@ class _Scenes:
         self.counts = self.counts.index_add(0, rows, torch.ones_like(rows))
         return rows
 
+    def join(self) -> None:
+        """Take one object for two neighbors, such as halves of it, if it explains as much.
+
+        L alone would take two that touch for one: as soon as what one of them explains less than
+        two is less than an object costs.
+        """
+        for t in reversed(range(int(self.counts.amax()))):
+            rows = ((self.counts > t) & (self.counts > 1)).nonzero()[:, 0]
+            if not len(rows):
+                continue
+            own, s = self.laws[rows, t], self._neighbors(rows, t)
+            other = self.laws[rows, s]
+            without_own = self.residual[rows] + self._draw(own)
+            left, look = Canvas(without_own + self._draw(other)), self.guide.look
+            two = self._gain(left, other) + self._gain(Canvas(without_own), own)
+            cost = self._cost(other) + self._cost(own)
+            image = self.image.select(rows)
+            one = self._decide(left, *look(left, image, look.scores(left.x)))
+            z_where = one[:, 0, :3]
+            one = self._best(
+                left, one, self._decide(left, z_where, look.glimpse(z_where, left, image))
+            )
+            more = self._gain(left, one) - two
+            pays = (more >= 0) & (more + cost - self._cost(one) > RISE)
+            rows, s, one = rows[pays], s[pays], one[pays]
+            self.laws[rows, s], self.residual[rows] = one, left.x[pays] - self._draw(one)
+            self._forget(rows, t)
+
     def take_back(self) -> Refined:
         """Take back what does not pay; return what is left."""
         back = torch.zeros_like(self.logits, dtype=torch.bool)
@@ -156,6 +186,25 @@ class _Scenes:
         counts = self.counts - back.sum(dim=1)
         probs = count_log_prob(logits).exp()
         return Refined(counts, probs, means[..., :3], means[..., 3:], self.residual)
+
+    def _neighbors(self, rows: Tensor, t: int) -> Tensor:
+        """Return which object of each image is the nearest to object t, (num,)."""
+        z_where = self.laws[rows, :, 0, :3]
+        centers = z_where[..., 1:] / z_where[..., :1]
+        distance = (centers - centers[:, t : t + 1]).square().sum(dim=-1)
+        others = torch.arange(distance.shape[1], device=rows.device)
+        absent = (others >= self.counts[rows, None]) | (others == t)
+        return distance.masked_fill(absent, torch.inf).argmin(dim=1)
+
+    def _forget(self, rows: Tensor, t: int) -> None:
+        """Let object t of some images be one that there never was."""
+        later = torch.arange(self.laws.shape[1], device=rows.device)
+        order = torch.cat((later[:t], later[t + 1 :], later[t : t + 1]))
+        self.laws[rows] = self.laws[rows][:, order]
+        logits = self.logits[rows]
+        logits[:, t] = -torch.inf
+        self.logits[rows] = logits[:, order]
+        self.counts = self.counts.index_add(0, rows, -torch.ones_like(rows))
 
     def _decide(self, left: Canvas, proposal: Tensor, glimpse: Tensor) -> Tensor:
         """Return the laws of an object that is sought in what is left, (num, 2, 3 + what_dim)."""
@@ -180,7 +229,11 @@ class _Scenes:
 
     def _worth(self, left: Canvas, law: Tensor) -> Tensor:
         """Return by how much L rises with an object, (num,), over what is left without it."""
-        return self.model.gain(left, law[:, 0, :3], law[:, 0, 3:]) - self._cost(law)
+        return self._gain(left, law) - self._cost(law)
+
+    def _gain(self, left: Canvas, law: Tensor) -> Tensor:
+        """Return by how much log p(x | z) rises with an object, (num,)."""
+        return self.model.gain(left, law[:, 0, :3], law[:, 0, 3:])
 
     def _cost(self, laws: Tensor) -> Tensor:
         """Return what objects cost, nats, of laws (..., 2, 3 + what_dim)."""

@@ -65,13 +65,13 @@ def worth(scenes: _Scenes, images: Tensor, background: Tensor) -> Tensor:
 @torch.no_grad()
 def test_no_move_lowers_the_worth_of_a_scene(config: ModelConfig) -> None:
     air = make_air(config, gain=2)
-    images = images_of(air)
-    rollout = air.rollout(images, sample=False, counts=torch.full((40,), 2))
+    images = images_of(air, 200)
+    rollout = air.rollout(images, sample=False, counts=torch.full((200,), 2))
     background = air.model.background(rollout.z_background).expand_as(images)
-    counts = 1 + torch.arange(40) % 2  # of three
+    counts = 1 + torch.arange(200) % 2  # of three
     scenes = _Scenes(air.guide, images, rollout, counts)
     values = [worth(scenes, images, background)]
-    every = torch.arange(40)
+    every = torch.arange(200)
     changed = {}
 
     def made(move: str) -> None:
@@ -88,6 +88,29 @@ def test_no_move_lowers_the_worth_of_a_scene(config: ModelConfig) -> None:
     made("read again, after one was added")
     assert scenes.counts.max() <= air.model.count_prior.max_count
     assert all(changed.values())
+
+
+@torch.no_grad()
+def test_one_object_is_taken_for_two_that_explain_less(config: ModelConfig) -> None:
+    air = make_air(config, gain=2)
+    images = images_of(air, 60)
+    rollout = air.rollout(images, sample=False, counts=torch.full((60,), 2))
+    background = air.model.background(rollout.z_background).expand_as(images)
+    scenes = _Scenes(air.guide, images, rollout, torch.full((60,), 2))
+    # Two that were put anywhere.
+    where = air.model.z_where_dist().sample((60, 2))
+    scenes.laws[:, :2, 0, :3] = where
+    scenes.laws[:, :2, 0, 3:] = 0
+    drawn = air.model.draw(where, scenes.laws[:, :2, 0, 3:]).sum(dim=1)
+    scenes.residual = images - background - drawn
+    before, unexplained = worth(scenes, images, background), scenes.residual.square().sum((1, 2, 3))
+    scenes.join()
+    after, one = worth(scenes, images, background), scenes.counts == 1
+    assert 0 < one.sum() < 60
+    assert (after[one] > before[one]).all()
+    assert (scenes.residual[one].square().sum((1, 2, 3)) <= unexplained[one] + 1e-6).all()
+    torch.testing.assert_close(after[~one], before[~one])
+    assert (scenes.logits[one, -1] == -torch.inf).all()
 
 
 def refined(air: AIR, images: Tensor) -> tuple[Tensor, Refined]:
