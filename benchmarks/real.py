@@ -24,7 +24,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -299,25 +299,38 @@ def boxes_of(labels: NDArray[np.integer], smallest: int) -> Boxes:
 
 
 def table() -> str:
-    """Return the results as Markdown."""
+    """Return the results as Markdown: of each case all seeds, and scikit-image's best."""
     lines = [
-        "| pictures | seed | counts right | total | F1 at 0.5 | interval holds | training | "
-        "inference |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| pictures | seeds | counts right | total | F1 at 0.5 | interval holds | training | "
+        "inference | scikit-image: counts right, total, F1 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for result in sorted(read_results(FOLDER), key=lambda r: (r["case"], str(r["seed"]))):
-        found = (
-            f"{result['count_accuracy']:.1%} | {result['total_error']:+.1%} | {result['f1']:.3f}"
-        )
-        if result["seed"] is None:
-            lines.append(f"| {result['case']} | {result['method']} | {found} | | | |")
-            continue
-        holds = result["interval_holds"]
-        lines.append(
-            f"| {result['case']} | {result['seed']} | {found} | {holds:.0%} "
-            f"| {result['train_seconds']:.0f} s | {result['infer_seconds']:.0f} s |"
-        )
+    results = sorted(read_results(FOLDER), key=lambda r: (r["case"], r["seed"] is None, r["seed"]))
+    for case, of_case in itertools.groupby(results, key=lambda result: result["case"]):
+        runs = list(of_case)
+        best = runs.pop() if runs[-1]["seed"] is None else None
+        row = [
+            case,
+            ", ".join(str(run["seed"]) for run in runs),
+            _each(runs, "count_accuracy", ".1%"),
+            _each(runs, "total_error", "+.1%"),
+            _each(runs, "f1", ".3f"),
+            _each(runs, "interval_holds", ".0%"),
+            _each(runs, "train_seconds", ".0f") + " s",
+            _each(runs, "infer_seconds", ".0f") + " s",
+        ]
+        beside = ""
+        if best is not None:
+            found = f"{best['count_accuracy']:.1%}, {best['total_error']:+.1%}, {best['f1']:.3f}"
+            beside = f"{found} ({best['method']})"
+        lines.append("| " + " | ".join([*row, beside]) + " |")
     return "\n".join(lines)
+
+
+def _each(runs: Sequence[Mapping[str, Any]], name: str, form: str) -> str:
+    """Return a figure of all runs, or one if they are the same."""
+    figures = [format(run[name], form) for run in runs]
+    return figures[0] if len(set(figures)) == 1 else ", ".join(figures)
 
 
 if __name__ == "__main__":
