@@ -40,7 +40,7 @@ TABLES = {  # the benchmarks whose tables stand on a page, and their options
         *((name, "--table", *OPTIONS.get(name, [])) for name in BENCHMARKS),
         ("objects", "--table", "--device", "cuda"),
     ],
-    "pictures": [("pictures", "table"), ("real", "table")],
+    "pictures": [("pictures", "table"), ("real", "table"), ("intervals", "table")],
     "howto/large": [("large", "table")],
     "many": [("many", "table")],
     "details": [(name, "table") for name in ("reproduce", "ablation", "objective", "codes")],
