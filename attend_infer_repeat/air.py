@@ -78,8 +78,7 @@ class AIR(nn.Module):
             images: (batch, channels, height, width), uint8 or floats in [0, 1]; not checked.
             sample: draw the latents, from torch's generator, instead of taking means and most
                 probable counts.
-        Returns: Scenes of tensors on the model's device, which gradients flow through unless they
-            are refined.
+        Returns: Scenes of tensors on the model's device; gradients flow through them if unrefined.
         """
         images = intensity(images.to(self.device))
         rollout = self.rollout(images, sample=sample)

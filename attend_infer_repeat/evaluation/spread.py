@@ -38,7 +38,7 @@ def count_spread(air: AIR, images: NDArray[np.uint8]) -> float:
     first = air.infer(chosen).boxes
     found = alone = 0
     for axes in MIRRORED:
-        mirrored = air.infer(np.ascontiguousarray(np.flip(chosen, axes))).boxes
+        mirrored = air.infer(np.flip(chosen, axes).copy()).boxes
         mirrored = _mirrored_back(mirrored, images.shape[-2:], axes)
         for own, other in zip(first, mirrored, strict=True):
             for these, those in ((own, other), (other, own)):
