@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 import tyro
 from PIL import Image
-from real import read_truth
-from runs import RESULTS, machine, parse_seeds, read_results, write_result
+from real import Cases, read_truth
+from runs import RESULTS, machine, read_results
 
 FOLDER = RESULTS / "intervals"
 MOST_TRIES = 200_000
@@ -37,34 +37,23 @@ MOST_TRIES = 200_000
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Cases):
     """Count crops, and judge, for each case and seed without a result."""
 
-    pictures: tyro.conf.Positional[Path]
-    """Folder of the cases."""
-    cases: tyro.conf.Positional[tuple[str, ...]]
-    """Names of the cases."""
-    seeds: str = "0-2"
-    """Seeds of training."""
-    work: Path = Path("runs/real")
-    """Folder of the runs."""
     crops: int = 100
     """Crops of each case, if so many can be had."""
     sides: tuple[int, int] = (80, 240)
     """Shortest and longest side of a crop, in pixels; never more than the picture's own."""
-    threads: int = 2
-    """Threads of inference."""
 
     def run(self) -> None:
         """Run the command."""
-        for case, seed in itertools.product(self.cases, parse_seeds(self.seeds)):
-            result = FOLDER / f"{case}-{seed}.json"
-            if not result.exists():
-                run = self.work / f"{case}-{seed}"
-                found = judge(self.pictures / case, run, self.crops, self.sides, self.threads)
-                labels = {"case": case, "seed": seed, "sides": self.sides}
-                write_result(result, labels | found | {"machine": machine(self.threads)})
-                print(result, flush=True)
+
+        def measured(case: str, seed: int, run: Path) -> dict[str, Any]:
+            found = judge(self.pictures / case, run, self.crops, self.sides, self.threads)
+            labels = {"case": case, "seed": seed, "sides": self.sides}
+            return labels | found | {"machine": machine(self.threads)}
+
+        self.write_missing(FOLDER, measured)
 
 
 @dataclass(frozen=True)

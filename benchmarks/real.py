@@ -43,8 +43,8 @@ Boxes = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Run:
-    """Train on each case, infer its test pictures, and judge, for each seed without a result."""
+class Cases:
+    """Runs of cases by seeds."""
 
     pictures: tyro.conf.Positional[Path]
     """Folder of the cases."""
@@ -55,17 +55,29 @@ class Run:
     work: Path = Path("runs/real")
     """Folder of the runs."""
     threads: int = 2
-    """Threads of training."""
+    """Threads of training and inference."""
+
+    def write_missing(self, folder: Path, measure: Callable[[str, int, Path], Any]) -> None:
+        """Write what is measured of each case, seed and run, unless ``folder`` has it already."""
+        for case, seed in itertools.product(self.cases, parse_seeds(self.seeds)):
+            result = folder / f"{case}-{seed}.json"
+            if not result.exists():
+                write_result(result, measure(case, seed, self.work / f"{case}-{seed}"))
+                print(result, flush=True)
+
+
+@dataclass(frozen=True)
+class Run(Cases):
+    """Train on each case, infer its test pictures, and judge, for each seed without a result."""
 
     def run(self) -> None:
         """Run the command."""
-        for case, seed in itertools.product(self.cases, parse_seeds(self.seeds)):
-            result = FOLDER / f"{case}-{seed}.json"
-            if not result.exists():
-                run = self.work / f"{case}-{seed}"
-                shutil.rmtree(run, ignore_errors=True)  # of a measurement that was cut
-                write_result(result, measure(self.pictures / case, seed, run, self.threads))
-                print(result, flush=True)
+
+        def measured(case: str, seed: int, run: Path) -> dict[str, Any]:
+            shutil.rmtree(run, ignore_errors=True)  # of a measurement that was cut
+            return measure(self.pictures / case, seed, run, self.threads)
+
+        self.write_missing(FOLDER, measured)
 
 
 @dataclass(frozen=True)

@@ -222,8 +222,12 @@ class SceneModel(nn.Module):
         """
         canvas_size, window = self.config.canvas_size, self.config.appearance.window_size
         usual = usual_size(canvas_size, (1 + 1 / window,) * 2, self.config.pose.usual_scale)
-        is_known = self.composition.adds_up and self.likelihood.is_of_energy
-        return is_known and patches_pay(like, canvas_size, usual)
+        return self.is_of_energy and patches_pay(like, canvas_size, usual)
+
+    @property
+    def is_of_energy(self) -> bool:
+        """Whether objects add up, and log p(x | canvas) is known by the energy of x - canvas."""
+        return self.composition.adds_up and self.likelihood.is_of_energy
 
     def windows(self, z_what: Tensor) -> Tensor:
         """Return what is rendered of codes (..., what_dim): (..., channels, h, w)."""

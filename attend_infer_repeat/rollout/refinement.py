@@ -71,9 +71,8 @@ def refine(guide: SceneGuide, images: Tensor, rollout: Rollout, counts: Tensor) 
         counts: (batch,), the most probable number of objects along it.
     """
     model = guide.model
-    reads_alone = not guide.memory.state_size and guide.reading.sees_window
-    is_known = model.composition.adds_up and model.likelihood.is_of_energy
-    if not (model.config.inference.refinement and reads_alone and guide.sees_residual and is_known):
+    reads_alone = guide.sees_residual and guide.reading.sees_window and not guide.memory.state_size
+    if not (model.config.inference.refinement and model.is_of_energy and reads_alone):
         return None
     scenes = _Scenes(guide, images, rollout, counts)
     rows = every = torch.arange(len(images), device=images.device)

@@ -11,6 +11,7 @@ from torch.distributions import Normal, kl_divergence
 from attend_infer_repeat import AIR
 from attend_infer_repeat.config import ModelConfig, replace
 from attend_infer_repeat.errors import ConfigError
+from attend_infer_repeat.rollout import Rollout
 from attend_infer_repeat.rollout.refinement import Refined, _Scenes, refine
 
 # Objects are grey at first, and cost little: so many a guess pays, and many do not.
@@ -47,6 +48,13 @@ def images_of(air: AIR, num: int = 40) -> Tensor:
     return (drawn + 0.2 * random_images(num, config)).clamp(max=1)
 
 
+def two_steps(air: AIR, num: int) -> tuple[Tensor, Rollout, Tensor]:
+    """Return images, a rollout that takes two steps over each, and what is behind the objects."""
+    images = images_of(air, num)
+    rollout = air.rollout(images, sample=False, counts=torch.full((num,), 2))
+    return images, rollout, air.model.background(rollout.z_background).expand_as(images)
+
+
 def worth(scenes: _Scenes, images: Tensor, background: Tensor) -> Tensor:
     """Return L of each scene, (batch,), from drawings made anew and torch's divergences."""
     model, values = scenes.model, []
@@ -65,9 +73,7 @@ def worth(scenes: _Scenes, images: Tensor, background: Tensor) -> Tensor:
 @torch.no_grad()
 def test_no_move_lowers_the_worth_of_a_scene(config: ModelConfig) -> None:
     air = make_air(config, gain=2)
-    images = images_of(air, 200)
-    rollout = air.rollout(images, sample=False, counts=torch.full((200,), 2))
-    background = air.model.background(rollout.z_background).expand_as(images)
+    images, rollout, background = two_steps(air, 200)
     counts = 1 + torch.arange(200) % 2  # of three
     scenes = _Scenes(air.guide, images, rollout, counts)
     values = [worth(scenes, images, background)]
@@ -93,9 +99,7 @@ def test_no_move_lowers_the_worth_of_a_scene(config: ModelConfig) -> None:
 @torch.no_grad()
 def test_one_object_is_taken_for_two_that_explain_less(config: ModelConfig) -> None:
     air = make_air(config, gain=2)
-    images = images_of(air, 60)
-    rollout = air.rollout(images, sample=False, counts=torch.full((60,), 2))
-    background = air.model.background(rollout.z_background).expand_as(images)
+    images, rollout, background = two_steps(air, 60)
     scenes = _Scenes(air.guide, images, rollout, torch.full((60,), 2))
     # Two that were put anywhere.
     where = air.model.z_where_dist().sample((60, 2))
