@@ -225,8 +225,8 @@ class InferenceConfig(Settings):
     there is none, before the decoder renders anything, comes back. No bound if not given."""
     refinement: bool = False
     """After the rollout, read objects again given all the others, add what still pays, join halves,
-    and take back what does not pay, where objects add up and the guide is memoryless; in inference
-    alone."""
+    and take back what the others explain, where objects add up and the guide is memoryless; in
+    inference alone."""
     rnn_hidden_size: PositiveInt = 64
     """Numbers in the state of the guide's LSTM (and of the baseline's)."""
     embed_net: Layers | None = None

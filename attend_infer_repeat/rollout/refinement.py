@@ -11,7 +11,7 @@ The guide proposes the moves, from what the others leave of x, which shows the o
     read again   object t, at its pose, and at the one that the guide decides on from there
     add          one more object, where the look proposes it: the rollout's next step, after all
     join         one object for object t and its neighbor, if it explains as much as they do
-    take back    an object that costs more than it explains: ``elimination``
+    take back    an object that the others explain: ``elimination``
 
 None is made that does not raise L. q(n) is what it would be had the guide never taken the steps
 that are taken back, and been certain, once it is there, of those that are added: so the number of
@@ -168,7 +168,7 @@ class _Scenes:
             self._forget(rows, t)
 
     def take_back(self) -> Refined:
-        """Take back what does not pay; return what is left."""
+        """Take back what the others explain; return what is left."""
         back = torch.zeros_like(self.logits, dtype=torch.bool)
         costs = self._cost(self.laws)
         for row, num in enumerate(self.counts.tolist()):
