@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,22 +222,25 @@ def test_several_processes_find_the_same_to_the_last_bit(folder, cluster) -> Non
 
 @dataclass(frozen=True)
 class Logged(Work):
-    """Work that takes a while, and tells in a file which blocks were begun, and by which process.
+    """Work that tells in a file which blocks were begun, and by which process.
 
     Attributes:
         log: the file.
         error: raised instead of the last block.
+        fatal: kills the process that begins this block first.
     """
 
     log: Path = Path()
     error: Exception | None = None
+    fatal: int | None = None
 
     def __call__(self, number):
         with self.log.open("a") as file:
             file.write(f"{number} {os.getpid()}\n")
         if self.error is not None and number == len(self.tiles.blocks) - 1:
             raise self.error
-        time.sleep(0.3 if self.error is None else 0)
+        if [block for block, _ in self.begun].count(number) == 1 and number == self.fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(number)
 
     @property
@@ -246,25 +249,20 @@ class Logged(Work):
         return [tuple(map(int, line.split())) for line in self.log.read_text().splitlines()]
 
 
-def logged(folder: Path, error: Exception | None = None) -> Logged:
+def logged(folder: Path, **happens: Any) -> Logged:
     work = work_on(folder)
-    return Logged(work.name, work.tiles, work.air, log=folder / "log", error=error)
+    return Logged(work.name, work.tiles, work.air, log=folder / "log", **happens)
 
 
 @pytest.mark.long
 def test_a_worker_that_is_killed_amid_its_tasks_changes_nothing(folder, cluster) -> None:
-    work = logged(folder)
-    num = len(work.tiles.blocks)
-    blocks = cluster(work)
-    found = [next(blocks)]
-    _, pid = work.begun[-1]
-    os.kill(pid, signal.SIGKILL)
-    assert len({number for number, _ in work.begun}) < num - 4  # tasks are left
-    found += blocks
-    assert {number for number, _ in work.begun} == set(range(num))
-    assert {own for _, own in work.begun} > {pid}
+    work = logged(folder, fatal=5)
+    found = list(cluster(work))
+    assert {number for number, _ in work.begun} == set(range(len(work.tiles.blocks)))
+    killed, pid = (own for number, own in work.begun if number == 5)
+    assert killed != pid
     with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+        os.kill(killed, 0)
     for one, other in zip(in_turn(work_on(folder)), found, strict=True):
         assert same(one, other)
 
@@ -274,7 +272,7 @@ def test_a_worker_that_is_killed_amid_its_tasks_changes_nothing(folder, cluster)
 def test_an_error_of_a_block_is_raised_as_in_one_process_and_not_tried_again(
     folder, cluster, error
 ) -> None:
-    work = logged(folder, error)
+    work = logged(folder, error=error)
     with pytest.raises(type(error), match=str(error)):
         list(cluster(work))
     assert [number for number, _ in work.begun].count(len(work.tiles.blocks) - 1) == 1
