@@ -20,12 +20,12 @@ from .base import (
     replace,
     to_dict,
 )
+from .inference import InferenceConfig
 from .model import (
     AppearanceConfig,
     BackgroundConfig,
     CountConfig,
     FramingConfig,
-    InferenceConfig,
     LikelihoodConfig,
     ModelConfig,
     NonLinearity,
