@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ from ..errors import ConfigError
 from .annotations import Suppress, arg
 from .base import Idle, Settings
 from .constraints import (
+    AtLeastOne,
     CanvasSize,
     Layers,
     Numbers,
@@ -144,15 +146,38 @@ class PoseConfig(Settings):
     """Mean of an object's scale s = canvas width / object width."""
     scale_prior_sd: Positive = 0.1
     """Standard deviation of an object's scale."""
+    size_range: AtLeastOne = 1.0
+    """Side of the largest objects, in sides of the smallest, such as 8, around the scale's mean:
+    the scale's logarithm and the center are Gaussian then, and the guide seeks sizes, too. 1: all
+    are of about one size, and scale and shift are Gaussian, as in the paper."""
     pos_prior_mean: float = 0.0
     """Mean of an object's x and y shift."""
     pos_prior_sd: Positive = 1.0
     """Standard deviation of an object's x and y shift."""
 
     @property
+    def has_sizes(self) -> bool:
+        """Whether objects are of many sizes."""
+        return self.size_range > 1
+
+    @property
     def usual_scale(self) -> float:
-        """Three standard deviations below the mean: few objects are larger."""
+        """That of most objects, or three standard deviations below the mean: few are larger."""
+        if self.has_sizes:
+            return self.scale_prior_mean
         return self.scale_prior_mean - 3 * self.scale_prior_sd
+
+    @property
+    def scale_range(self) -> tuple[float, float]:
+        """Mean scales of the largest and of the smallest objects."""
+        ratio = math.sqrt(self.size_range)
+        return self.scale_prior_mean / ratio, self.scale_prior_mean * ratio
+
+    def idle(self) -> Iterator[Idle]:
+        """Yield what objects of many sizes do not have."""
+        if self.has_sizes:
+            for name in ("scale_prior_sd", "pos_prior_mean", "pos_prior_sd"):
+                yield Idle(name, "with --size-range; leave it out")
 
 
 class LikelihoodConfig(Settings):
@@ -230,8 +255,18 @@ class ModelConfig(Settings):
     masking: bool = True
     """Leave the costs of unused steps out of the objective."""
 
+    def __post_init__(self) -> None:
+        """Check that sizes are sought where there are many."""
+        if self.pose.has_sizes and not self.inference.sees_residual:
+            raise ConfigError(
+                f"size_range: the guide '{self.inference.guide}' does not look for sizes; leave "
+                "--size-range out, or use --guide memoryless or pursuit."
+            )
+
     def idle(self) -> Iterator[Idle]:
-        """Yield what has no effect where objects do not add up."""
+        """Yield what has no effect where objects do not add up, or are of many sizes."""
         if self.composition != "sum":
             instead = "leave it out, or use --composition sum"
             yield Idle("refinement", f"with --composition {self.composition}; {instead}")
+        if self.pose.has_sizes and self.inference.sees_residual:
+            yield Idle("focus", "with --size-range; leave it out")

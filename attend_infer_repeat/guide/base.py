@@ -139,10 +139,12 @@ class SceneGuide(nn.Module):
             proposal: (num, 3), p_t.
             glimpse: (num, glimpse_size), taken there.
             h: (num, state_size), of the memory.
+        Returns: the law is that of the pose's coordinates: ``poses.py`` of the model.
         """
         outputs = self.predict(glimpse, h)
         logits, loc, scale = outputs.split((self.presence.num_logits, 3, 3), dim=-1)
-        return logits, gaussian(proposal + loc, self.look.prior_scale * positive(scale))
+        mean, unit, sd = self.model.poses.near(proposal, self.look.prior_scale)
+        return logits, gaussian(mean + unit * loc, sd * positive(scale))
 
     # The Pyro program.
 
@@ -178,7 +180,7 @@ class SceneGuide(nn.Module):
         infer = {} if baseline is None else {"baseline": {"baseline_value": baseline}}
         z_pres = pyro.sample(f"z_pres_{t}", presence(logits, previous.z_pres), infer=infer)
         with self.model.where_present(z_pres):
-            z_where = pyro.sample(f"z_where_{t}", z_where_dist.to_event(1))
+            z_where = pyro.sample(f"z_where_{t}", self.model.poses.law(z_where_dist))
             z_what_dist = self.reading(previous.image, z_where, memory)
             z_what = pyro.sample(f"z_what_{t}", z_what_dist.to_event(1))
         residual, scores = previous.residual, previous.scores

@@ -16,6 +16,7 @@ from ..model import Canvas
 from ..spatial import EnergySearch
 from ..spatial.patches import GridCut, cut
 from ..spatial.places import Place
+from ..spatial.search import first_best
 
 GLIMPSE_WIDTH = 2  # in widths of the proposed window
 
@@ -118,21 +119,48 @@ class PriorMean(Look):
         return self.prior_loc.expand(len(scores), -1), scores.new_zeros(len(scores), 0)
 
 
-class Sought(Look):
-    """The proposal is where a window of the prior's mean size holds most of the residual's energy.
+class Seeking(Look):
+    """A look that knows a score of each place, and where it has looked.
 
     With inhibition of return, a place counts for less each time it was looked at: else a step that
     draws nothing leaves the residual as it is, and the next one looks at the same place, for ever.
 
-    Sources: matching pursuit, Mallat and Zhang 1993; inhibition of return in visual search, Itti,
-    Koch and Niebur 1998.
+    Source: inhibition of return in visual search, Itti, Koch and Niebur 1998.
+    """
+
+    def __init__(self, config: ModelConfig, z_where_dist: dist.Normal) -> None:
+        super().__init__(config, z_where_dist)
+        self.inhibition = config.inference.inhibition
+
+    @abstractmethod
+    def nearness(self, proposal: Tensor) -> Tensor:
+        """Return how near each place is to p_t, (batch, 3): of the scores' shape, in [0, 1]."""
+
+    def unseen(self, scores: Tensor) -> Tensor:
+        """See ``Look.unseen``: the share of its score for which each place counts."""
+        return torch.ones_like(scores) if self.inhibition else super().unseen(scores)
+
+    def inhibited(self, scores: Tensor, seen: Tensor) -> Tensor:
+        """See ``Look.inhibited``."""
+        return scores * seen if self.inhibition else scores
+
+    def seen_at(self, seen: Tensor, proposal: Tensor) -> Tensor:
+        """See ``Look.seen_at``."""
+        if not self.inhibition:
+            return seen
+        return seen * (1 - self.inhibition * self.nearness(proposal))
+
+
+class Sought(Seeking):
+    """The proposal is where a window of the prior's mean size holds most of the residual's energy.
+
+    Source: matching pursuit, Mallat and Zhang 1993.
     """
 
     def __init__(self, config: ModelConfig, z_where_dist: dist.Normal) -> None:
         super().__init__(config, z_where_dist)
         canvas_size, scale = config.canvas_size, config.pose.scale_prior_mean
         self.search = EnergySearch(canvas_size, scale, config.inference.focus)
-        self.inhibition = config.inference.inhibition
         # Proposals lie on a grid: the weights of all glimpses are computed once.
         self.grid_cut = GridCut(
             self.search.poses / GLIMPSE_WIDTH,
@@ -144,7 +172,7 @@ class Sought(Look):
 
     def forward(self, residual: Canvas, image: Canvas, scores: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Look.forward``."""
-        best = self.search.best(scores)
+        best = first_best(scores.flatten(1))
         seen = (residual.x.detach(), residual.rows), (image.x, image.rows)
         return self.search.poses[best], self.grid_cut(best, seen).flatten(1)
 
@@ -156,16 +184,6 @@ class Sought(Look):
         """See ``Look.rescored``."""
         return scores + self.search.changes(change, place)
 
-    def unseen(self, scores: Tensor) -> Tensor:
-        """See ``Look.unseen``: the share of its energy for which each point of the grid counts."""
-        return torch.ones_like(scores) if self.inhibition else super().unseen(scores)
-
-    def inhibited(self, scores: Tensor, seen: Tensor) -> Tensor:
-        """See ``Look.inhibited``."""
-        return scores * seen if self.inhibition else scores
-
-    def seen_at(self, seen: Tensor, proposal: Tensor) -> Tensor:
-        """See ``Look.seen_at``."""
-        if not self.inhibition:
-            return seen
-        return seen * (1 - self.inhibition * self.search.nearness(proposal))
+    def nearness(self, proposal: Tensor) -> Tensor:
+        """See ``Seeking.nearness``."""
+        return self.search.nearness(proposal)

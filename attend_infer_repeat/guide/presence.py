@@ -107,12 +107,13 @@ def elbo_gain(
         model: which renders the object at the mean of its pose and code.
         reading: which reads its code.
         previous: what is found so far.
-        z_where_dist: (batch, 3), q(z_where_t).
+        z_where_dist: (batch, 3), q(z_where_t), of its coordinates.
         memory: the guide's.
     Returns: (batch,), nats; no gradient passes through it.
     """
-    z_what_dist = reading(previous.image, z_where_dist.loc, memory)
-    gain = model.gain(previous.residual, z_where_dist.loc, z_what_dist.loc)
+    z_where = model.poses.pose(z_where_dist.loc)
+    z_what_dist = reading(previous.image, z_where, memory)
+    gain = model.gain(previous.residual, z_where, z_what_dist.loc)
     kl_where = gaussian_kl(z_where_dist, model.z_where_dist()).sum(dim=-1)
     kl_what = gaussian_kl(z_what_dist, model.z_what_dist()).sum(dim=-1)
     return gain - kl_where - kl_what + model.count_prior.law.log_ratio().to(gain)

@@ -12,6 +12,7 @@ from ..config import ModelConfig
 from .look import Look, PriorMean, Sought
 from .memory import Memory, NoMemory, lstm_of_image, lstm_of_thumbnail
 from .read import FromState, FromWindow, Reading
+from .sizes import SoughtSizes
 
 
 class Recipe(NamedTuple):
@@ -22,10 +23,16 @@ class Recipe(NamedTuple):
     reading: Callable[[ModelConfig, nn.Module | None, int], Reading]
 
 
+def sought(config: ModelConfig, z_where_dist: dist.Normal) -> Look:
+    """Return the look that seeks places, and sizes where there are many."""
+    look = SoughtSizes if config.pose.has_sizes else Sought
+    return look(config, z_where_dist)
+
+
 RECIPES = {
     "basic": Recipe(lstm_of_image, PriorMean, FromState),
     "improved": Recipe(lstm_of_image, PriorMean, FromWindow),
-    "pursuit": Recipe(lstm_of_thumbnail, Sought, FromWindow),
-    "memoryless": Recipe(NoMemory, Sought, FromWindow),
+    "pursuit": Recipe(lstm_of_thumbnail, sought, FromWindow),
+    "memoryless": Recipe(NoMemory, sought, FromWindow),
 }
 """By ``ModelConfig.inference.guide``."""

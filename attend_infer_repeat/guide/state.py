@@ -57,7 +57,7 @@ class Attention(NamedTuple):
 
     memory: MemoryState
     z_pres_logits: Tensor  # (batch,)
-    z_where_dist: dist.Normal  # (batch, 3)
+    z_where_dist: dist.Normal  # (batch, 3), of the pose's coordinates: ``model/poses.py``
     proposal: Tensor  # (batch, 3), the proposed pose p_t
     seen: Tensor  # (batch, ...), what the look knows of where it has looked, p_t included
 

@@ -7,6 +7,7 @@ from .composition import Canvas, Composition
 from .count_prior import CountPrior
 from .geometric import geom, geom_prior, prior_step_sketch
 from .likelihood import PixelLikelihood
+from .poses import Poses
 from .scene import SceneModel, SceneState, intensity
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Composition",
     "CountPrior",
     "PixelLikelihood",
+    "Poses",
     "SceneModel",
     "SceneState",
     "geom",

@@ -2,7 +2,7 @@
 
     for t = 1..T, while present:
         z_pres_t  ~ Bernoulli(P(n >= t | n >= t - 1))      so that n = sum_t z_pres_t ~ p(n)
-        z_where_t ~ Normal(mean, sd)                       (s, x, y)
+        z_where_t ~ Normal(mean, sd)                       (s, x, y), or of any size: ``poses.py``
         z_what_t  ~ Normal(0, I)
         y_t       = object_to_image(z_where_t, decoder(z_what_t))
     x ~ Normal(composition of the y_t in front of b, likelihood_sd)
@@ -33,6 +33,7 @@ from .background import Background, make_background
 from .composition import COMPOSITIONS, Canvas, Composition
 from .count_prior import CountPrior, make_count_prior
 from .likelihood import PixelLikelihood, make_likelihood
+from .poses import Poses, make_poses
 
 
 def intensity(images: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ class SceneModel(nn.Module):
         config: sizes and hyper-parameters. Each part is what it says, unless one is handed in:
         decoder: z_what (..., what_dim) to windows (..., channels, h, w) of ``window_size``; with
             one channel more, the opacity in (0, 1), if the composition has opacities.
-        composition, background, likelihood, count_prior: see there.
+        composition, background, likelihood, count_prior, poses: see there.
     """
 
     z_where_loc: Tensor
@@ -77,6 +78,7 @@ class SceneModel(nn.Module):
         background: Background | None = None,
         likelihood: PixelLikelihood | None = None,
         count_prior: CountPrior | None = None,
+        poses: Poses | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -89,13 +91,8 @@ class SceneModel(nn.Module):
         opacity = self.composition.has_opacity
         self.decoder = make_decoder(config, opacity) if decoder is None else decoder
         self.background = make_background(config) if background is None else background
-        position = config.pose.pos_prior_mean, config.pose.pos_prior_sd
-        mean, sd = zip(
-            (config.pose.scale_prior_mean, config.pose.scale_prior_sd),
-            position,
-            position,
-            strict=True,
-        )
+        self.poses = make_poses(config.pose) if poses is None else poses
+        mean, sd = self.poses.prior()
         self.register_buffer("z_where_loc", torch.tensor(mean))
         self.register_buffer("z_where_scale", torch.tensor(sd))
 
@@ -144,10 +141,9 @@ class SceneModel(nn.Module):
 
     def sample_object(self, t: int, num: int) -> tuple[Tensor, Tensor]:
         """Sample the pose and the code of step t (from 0): (num, 3) and (num, what_dim)."""
-        z_where, z_what = (
-            pyro.sample(f"{name}_{t}", law.expand(torch.Size([num]) + law.batch_shape).to_event(1))
-            for name, law in (("z_where", self.z_where_dist()), ("z_what", self.z_what_dist()))
-        )
+        where, what = self.z_where_dist().expand([num, 3]), self.z_what_dist()
+        z_where = pyro.sample(f"z_where_{t}", self.poses.law(where))
+        z_what = pyro.sample(f"z_what_{t}", what.expand([num, *what.batch_shape]).to_event(1))
         return z_where, z_what
 
     def where_present(self, z_pres: Tensor) -> poutine.mask:
@@ -157,7 +153,7 @@ class SceneModel(nn.Module):
     # What it is made of: the laws and the renderer.
 
     def z_where_dist(self) -> dist.Normal:
-        """p(z_where_t), batch shape (3,)."""
+        """p(z_where_t), of its coordinates, batch shape (3,): ``poses.py``."""
         return gaussian(self.z_where_loc, self.z_where_scale)
 
     def z_what_dist(self) -> dist.Normal:

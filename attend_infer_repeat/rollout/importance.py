@@ -89,7 +89,8 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
 
 def rollout_log_weights(model: SceneModel, rollout: Rollout) -> Tensor:
     """Weigh a rollout, drawn from q(z | x), for every count: log w_n, (batch, T + 1)."""
-    where = _log_ratio(model.z_where_dist(), rollout.z_where_dist, rollout.z_where)
+    u = model.poses.coordinates(rollout.z_where)
+    where = _log_ratio(model.z_where_dist(), rollout.z_where_dist, u)
     what = _log_ratio(model.z_what_dist(), rollout.z_what_dist, rollout.z_what)
     behind = _log_ratio(model.background.prior(), rollout.z_background_dist, rollout.z_background)
     log_ratio = F.pad((where + what).cumsum(dim=-1), (1, 0)) + behind[:, None]

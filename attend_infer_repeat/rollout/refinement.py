@@ -98,7 +98,8 @@ class _Scenes:
         left_rollout = rollout.weights[:, 1:] == 0
         logits = rollout.z_pres_logits[:, : rollout.num_steps]
         self.logits = logits.masked_fill(left_rollout, -torch.inf)
-        # Means and standard deviations of poses and codes: (batch, T, 2, 3 + what_dim).
+        # Means and standard deviations of poses, in coordinates, and of codes:
+        # (batch, T, 2, 3 + what_dim).
         self.laws = _joined(_moments(rollout.z_where_dist), _moments(rollout.z_what_dist))
         prior = _joined(_moments(self.model.z_where_dist()), _moments(self.model.z_what_dist()))
         self.prior = gaussian(*prior)
@@ -111,7 +112,7 @@ class _Scenes:
             these = rows[self.counts[rows] > t]
             law = self.laws[these, t]
             others = self.residual[these] + self._draw(law)
-            left, image, z_where = Canvas(others), self.image.select(these), law[:, 0, :3]
+            left, image, z_where = Canvas(others), self.image.select(these), self._pose(law)
             there = self._decide(left, z_where, self.guide.look.glimpse(z_where, left, image))
             law = self._best(left, law, self._read(left, law[..., :3]), there)
             self.laws[these, t], self.residual[these] = law, others - self._draw(law)
@@ -157,7 +158,7 @@ class _Scenes:
             cost = self._cost(other) + self._cost(own)
             image = self.image.select(rows)
             one = self._decide(left, *look(left, image, look.scores(left.x)))
-            z_where = one[:, 0, :3]
+            z_where = self._pose(one)
             one = self._best(
                 left, one, self._decide(left, z_where, look.glimpse(z_where, left, image))
             )
@@ -181,14 +182,14 @@ class _Scenes:
                 self.residual[row] = residual + drawn[~pays].sum(dim=0)
         order = back.to(torch.uint8).argsort(dim=1, stable=True)
         logits = self.logits.masked_fill(back, -torch.inf).gather(1, order)
-        means = self.laws[:, :, 0].gather(1, order[..., None].expand_as(self.laws[:, :, 0]))
+        laws = self.laws.gather(1, order[..., None, None].expand_as(self.laws))
         counts = self.counts - back.sum(dim=1)
         probs = count_log_prob(logits).exp()
-        return Refined(counts, probs, means[..., :3], means[..., 3:], self.residual)
+        return Refined(counts, probs, self._pose(laws), laws[..., 0, 3:], self.residual)
 
     def _neighbors(self, rows: Tensor, t: int) -> Tensor:
         """Return which object of each image is the nearest to object t, (num,)."""
-        z_where = self.laws[rows, :, 0, :3]
+        z_where = self._pose(self.laws[rows])
         centers = z_where[..., 1:] / z_where[..., :1]
         distance = (centers - centers[:, t : t + 1]).square().sum(dim=-1)
         others = torch.arange(distance.shape[1], device=rows.device)
@@ -213,7 +214,7 @@ class _Scenes:
     def _read(self, left: Canvas, where: Tensor) -> Tensor:
         """Return the laws of an object whose pose has the moments ``where``, (num, 2, 3)."""
         nothing = _nothing(where)
-        what = self.guide.reading(left, where[:, 0], (nothing, nothing))
+        what = self.guide.reading(left, self._pose(where), (nothing, nothing))
         return _joined(where, _moments(what))
 
     def _best(self, left: Canvas, law: Tensor, *others: Tensor) -> Tensor:
@@ -232,7 +233,7 @@ class _Scenes:
 
     def _gain(self, left: Canvas, law: Tensor) -> Tensor:
         """Return by how much log p(x | z) rises with an object, (num,)."""
-        return self.model.gain(left, law[:, 0, :3], law[:, 0, 3:])
+        return self.model.gain(left, self._pose(law), law[:, 0, 3:])
 
     def _cost(self, laws: Tensor) -> Tensor:
         """Return what objects cost, nats, of laws (..., 2, 3 + what_dim)."""
@@ -240,7 +241,11 @@ class _Scenes:
         return kl - self.model.count_prior.law.log_ratio().to(kl)
 
     def _draw(self, laws: Tensor) -> Tensor:
-        return self.model.draw(laws[:, 0, :3], laws[:, 0, 3:])
+        return self.model.draw(self._pose(laws), laws[:, 0, 3:])
+
+    def _pose(self, laws: Tensor) -> Tensor:
+        """Return the pose at the means of laws (..., 2, 3 or more): (..., 3)."""
+        return self.model.poses.pose(laws[..., 0, :3])
 
     def _make_room(self, steps: int) -> None:
         """Pad to ``steps`` objects."""

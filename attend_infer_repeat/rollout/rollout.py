@@ -26,7 +26,7 @@ class Rollout(NamedTuple):
     stopping: Stopping
     z_pres_logits: Tensor  # (batch, steps), log-odds of q(z_pres_t = 1 | z_pres_{t-1} = 1);
     # (batch, steps + 1) without a bound, where the last choice is to stop
-    z_where_dist: dist.Normal  # (batch, steps, 3)
+    z_where_dist: dist.Normal  # (batch, steps, 3), of the poses' coordinates
     z_what_dist: dist.Normal  # (batch, steps, what_dim)
     z_where: Tensor  # (batch, steps, 3)
     z_what: Tensor  # (batch, steps, what_dim)
@@ -110,7 +110,8 @@ def _roll_out(guide: SceneGuide, images: Tensor, noise: Means, progress: Progres
             state = state.select(going, residuals.now, residuals.scores)
             attention = attention.select(going)
             draws = None if draws is None else draws[going]
-        z_where = reparametrized(attention.z_where_dist, None if draws is None else draws[:, :3])
+        u = reparametrized(attention.z_where_dist, None if draws is None else draws[:, :3])
+        z_where = guide.model.poses.pose(u)
         z_what_dist = guide.reading(state.image, z_where, attention.memory)
         what = slice(3, 3 + guide.config.appearance.encoder_latent_size)
         z_what = reparametrized(z_what_dist, None if draws is None else draws[:, what])

@@ -26,18 +26,26 @@ class EnergySearch(nn.Module):
         canvas_size: (height, width) of the images in pixels.
         scale: the window's, canvas width / window width.
         focus: window width / kernel width.
+        num: points of the grid along an axis; as many as the kernel needs if None.
     """
 
     rows: Tensor
     columns: Tensor
     poses: Tensor
 
-    def __init__(self, canvas_size: tuple[int, int], scale: float, focus: float = 1.0) -> None:
+    def __init__(
+        self,
+        canvas_size: tuple[int, int],
+        scale: float,
+        focus: float = 1.0,
+        num: int | None = None,
+    ) -> None:
         super().__init__()
         kernel = focus * scale
         one, zero = torch.ones(1), torch.zeros(1)
         # Along each axis: windows have the canvas's shape.
-        num = math.ceil(POINTS_PER_KERNEL * max(kernel, 1.0))
+        if num is None:
+            num = math.ceil(POINTS_PER_KERNEL * max(kernel, 1.0))
         rows, columns = (
             triangular_weights(one, zero, num, pixels, max(round(pixels / (2 * kernel)), 1))
             for pixels in canvas_size
@@ -75,13 +83,6 @@ class EnergySearch(nn.Module):
         across = torch.bmm(energy, columns.view(-1, w, num))
         return torch.bmm(rows.view(-1, h, num).transpose(1, 2), across)
 
-    @one_operation
-    def best(self, scores: Tensor) -> Tensor:
-        """Return the first of the best grid points, (batch,), as numbers in ``poses``."""
-        values = scores.flatten(-2)
-        best = values.amax(dim=-1, keepdim=True)
-        return (values >= best - TIE * best.abs()).to(torch.uint8).argmax(dim=-1)
-
     def nearness(self, poses: Tensor) -> Tensor:
         """Return how near each grid point is to windows, (batch, num, num).
 
@@ -99,3 +100,10 @@ class EnergySearch(nn.Module):
     def num(self) -> int:
         """Points of the grid along an axis."""
         return self.rows.shape[1]
+
+
+@one_operation
+def first_best(scores: Tensor) -> Tensor:
+    """Return the first of the best scores, (batch,), of (batch, num)."""
+    best = scores.amax(dim=-1, keepdim=True)
+    return (scores >= best - TIE * best.abs()).to(torch.uint8).argmax(dim=-1)

@@ -147,7 +147,7 @@ class Service:
             invert=config.framing.invert,
             prior=model.count_prior.law.probs().tolist(),
             z_where=PosePrior(
-                mean=rounded(model.z_where_loc.cpu().numpy()),
+                mean=rounded(model.poses.pose(model.z_where_loc).cpu().numpy()),
                 sd=rounded(model.z_where_scale.cpu().numpy()),
             ),
             limits=Limits(),

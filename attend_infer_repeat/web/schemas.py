@@ -247,7 +247,7 @@ class Canvas(Answer):
 
 
 class PosePrior(Answer):
-    """The law of z_where: independent Gaussians of s, x and y."""
+    """The law of z_where: the pose (s, x, y) at the mean, and the deviations of coordinates."""
 
     mean: list[float]
     sd: list[float]

@@ -52,12 +52,14 @@ CONFIGS = {
     "no composites": replace(SMALL, composite_weight=0.0, explore=0.0),
     "constant": replace(SMALL, composite_weight=0.0, background_model="constant"),
     "smooth": replace(SMALL, composite_weight=0.0, background_model="smooth"),
+    "sizes": replace(SMALL, guide="memoryless", size_range=3.0),
     "no baselines": replace(TRACEGRAPH, baselines=False, guide="basic"),
     "baselines": replace(TRACEGRAPH, guide="memoryless"),
 }
 OTHER: dict[str, Any] = {
     "step_limit": 2, "z_pres_prior_raw": False, "focus": 3.0, "presence_bound": 3.0,
     "inhibition": 0.5, "refinement": True,
+    "scale_prior_sd": 0.5, "pos_prior_mean": 0.5, "pos_prior_sd": 3.0,
     "background_latent_size": 3, "background_net": (3,), "rnn_hidden_size": 3, "embed_net": (3,),
     "baselines": False, "baseline_learning_rate": 0.5, "bl_predict_net": (3,),
     "baseline_scalar": 3.0, "explore_steps": 2, "composite_weight": 3.0, "composite_begin": 0,
@@ -121,6 +123,8 @@ def test_every_idle_setting_is_shown_to_have_no_effect() -> None:
 
 REFUSED = {
     "--guide improved --focus 2": "focus: has no effect with --guide improved",
+    "--size-range 8 --focus 2": "focus: has no effect with --size-range",
+    "--size-range 8 --pos-prior-sd 2": "pos_prior_sd: has no effect with --size-range",
     "--step-limit 9": "step_limit: has no effect without --unbounded",
     "--unbounded --z-pres-prior-raw": "z_pres_prior_raw: has no effect with --unbounded",
     "--preset many --rnn-hidden-size 9": "rnn_hidden_size: has no effect with --guide memoryless",

@@ -112,6 +112,7 @@ ADDED = {
     "trained_colors",
     "composite_zoom",
     "refinement",
+    "size_range",
 }
 """Settings that came since, whose defaults are what was done before."""
 

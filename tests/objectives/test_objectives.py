@@ -67,6 +67,8 @@ VARIANTS = {
         TINY, foresight=True, composition="over", background_model="constant"
     ),
     "over a background": replace(TINY, composition="over", background_model="constant"),
+    "sizes": replace(TINY, guide="memoryless", size_range=4.0),
+    "sizes, foresight": replace(TINY, size_range=3.0, foresight=True, inhibition=0.5),
 }
 
 

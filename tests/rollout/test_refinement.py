@@ -29,6 +29,7 @@ CONFIGS = {
     "unbounded": UNBOUNDED,
     "channels": replace(UNBOUNDED, channels=3),
     "background": replace(UNBOUNDED, background_model="constant"),
+    "sizes": replace(UNBOUNDED, canvas_size=(16, 16), scale_prior_mean=3.0, size_range=4.0),
     "patches": replace(UNBOUNDED, canvas_size=(40, 40), scale_prior_mean=8.0, z_pres_prior=0.5),
 }
 
@@ -43,7 +44,7 @@ def images_of(air: AIR, num: int = 40) -> Tensor:
     """Return images of three objects, on noise."""
     model, config = air.model, air.config
     with torch.no_grad():
-        z_where = model.z_where_dist().sample((num, 3))
+        z_where = model.poses.pose(model.z_where_dist().sample((num, 3)))
         drawn = model.draw(z_where, model.z_what_dist().sample((num, 3))).sum(dim=1)
     return (drawn + 0.2 * random_images(num, config)).clamp(max=1)
 
@@ -63,7 +64,8 @@ def worth(scenes: _Scenes, images: Tensor, background: Tensor) -> Tensor:
         q_where, q_what = Normal(means[:, :3], sds[:, :3]), Normal(means[:, 3:], sds[:, 3:])
         kl = kl_divergence(q_where, model.z_where_dist()).sum()
         kl = kl + kl_divergence(q_what, model.z_what_dist()).sum()
-        residual = images[row] - background[row] - model.draw(means[:, :3], means[:, 3:]).sum(0)
+        drawn = model.draw(model.poses.pose(means[:, :3]), means[:, 3:])
+        residual = images[row] - background[row] - drawn.sum(dim=0)
         torch.testing.assert_close(scenes.residual[row], residual, atol=1e-4, rtol=1e-4)
         log_prior = num * model.count_prior.law.log_ratio()
         values.append(model.log_likelihood(residual[None])[0] - kl + log_prior)
@@ -102,9 +104,9 @@ def test_one_object_is_taken_for_two_that_explain_less(config: ModelConfig) -> N
     images, rollout, background = two_steps(air, 60)
     scenes = _Scenes(air.guide, images, rollout, torch.full((60,), 2))
     # Two that were put anywhere.
-    where = air.model.z_where_dist().sample((60, 2))
-    scenes.laws[:, :2, 0, :3] = where
+    scenes.laws[:, :2, 0, :3] = air.model.z_where_dist().sample((60, 2))
     scenes.laws[:, :2, 0, 3:] = 0
+    where = air.model.poses.pose(scenes.laws[:, :2, 0, :3])
     drawn = air.model.draw(where, scenes.laws[:, :2, 0, 3:]).sum(dim=1)
     scenes.residual = images - background - drawn
     before, unexplained = worth(scenes, images, background), scenes.residual.square().sum((1, 2, 3))

@@ -34,6 +34,7 @@ CONFIGS = {
     "learned noise": replace(TINY, learn_likelihood_sd=True),
     "constant background": replace(TINY, background_model="constant"),
     "large and off the canvas": replace(TINY, scale_prior_mean=1.0, scale_prior_sd=0.6),
+    "sizes": replace(TINY, canvas_size=(40, 24), scale_prior_mean=5.0, size_range=6.0),
     "patches of many sizes": replace(
         TINY, canvas_size=(40, 24), scale_prior_mean=4.0, scale_prior_sd=1.2, window_size=6
     ),

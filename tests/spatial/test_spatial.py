@@ -20,6 +20,7 @@ from attend_infer_repeat.spatial import (
     object_to_image,
     window_boxes,
 )
+from attend_infer_repeat.spatial.search import first_best
 from attend_infer_repeat.spatial.transformer import _read, _read_by_products
 
 SIZES = [((8, 8), (4, 4)), ((7, 12), (5, 3)), ((12, 7), (3, 6)), ((50, 50), (28, 28))]
@@ -264,7 +265,7 @@ def test_seek_finds_a_window_of_its_size_wherever_it_lies(
     centers = within * max(1 - 1 / scale, 0.0)  # the window lies on the canvas
     s = torch.full((20, 1), scale)
     drawn = object_to_image(torch.cat((s, -s * centers), -1), torch.ones(20, 1, 8, 8), canvas_size)
-    found = search.poses[search.best(search.scores(drawn))]
+    found = search.poses[first_best(search.scores(drawn).flatten(1))]
     distance = (-found[:, 1:] / scale - centers).abs()
     # Points stand a quarter of a window apart; a window's edges blur by a pixel.
     assert (distance <= 2 / (4 * scale) + 1 / min(canvas_size)).all()
@@ -281,7 +282,7 @@ def test_a_narrow_kernel_finds_one_of_two_close_objects() -> None:
     centers = {}
     for focus in (1.0, 2.0):
         search = EnergySearch((60, 60), 2.0, focus)
-        best = search.best(search.scores(images))
+        best = first_best(search.scores(images).flatten(1))
         x0, _, x1, _ = window_boxes(search.poses[best], (60, 60))[0]
         assert x1 - x0 == 30  # the window is as wide as before
         centers[focus] = float(x0 + x1) / 2

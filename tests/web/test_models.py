@@ -36,6 +36,7 @@ CONFIGS = {
         decoder_output_bias=0.0,
         z_pres_prior=0.9,
     ),
+    "sizes": replace(TINY, guide="memoryless", size_range=4.0),
     "boxes of ink": replace(TINY, boxes="ink", decoder_output_use_sigmoid=False),
     "background": replace(TINY, background_model="learned"),
     "objects in front of one another": replace(
