@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, cast
 
 import pyro.distributions as dist
 import torch
@@ -47,10 +48,12 @@ class SoughtSizes(Seeking):
         num = math.ceil(SIZES_PER_OCTAVE * math.log2(smallest / largest)) + 1
         scales = [largest * (smallest / largest) ** (k / (num - 1)) for k in range(num)]
         size = config.canvas_size
-        within = [EnergySearch(size, s, WITHIN) for s in scales]
+        # In whole pixels, kernels of small windows would be alike.
+        within = [EnergySearch(size, s, WITHIN, whole=False) for s in scales]
         self.within = nn.ModuleList(within)
         self.around = nn.ModuleList(
-            EnergySearch(size, s, AROUND, own.num) for s, own in zip(scales, within, strict=True)
+            EnergySearch(size, s, AROUND, own.num, whole=False)
+            for s, own in zip(scales, within, strict=True)
         )
         self.weights = [s**-SIZE_POWER for s in scales]
         self.octaves = [math.log2(s) for s in scales]
@@ -74,7 +77,7 @@ class SoughtSizes(Seeking):
         octave = proposal[:, :1].log2()
         near = [
             search.nearness(proposal).flatten(1) * (1 - (octave - own).square()).clamp(min=0)
-            for search, own in zip(self.within, self.octaves, strict=True)
+            for (search, _), own in zip(self._pairs, self.octaves, strict=True)
         ]
         return torch.cat(near, dim=1)
 
@@ -82,6 +85,10 @@ class SoughtSizes(Seeking):
         """Return the contrasts of all windows, (batch, num), by densities (batch, n, n)."""
         found = [
             weight * (density(within) - density(around)).flatten(1)
-            for weight, within, around in zip(self.weights, self.within, self.around, strict=True)
+            for weight, (within, around) in zip(self.weights, self._pairs, strict=True)
         ]
         return torch.cat(found, dim=1)
+
+    @property
+    def _pairs(self) -> list[tuple[EnergySearch, EnergySearch]]:
+        return cast(Any, list(zip(self.within, self.around, strict=True)))

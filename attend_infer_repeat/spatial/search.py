@@ -27,6 +27,7 @@ class EnergySearch(nn.Module):
         scale: the window's, canvas width / window width.
         focus: window width / kernel width.
         num: points of the grid along an axis; as many as the kernel needs if None.
+        whole: round the kernel's radius to whole pixels, for which its sum is exactly 1.
     """
 
     rows: Tensor
@@ -39,15 +40,20 @@ class EnergySearch(nn.Module):
         scale: float,
         focus: float = 1.0,
         num: int | None = None,
+        whole: bool = True,
     ) -> None:
         super().__init__()
         kernel = focus * scale
         one, zero = torch.ones(1), torch.zeros(1)
+
+        def radius(pixels: float) -> float:
+            return max(round(pixels) if whole else pixels, 1)
+
         # Along each axis: windows have the canvas's shape.
         if num is None:
             num = math.ceil(POINTS_PER_KERNEL * max(kernel, 1.0))
         rows, columns = (
-            triangular_weights(one, zero, num, pixels, max(round(pixels / (2 * kernel)), 1))
+            triangular_weights(one, zero, num, pixels, radius(pixels / (2 * kernel)))
             for pixels in canvas_size
         )
         centers = pixel_centers(num, one)

@@ -169,7 +169,7 @@ def _read_by_products(
 
 
 def triangular_weights(
-    scale: Tensor, shift: Tensor, num_points: int, num_pixels: int, kernel_radius: int
+    scale: Tensor, shift: Tensor, num_points: int, num_pixels: int, kernel_radius: float
 ) -> Tensor:
     """Return the weight of each pixel of a line at points along it: a triangular kernel, sum 1.
 
@@ -189,7 +189,7 @@ def triangular_weights(
 
 
 def kernel_weights(
-    points: Tensor, centers: Tensor, num_pixels: int | Tensor, kernel_radius: int = 1
+    points: Tensor, centers: Tensor, num_pixels: int | Tensor, kernel_radius: float = 1
 ) -> Tensor:
     """Return the weight of each pixel at points along a line: a triangular kernel, sum 1.
 
