@@ -11,32 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..background.background import Background, Objects, Smooth, Tone, directed
-from ..background.candidates import MIN_STEP, NUM_SDS, choose_background
+from ..background.candidates import MIN_STEP, choose_background
 from ..background.smooth import noise_sd
 from ..reading.decoding import MAX_PIXELS
 from .components import Components, Mode, connected_components, gather, size_modes
+from .differences import choose_tone, direction, in_channels, spread_behind
 from .look import Look, View, channels_of
 
 SMALL_IN_VIEW = 10
 """Pixels of a typical object below which a closer view is taken, where there is one."""
-
-LUMINANCE = (0.299, 0.587, 0.114)
-"""What red, green and blue add to gray (ITU-R BT.601)."""
-
-ONE_SIDED = 0.85
-"""Share of the foreground's energy that is brighter, or darker, where all objects are."""
-
-FOREGROUND_SDS, FOREGROUND_SHARE = 4.0, 0.4
-"""The threshold of the foreground: at least so many standard deviations of the noise, and at least
-that share of the median of what is beyond the noise."""
-
-CONTRAST_PERCENTILE, HEADROOM = 95, 1.5
-"""White is that percentile of what is beyond the noise, but at most so many times its median: what
-a rendering leaves of a few very bright objects would pay for many objects."""
-
-BRIGHTEST_PERCENTILE, MANY_TIMES = 99, 2.0
-"""Where that percentile is so many times the median, it is white, and differences are stretched:
-they are linear up to what would be white."""
 
 SIZE_SPREAD = 0.25
 """Largest difference of the logarithms of sides, of objects that are about equally large."""
@@ -193,16 +176,16 @@ def survey(looks: Sequence[Look], channels: int | None = None, tone: Tone | None
 def _survey(
     looks: Sequence[Look], views: Sequence[View], channels: int, tone: Tone | None
 ) -> Survey:
-    images = [_in_channels(view.pixels.astype(np.float32) / 255, channels) for view in views]
+    images = [in_channels(view.pixels.astype(np.float32) / 255, channels) for view in views]
     sd = float(np.median([max(map(noise_sd, image)) for image in images]))
     shared = all(view.whole for view in views) and len({look.size for look in looks}) == 1
     shared = shared and math.prod(looks[0].size) <= MAX_PIXELS  # or the image itself is too large
     background, explained = choose_background(images, sd, shared)
     differences = [image - background.of(image) for image in images]
-    objects = _direction(differences, sd)
-    noise = max(sd, _spread_behind(differences, objects))
+    objects = direction(differences, sd)
+    noise = max(sd, spread_behind(differences, objects))
     away = [directed(difference, objects) for difference in differences]
-    chosen, threshold = _tone(away, noise)
+    chosen, threshold = choose_tone(away, noise)
     tone = chosen if tone is None else tone
     shown = [tone(difference) for difference in away]
     threshold = float(tone(np.array(threshold)))
@@ -216,61 +199,3 @@ def _survey(
     return Survey(
         *(tuple(looks), background, objects, explained, noise, tone, components, area),
     )
-
-
-def _in_channels(image: NDArray[np.floating], channels: int) -> NDArray[np.floating]:
-    """Return an image, (1 or 3, height, width), in gray or in color, as Pillow converts it."""
-    if len(image) == channels:
-        return image
-    if channels == 3:
-        return np.broadcast_to(image, (3, *image.shape[1:]))
-    return np.tensordot(np.array(LUMINANCE, np.float32), image, 1)[None]
-
-
-def _direction(differences: Sequence[NDArray[np.floating]], sd: float) -> Objects:
-    """Tell how objects differ from the background, by the energy of what is beyond the noise."""
-    step = max(NUM_SDS * sd, MIN_STEP)
-    energies = np.array(
-        [
-            sum(float((d[d > step] ** 2).sum()) for d in differences),
-            sum(float((d[d < -step] ** 2).sum()) for d in differences),
-        ]
-    )
-    brighter, darker = energies / max(energies.sum(), 1e-9)
-    if brighter > ONE_SIDED:
-        return "brighter"
-    return "darker" if darker > ONE_SIDED else "both"
-
-
-def _spread_behind(differences: Sequence[NDArray[np.floating]], objects: Objects) -> float:
-    """Return how far the background strays, from the side of it on which no objects are.
-
-    The median of that side's absolute values, as of half a normal distribution; 0 if there are
-    objects on both sides.
-    """
-    if objects == "both":
-        return 0.0
-    away = np.concatenate([(-d if objects == "brighter" else d).ravel()[::7] for d in differences])
-    behind = away[away > 0.5 / 255]
-    return 1.4826 * float(np.median(behind)) if len(behind) > 0.02 * len(away) else 0.0
-
-
-def _tone(away: Sequence[NDArray[np.floating]], noise: float) -> tuple[Tone, float]:
-    """Return how differences are shown, and the threshold of the foreground.
-
-    Args:
-        away: (channels, height, width) of each view, how far its pixels differ in the direction in
-            which objects do.
-        noise: standard deviation, of the same.
-    """
-    brightest = np.concatenate([image.max(axis=0).ravel() for image in away])
-    strong = brightest[brightest > max(NUM_SDS * noise, MIN_STEP)]
-    if not len(strong):
-        return Tone(), 1.0
-    typical = float(np.median(strong))
-    threshold = max(FOREGROUND_SDS * noise, FOREGROUND_SHARE * typical)
-    most = float(np.percentile(strong, BRIGHTEST_PERCENTILE))
-    if most > MANY_TIMES * typical:
-        return Tone(min(most, 1.0), most / (HEADROOM * typical)), threshold
-    contrast = min(float(np.percentile(strong, CONTRAST_PERCENTILE)), HEADROOM * typical)
-    return Tone(min(contrast, 1.0)), threshold
