@@ -21,6 +21,7 @@ from ..data.pictures.survey.look import largest_size
 from ..data.pictures.survey.survey import Survey
 from .choices import Choices
 from .contradictions import OF_SIZE, warn_of_contradictions
+from .windows import choose_window, usual_zoom
 from .worth import choose_noise
 
 MIN_CANVAS, LARGEST_FITTED = 16, 256
@@ -36,27 +37,8 @@ PART, MIN_PART = 5.0, 48
 """Side of the canvas that shows a part of a picture, in sizes of a typical object, and the
 smallest, in pixels."""
 
-OBJECT_SIZE = 16
-"""Size to which a typical object is reduced, in canvas pixels: more detail costs more time."""
-
-MAX_USEFUL_ZOOM = 0.8
-"""Largest zoom that is applied: between this and 1, the time saved is not worth the blur."""
-
-WINDOW_MARGIN = 1.15
-"""Width of the window on the canvas, in sizes of a typical object, if large ones need no more."""
-
-RELATIVE_SCALE_SD = 0.02
-"""Standard deviation of the scale prior as a share of its mean. A window that is half as large
-again costs 139 nats then: more than an object costs, so that no window covers two of them."""
-
 GLYPH_CANVAS = 50
 """Side in pixels for which the preset fast has its scale prior. Digits keep their size."""
-
-WINDOW_RESOLUTION = 0.8
-"""Window pixels for each canvas pixel that the window covers, as in the preset fast."""
-
-MIN_WINDOW, MAX_WINDOW = 8, 32
-"""Bounds of the window size, in pixels."""
 
 OBJECTS_SHOWN, FEWEST_STEPS = 4.0, 0.5
 """Objects on a canvas for which the steps are set, and the share of them that is taken at least:
@@ -112,7 +94,7 @@ def _propose(choices: Choices, look: Survey) -> Proposal:
     _choose_canvas(choices, look)
     zoom = _chosen_zoom(choices.config, look)
     _choose_background(choices, look, zoom)
-    _choose_window(choices, look, zoom)
+    choose_window(choices, look, zoom)
     choose_noise(choices, look, zoom)
     _choose_steps(choices, look, zoom)
     seen = (
@@ -162,7 +144,7 @@ def _choose_canvas(choices: Choices, look: Survey) -> None:
     if given == "fit" if "resize" in choices.given else grow:
         _choose_fitted_canvas(choices, look)
         return
-    zoom, (width, height) = _zoom(look.side), largest_size(look.looks)
+    zoom, (width, height) = usual_zoom(look.side), largest_size(look.looks)
     if "zoom" in choices.given:
         zoom = choices.config.model.framing.zoom
     why = f"a typical object is {look.side:.0f} pixels large, {zoom * look.side:.0f} on the canvas"
@@ -185,7 +167,7 @@ def _choose_fitted_canvas(choices: Choices, look: Survey) -> None:
     """Choose the canvas to which each picture is scaled."""
     share = float(np.median(look.shares))
     side = _usual_side(look)
-    wanted = int(np.clip(round(side * _zoom(share * side)), MIN_CANVAS, LARGEST_FITTED))
+    wanted = int(np.clip(round(side * usual_zoom(share * side)), MIN_CANVAS, LARGEST_FITTED))
     choices.decide(
         f"a typical object is {100 * share:.0f}% of its picture, {share * wanted:.0f} pixels then",
         resize="fit",
@@ -214,21 +196,6 @@ def _choose_background(choices: Choices, look: Survey, zoom: float) -> None:
         objects=look.objects,
         contrast=round(look.tone.contrast, 3),
         stretch=round(look.tone.stretch, 1),
-    )
-
-
-def _choose_window(choices: Choices, look: Survey, zoom: float) -> None:
-    """Choose the size of the window, on the canvas and in pixels of its own."""
-    size, largest = zoom * look.side, zoom * look.largest_side
-    canvas = choices.config.dataset.canvas or zoom * largest_size(look.looks)[0]
-    window = min(max(WINDOW_MARGIN * size, largest), canvas)
-    choices.decide(
-        f"a window of {window:.0f} of the canvas's {canvas:.0f} pixels, where a typical object has "
-        f"{size:.0f} and a large one {largest:.0f}; tight, so that none covers two",
-        scale_prior_mean=round(canvas / window, 2),
-        scale_prior_sd=round(RELATIVE_SCALE_SD * canvas / window, 3),
-        window_size=int(np.clip(round(WINDOW_RESOLUTION * window), MIN_WINDOW, MAX_WINDOW)),
-        composite_zoom=round(max(largest / size, 1.0), 2),
     )
 
 
@@ -265,12 +232,6 @@ def _scaled_size(config: TrainConfig, look: Survey) -> tuple[int, int]:
     canvas = config.dataset.canvas or 0
     own = (canvas, canvas) if canvas else (height, width)
     return scaled_size((width, height), Framing(own, 1, framing.resize, framing.zoom))
-
-
-def _zoom(size: float) -> float:
-    """Return the zoom that reduces ``size`` pixels to ``OBJECT_SIZE``; 1 rather than enlarge."""
-    zoom = OBJECT_SIZE / size
-    return 1.0 if zoom > MAX_USEFUL_ZOOM else zoom
 
 
 def _relative_spread(values: NDArray[np.float64]) -> float:
