@@ -120,7 +120,7 @@ class Doubts:
         return None
 
     def _about_boxes(self) -> str | None:
-        window = 1 / self._config.pose.scale_prior_mean
+        window = 1 / self._config.pose.scale_range[0]
         if self._boxes and self._whole >= MOST * self._boxes and window < WHOLE_BOX:
             return (
                 "nearly every box is the whole picture: the background was taken for an object; "
@@ -146,11 +146,12 @@ class Doubts:
         if len(joined.sides) < FEW:
             return None
         side = size_modes(joined.sides)[0].side
-        window = self._config.canvas_size[1] / self._config.pose.scale_prior_mean
-        if side > SIZE_RATIO * window or SIZE_RATIO * side < window / WINDOW_MARGIN:
+        large, small = (self._config.canvas_size[1] / s for s in self._config.pose.scale_range)
+        if side > SIZE_RATIO * large or SIZE_RATIO * side < small / WINDOW_MARGIN:
+            window = f"{small:.0f} to {large:.0f}" if large > small else f"{large:.0f}"
             return (
                 f"a typical object is {side:.0f} pixels large on the canvas, where the model's "
-                f"window has {window:.0f}: zoom the pictures, or train on such as these"
+                f"window has {window}: zoom the pictures, or train on such as these"
             )
         return None
 

@@ -21,7 +21,7 @@ from ..data.pictures.survey.look import largest_size
 from ..data.pictures.survey.survey import Survey
 from .choices import Choices
 from .contradictions import OF_SIZE, warn_of_contradictions
-from .windows import choose_window, usual_zoom
+from .windows import choose_window, many_sizes, usual_zoom, zoom_for
 from .worth import choose_noise
 
 MIN_CANVAS, LARGEST_FITTED = 16, 256
@@ -82,7 +82,8 @@ def propose_settings(config: TrainConfig, given: Collection[str] = ()) -> tuple[
     if not look.shows_something:
         seen = f"nothing: none of {len(look.looks)} pictures shows anything on its background"
         return (Proposal(replace(choices.config, chosen=(seen, *choices.reasons))),)
-    rivals = () if OF_SIZE & set(given) else look.rivals
+    told = OF_SIZE & set(given) or many_sizes(choices, look) is not None
+    rivals = () if told else look.rivals
     sides = look.side, *rivals
     first, *others = (_propose(choices.copy(), look.assuming(side)) for side in sides)
     warn_of_contradictions(first.config, given, look, first.zoom)
@@ -144,14 +145,17 @@ def _choose_canvas(choices: Choices, look: Survey) -> None:
     if given == "fit" if "resize" in choices.given else grow:
         _choose_fitted_canvas(choices, look)
         return
-    zoom, (width, height) = usual_zoom(look.side), largest_size(look.looks)
+    sides, (width, height) = many_sizes(choices, look), largest_size(look.looks)
+    zoom = usual_zoom(look.side) if sides is None else zoom_for(sides, LARGEST_WHOLE)
     if "zoom" in choices.given:
         zoom = choices.config.model.framing.zoom
-    why = f"a typical object is {look.side:.0f} pixels large, {zoom * look.side:.0f} on the canvas"
+    size = look.side if sides is None else sides[1]
+    why = f"a {'typical' if sides is None else 'large'} object is {size:.0f} pixels large"
+    why += f", {zoom * size:.0f} on the canvas"
     largest = round(zoom * max(width, height))
     tiled = "resize" not in choices.given or given == "tile"
     if tiled and largest > LARGEST_WHOLE:
-        side = int(np.clip(round(PART * zoom * look.side), MIN_PART, LARGEST_WHOLE))
+        side = int(np.clip(round(PART * zoom * size), MIN_PART, LARGEST_WHOLE))
         why += f"; parts of {side / zoom:.0f} pixels of the {width} x {height} are trained on"
         choices.decide(why, resize="tile", zoom=zoom, canvas=side)
     elif (

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from attend_infer_repeat.data.pictures.background.background import Black, Level, Smooth
 from attend_infer_repeat.data.pictures.background.common import Common
@@ -321,3 +322,58 @@ def test_a_survey_names_other_sizes_that_may_be_an_objects(nums, rivals) -> None
     assert found.rivals == pytest.approx(rivals, rel=0.03)
     for side in rivals:
         assert np.median(found.assuming(side).single.sides) == pytest.approx(side, rel=0.03)
+
+
+# Sizes
+
+
+def of_sizes(kinds: dict[tuple[float, float], int]) -> Draw:
+    """Return pictures of up to so many discs of each of some ranges of radii, on noise."""
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        image = np.zeros((128, 128))
+        for radii, most in kinds.items():
+            own = discs(rng, 128, radii, most, apart=4)
+            near = ndimage.maximum_filter(image, 7)
+            image = np.where((own * near).any(), image, image + own)
+        return 20 + 150 * image + rng.normal(0, 3, image.shape)
+
+    return draw
+
+
+@pytest.mark.parametrize(
+    ("kinds", "sides"),
+    [
+        ({(18, 22): 1, (3, 4): 5}, (7, 42)),
+        ({(18, 22): 1, (3, 4): 12}, (7, 42)),
+        ({(14, 16): 2, (5, 6): 2}, (11, 31)),
+    ],
+)
+def test_objects_of_many_sizes_are_told_with_the_smallest_and_the_largest(kinds, sides) -> None:
+    found = look(of_sizes(kinds), num=60).sizes
+    assert found is not None
+    assert np.percentile(found.sides, (5, 95)) == pytest.approx(sides, rel=0.25)
+
+
+def debris(rng: np.random.Generator) -> np.ndarray:
+    """Return discs among which there are many specks, which are dim."""
+    image = discs(rng, 128, (8, 10), 4)
+    for y, x in rng.integers(0, 124, (12, 2)):
+        image[y : y + 4, x : x + rng.integers(3, 5)] += 0.4
+    return 20 + 150 * image
+
+
+def clusters(rng: np.random.Generator) -> np.ndarray:
+    """Return discs in rows that touch."""
+    image = np.zeros((128, 128))
+    y, x = np.mgrid[:128, :128] + 0.5
+    for top in (20, 60, 100):
+        left, num = rng.uniform(12, 60), rng.integers(1, 4)
+        for k in range(num):
+            image = np.maximum(image, np.hypot(y - top, x - left - 17 * k) < 9)
+    return 20 + 150 * image
+
+
+@pytest.mark.parametrize("draw", [black, noisy_level, any_level, debris, clusters])
+def test_debris_and_clusters_are_no_objects_of_other_sizes(draw: Draw) -> None:
+    assert look(draw).sizes is None

@@ -13,7 +13,7 @@ from attend_infer_repeat import DataError
 from attend_infer_repeat.cli.main import main, read_command
 from attend_infer_repeat.config import AUTO, FAST, MANY, TrainConfig, flat, replace
 from attend_infer_repeat.data.pictures.background.background import Tone
-from attend_infer_repeat.training.auto import choose_settings
+from attend_infer_repeat.training.auto import choose_settings, propose_settings
 from attend_infer_repeat.training.data import load_run_data
 
 
@@ -358,6 +358,50 @@ def test_what_the_pictures_speak_against_is_a_warning(given, words, tmp_path, ca
     with caplog.at_level("WARNING"):
         choose_settings(config, given=(*given, "zoom") if "canvas" in given else tuple(given))
     assert [words in message for message in caplog.messages] == ([True] if words else [])
+
+
+def small_and_large(num: int, seed: int = 0) -> np.ndarray:
+    """Return pictures of up to two discs of 40 pixels above, and three of 7 below."""
+    large = discs(num, 40, (60, 128), 2, seed)
+    return np.concatenate((large, discs(num, 7, (60, 128), 3, seed + 1)), axis=1)
+
+
+@pytest.mark.parametrize("enlarged", [1, 2])
+def test_windows_are_of_many_sizes_where_objects_are(enlarged, tmp_path) -> None:
+    images = small_and_large(40).repeat(enlarged, 1).repeat(enlarged, 2)
+    config = chosen(save(tmp_path / "x.npz", images))
+    pose, zoom = config.model.pose, config.model.framing.zoom
+    canvas = config.dataset.canvas or 128 * enlarged
+    assert zoom * 7 * enlarged == pytest.approx(7, abs=1.1)
+    large, small = (canvas / scale for scale in pose.scale_range)
+    assert large == pytest.approx(1.15 * zoom * enlarged * 40, rel=0.1)
+    assert small == pytest.approx(1.15 * zoom * enlarged * 7, rel=0.2)
+    energy = ((disc(7) / 255.0) ** 2).sum() * (zoom * enlarged / config.model.framing.contrast) ** 2
+    assert energy / (2 * config.model.likelihood.likelihood_sd**2) == pytest.approx(100, rel=0.2)
+    assert np.log(config.model.count.z_pres_prior) == pytest.approx(-45, rel=0.1)
+    assert len(propose_settings(replace(AUTO, data=str(tmp_path / "x.npz")))) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "size_range"),
+    [
+        ({"size_range": 1.0}, 1.0),
+        ({"size_range": 12.0}, 12.0),
+        ({"scale_prior_mean": 3.0}, 1.0),
+        ({"guide": "improved"}, 1.0),
+    ],
+)
+def test_sizes_are_those_that_somebody_tells(given, size_range, tmp_path) -> None:
+    data = save(tmp_path / "x.npz", small_and_large(30))
+    assert chosen(data, tuple(given), **given).model.pose.size_range == size_range
+
+
+def test_sizes_that_the_pictures_do_not_show_are_around_a_typical_one(tmp_path) -> None:
+    config = chosen(
+        save(tmp_path / "x.npz", discs(30, 14, (64, 64), 3)), ("size_range",), size_range=4.0
+    )
+    large, small = (64 / scale for scale in config.model.pose.scale_range)
+    assert (small, large) == pytest.approx((1.15 * 7, 1.15 * 28), rel=0.05)
 
 
 @pytest.mark.parametrize(("sizes", "zoom"), [((20,), 1.0), ((16, 16, 24), 1.45)])

@@ -50,7 +50,7 @@ class Framing:
             config.framing.zoom,
             foreground_of(config.framing),
             Need(values=config.framing.range, channels=config.framing.select),
-            math.ceil(OVERLAP * config.canvas_size[1] / config.pose.scale_prior_mean),
+            math.ceil(OVERLAP * config.canvas_size[1] / config.pose.scale_range[0]),
         )
 
 

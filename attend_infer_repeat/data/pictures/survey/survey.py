@@ -37,6 +37,18 @@ MIN_RIVAL_HEIGHT, RIVAL_RATIO, MOST_RIVALS = 0.4, 1.25, 2
 """Height of another mode of the sizes, as a share of the highest, that may as well be a typical
 object's; how many times larger or smaller it is, at least; and how many there are, at most."""
 
+MANY_SIZES, SIZES_SHARE = 2.0, 0.2
+"""How many times larger or smaller than a typical object others are, and their share of all
+components, or the larger ones' of their area, from which objects are of many sizes."""
+
+SMALL_AND_LARGE = 5, 95
+"""Percentiles of the sides of objects of many sizes: of small and of large ones."""
+
+AS_DENSE, AS_SOLID, LEAST_IN_VIEW = 0.75, 0.08, 5
+"""What tells an object of another size from debris and clusters: the share of a typical object's
+energy for each pixel that it has at least, how much less of its convex hull it may fill, and its
+longer side at least, in pixels of the view. A small disc of pixels fills 0.9 of its hull."""
+
 CLUSTER = 1.5
 """Area, in areas of a typical object, from which a component is a cluster."""
 
@@ -55,6 +67,7 @@ class Survey:
         components: of the foreground of each picture's view; energies are of differences as they
             are shown.
         area: pixels of the pictures that the views show.
+        shrink: picture pixels for each pixel of a view.
         assumed: the longer side of a typical object; None takes the first large mode.
     """
 
@@ -66,6 +79,7 @@ class Survey:
     tone: Tone
     components: tuple[Components, ...]
     area: float
+    shrink: float = 1.0
     assumed: float | None = None
 
     @cached_property
@@ -118,6 +132,25 @@ class Survey:
         return float(np.percentile(found.sides[is_object], LARGE_PERCENTILE))
 
     @cached_property
+    def sizes(self) -> Components | None:
+        """Objects of any size, if they are of many; None if of about one.
+
+        They are as bright and as compact as a typical one, and there are many.
+        """
+        found, single = self.gathered, self.single
+        dense = found.energies / found.areas >= AS_DENSE * np.median(single.energies / single.areas)
+        solid = found.solidity >= np.median(single.solidity) - AS_SOLID
+        is_object = dense & solid & (found.sides >= LEAST_IN_VIEW * self.shrink)
+        smaller = is_object & (found.sides <= self.side / MANY_SIZES)
+        larger = is_object & (found.sides >= self.side * MANY_SIZES)
+        share, covered = (smaller | larger).mean(), found.areas[larger].sum() / found.areas.sum()
+        if not max(share, covered) >= SIZES_SHARE:
+            return None
+        objects = found.of(is_object)
+        small, large = np.percentile(objects.sides, SMALL_AND_LARGE)
+        return objects if large >= MANY_SIZES * small else None
+
+    @cached_property
     def shares(self) -> NDArray[np.float64]:
         """The longer side of every component, as a share of its picture's longer side."""
         return np.concatenate(
@@ -134,10 +167,12 @@ class Survey:
 
     @property
     def density(self) -> float:
-        """Objects for each pixel that was looked at, by the area that they cover.
+        """Objects for each pixel that was looked at, by the area that they cover if of one size.
 
         Of a large picture of small objects that is a busy part: crops of it are, too.
         """
+        if self.sizes is not None:
+            return sum(len(found.areas) for found in self.components) / self.area
         covered = sum(float(found.areas.sum()) for found in self.components)
         return covered / float(np.median(self.single.areas)) / self.area
 
@@ -198,4 +233,5 @@ def _survey(
     area = sum(math.prod(view.pixels.shape[1:]) * view.shrink**2 for view in views)
     return Survey(
         *(tuple(looks), background, objects, explained, noise, tone, components, area),
+        shrink=float(np.median([view.shrink for view in views])),
     )
