@@ -14,6 +14,7 @@ Steps = Annotated[int, Field(ge=0)]
 """A number of steps, or none."""
 Positive = Annotated[float, Field(gt=0)]
 AtLeastOne = Annotated[float, Field(ge=1)]
+UpToHundred = Annotated[float, Field(ge=1, le=100)]
 Weight = Annotated[float, Field(ge=0)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]

@@ -10,7 +10,6 @@ from ..errors import ConfigError
 from .annotations import Suppress, arg
 from .base import Idle, Settings
 from .constraints import (
-    AtLeastOne,
     CanvasSize,
     Layers,
     Numbers,
@@ -20,6 +19,7 @@ from .constraints import (
     Probability,
     Range,
     Ratio,
+    UpToHundred,
     Weight,
 )
 from .inference import InferenceConfig
@@ -146,7 +146,7 @@ class PoseConfig(Settings):
     """Mean of an object's scale s = canvas width / object width."""
     scale_prior_sd: Positive = 0.1
     """Standard deviation of an object's scale."""
-    size_range: AtLeastOne = 1.0
+    size_range: UpToHundred = 1.0
     """Side of the largest objects, in sides of the smallest, such as 8, around the scale's mean:
     the scale's logarithm and the center are Gaussian then, and the guide seeks sizes, too. 1: all
     are of about one size, and scale and shift are Gaussian, as in the paper."""

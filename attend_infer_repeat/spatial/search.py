@@ -12,6 +12,7 @@ from .places import Place
 from .transformer import pixel_centers, triangular_weights
 
 POINTS_PER_KERNEL = 4  # grid points to a kernel's width
+POINTS_PER_PIXEL = 2  # at most: what lies closer shows the same
 TIE = 1e-5  # of the best score: less is rounding, and shall not decide
 
 
@@ -51,7 +52,8 @@ class EnergySearch(nn.Module):
 
         # Along each axis: windows have the canvas's shape.
         if num is None:
-            num = math.ceil(POINTS_PER_KERNEL * max(kernel, 1.0))
+            finest = POINTS_PER_PIXEL * max(canvas_size)
+            num = math.ceil(min(POINTS_PER_KERNEL * max(kernel, 1.0), finest))
         rows, columns = (
             triangular_weights(one, zero, num, pixels, radius(pixels / (2 * kernel)))
             for pixels in canvas_size

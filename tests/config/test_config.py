@@ -41,6 +41,8 @@ BAD_MODEL: list[tuple[str, Any]] = [
     ("scale_prior_mean", -3.0),
     ("scale_prior_mean", NAN),
     ("scale_prior_sd", 0.0),
+    ("size_range", 0.5),
+    ("size_range", 101.0),
     ("scale_prior_sd", INFINITY),
     ("pos_prior_mean", NAN),
     ("pos_prior_mean", INFINITY),
