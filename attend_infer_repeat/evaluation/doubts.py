@@ -137,23 +137,29 @@ class Doubts:
     def _about_sizes(self) -> str | None:
         if self._config.background.background_model != "none" or not self._canvases:
             return None  # what is behind the objects is no object
-        joined = gather(
-            [
-                connected_components(canvas.astype(np.float32) / 255, THRESHOLD, noisy=True)
-                for canvas in self._canvases
-            ]
-        )
-        if len(joined.sides) < FEW:
+        # Noise is filtered out, and thin things with it, of which only pieces are left: what is
+        # too small must be so unfiltered, too.
+        sides = [side for side in map(self._typical_side, (True, False)) if side is not None]
+        if not sides:
             return None
-        side = size_modes(joined.sides)[0].side
         large, small = (self._config.canvas_size[1] / s for s in self._config.pose.scale_range)
-        if side > SIZE_RATIO * large or SIZE_RATIO * side < small / WINDOW_MARGIN:
+        if sides[0] > SIZE_RATIO * large or SIZE_RATIO * max(sides) < small / WINDOW_MARGIN:
             window = f"{small:.0f} to {large:.0f}" if large > small else f"{large:.0f}"
             return (
-                f"a typical object is {side:.0f} pixels large on the canvas, where the model's "
+                f"a typical object is {sides[0]:.0f} pixels large on the canvas, where the model's "
                 f"window has {window}: zoom the pictures, or train on such as these"
             )
         return None
+
+    def _typical_side(self, noisy: bool) -> float | None:
+        """Return the longer side of a typical component of the canvases, if there are enough."""
+        joined = gather(
+            [
+                connected_components(canvas.astype(np.float32) / 255, THRESHOLD, noisy)
+                for canvas in self._canvases
+            ]
+        )
+        return size_modes(joined.sides)[0].side if len(joined.sides) >= FEW else None
 
     def _about_colors(self) -> str | None:
         trained = np.array(self._config.appearance.trained_colors)

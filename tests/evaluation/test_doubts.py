@@ -43,6 +43,28 @@ def test_nothing_is_said_of_a_model_that_fits() -> None:
     assert told([right(SIZE, 0)]) == ""  # empty pictures are no fault
 
 
+def frame(width: int) -> tuple:
+    """Return a picture of outlines of squares, which a filter of noise takes away, and a spot."""
+    image, inner = scene(SIZE, 2), slice(width, SIZE - width)
+    for x, y in PLACES[:2]:
+        image[0, y : y + SIZE, x : x + SIZE][inner, inner] = 0
+    image[0, PLACES[0][1] + 4 : PLACES[0][1] + 8, PLACES[0][0] : PLACES[0][0] + 4] = 0.9
+    return image, 2, [], image
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_thin_things_are_as_large_as_they_are(width: int) -> None:
+    assert told([frame(width)]) == ""
+
+
+def test_windows_of_many_sizes_fit_all_of_them() -> None:
+    config = replace(CONFIG, guide="memoryless", scale_prior_mean=SIDE / 12, size_range=9.0)
+    for size in (4, 12, 16):
+        assert told([right(size, 2), right(size, 1)], config=config) == ""
+    config = replace(config, scale_prior_mean=SIDE / 24, size_range=4.0)
+    assert "window has 12 to 48" in told([right(4, 2), right(4, 1)], config=config)
+
+
 @pytest.mark.parametrize(
     ("found", "words"),
     [
