@@ -273,7 +273,7 @@ def largest_batch(air: AIR) -> int:
     object, a patch and where its pixels lie.
     """
     config, steps = air.config, air.model.count_prior.max_count
-    patch = min(2 / config.pose.scale_prior_mean**2, 1)  # share of the canvas: a window, and more
+    patch = min(2 / config.pose.scale_range[0] ** 2, 1)  # share of the canvas: a window, and more
     canvases = (
         4 + 3 * steps * patch if air.model.adds_energies(air.model.z_where_loc) else steps + 1
     )

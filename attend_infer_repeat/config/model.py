@@ -268,5 +268,5 @@ class ModelConfig(Settings):
         if self.composition != "sum":
             instead = "leave it out, or use --composition sum"
             yield Idle("refinement", f"with --composition {self.composition}; {instead}")
-        if self.pose.has_sizes and self.inference.sees_residual:
+        if self.pose.has_sizes:
             yield Idle("focus", "with --size-range; leave it out")

@@ -34,7 +34,7 @@ def count_spread(air: AIR, images: NDArray[np.uint8]) -> float:
         images: (N, height, width) or (N, channels, height, width), uint8; black in the background.
     """
     chosen = images[sampling.spread(len(images), MOST_IMAGES)]
-    nearby = SAME_PLACE * air.config.canvas_size[1] / air.config.pose.scale_prior_mean
+    window = air.config.canvas_size[1] / air.config.pose.scale_prior_mean
     first = air.infer(chosen).boxes
     found = alone = 0
     for axes in MIRRORED:
@@ -42,10 +42,12 @@ def count_spread(air: AIR, images: NDArray[np.uint8]) -> float:
         mirrored = _mirrored_back(mirrored, images.shape[-2:], axes)
         for own, other in zip(first, mirrored, strict=True):
             for these, those in ((own, other), (other, own)):
-                whole = _centers(these, images.shape[-2:], EDGE)
-                there = _centers(those, images.shape[-2:])
+                whole, widths = _centers(these, images.shape[-2:], EDGE)
+                there, _ = _centers(those, images.shape[-2:])
                 found += len(whole)
-                alone += sum(_distance(center, there) > nearby for center in whole)
+                for center, width in zip(whole, widths, strict=True):
+                    nearby = SAME_PLACE * (width if air.config.pose.has_sizes else window)
+                    alone += int(_distance(center, there) > nearby)
     return min(alone / found, 1.0) if found else 0.0
 
 
@@ -62,15 +64,18 @@ def _mirrored_back(
 
 def _centers(
     boxes: NDArray[np.floating], size: tuple[int, ...], edge: float = -np.inf
-) -> NDArray[np.floating]:
-    """Return the centers, (num, 2), of boxes, (T, 4), that are ``edge`` pixels clear of the edges.
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return centers, (num, 2), and longer sides, (num,), of boxes clear of the edges.
+
+    Of boxes (T, 4) that are ``edge`` pixels clear of them.
 
     Those that are NaN, of no object, are left out.
     """
     height, width = size
     low, high = boxes[:, :2], boxes[:, 2:]
     clear = (low >= edge) & (high <= np.array([width, height]) - edge)
-    return ((low + high) / 2)[clear.all(axis=1)]
+    clear = clear.all(axis=1)
+    return ((low + high) / 2)[clear], (high - low).max(axis=1)[clear]
 
 
 def _distance(center: NDArray[np.floating], others: NDArray[np.floating]) -> float:

@@ -119,8 +119,8 @@ class SceneGuide(nn.Module):
     def attend(self, previous: GuideState) -> Attention:
         """Advance the memory; decide whether there is one more object, and where.
 
-        The pose is predicted relative to the proposal, the proposal relative to the prior: an
-        untrained guide starts near the prior.
+        The pose is predicted relative to the proposal, which is of a size that the prior knows: an
+        untrained guide starts near both.
         """
         memory = self.memory(previous)
         # What is rendered is data to the look, as the image is: its gradient would flow to earlier

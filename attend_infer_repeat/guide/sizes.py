@@ -48,11 +48,10 @@ class SoughtSizes(Seeking):
         num = math.ceil(SIZES_PER_OCTAVE * math.log2(smallest / largest)) + 1
         scales = [largest * (smallest / largest) ** (k / (num - 1)) for k in range(num)]
         size = config.canvas_size
-        # In whole pixels, kernels of small windows would be alike.
-        within = [EnergySearch(size, s, WITHIN, whole=False) for s in scales]
+        within = [EnergySearch(size, s, WITHIN, density=True) for s in scales]
         self.within = nn.ModuleList(within)
         self.around = nn.ModuleList(
-            EnergySearch(size, s, AROUND, own.num, whole=False)
+            EnergySearch(size, s, AROUND, own.num, density=True)
             for s, own in zip(scales, within, strict=True)
         )
         self.weights = [s**-SIZE_POWER for s in scales]
@@ -67,6 +66,10 @@ class SoughtSizes(Seeking):
     def scores(self, residual: Tensor) -> Tensor:
         """See ``Look.scores``: of each point of each size's grid, (batch, num)."""
         return self._contrasts(lambda search: search.scores(residual))
+
+    def inhibited(self, scores: Tensor, seen: Tensor) -> Tensor:
+        """See ``Look.inhibited``: where less is within than around, nothing is to be sought."""
+        return super().inhibited(scores.clamp(min=0), seen)
 
     def rescored(self, scores: Tensor, change: Tensor, place: Place) -> Tensor:
         """See ``Look.rescored``."""

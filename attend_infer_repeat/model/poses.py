@@ -20,8 +20,8 @@ from torch.distributions.transforms import Transform
 
 from ..config import PoseConfig
 
-LOG_SCALES = -3.0, 6.0
-"""Bounds of log s, against overflow: windows from 20 canvases down to a 400th of one."""
+BEYOND = 2.0
+"""How far log s may lie beyond those of the largest and of the smallest objects, 7 times."""
 
 SDS_OF_RANGE = 3.0
 """Standard deviations of log s from the smallest objects to the largest."""
@@ -29,7 +29,7 @@ SDS_OF_RANGE = 3.0
 PLACE_SD = 0.6
 """Standard deviation of centers, in half canvases: nearly as probable anywhere."""
 
-FIRST_SDS = 0.1, 0.2, 0.2
+FIRST_SDS = 0.1, 0.2
 """About those of an untrained guide: of log s, and of the center, in half windows."""
 
 
@@ -70,6 +70,11 @@ class Poses:
 class AnySize(Poses):
     """Logarithms of scales, and centers, are Gaussian."""
 
+    def __init__(self, config: PoseConfig) -> None:
+        super().__init__(config)
+        low, high = map(math.log, config.scale_range)
+        self.logs = low - BEYOND, high + BEYOND
+
     def prior(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """See ``Poses.prior``."""
         own = self.config
@@ -78,19 +83,22 @@ class AnySize(Poses):
 
     def pose(self, u: Tensor) -> Tensor:
         """See ``Poses.pose``."""
-        s = u[..., :1].clamp(*LOG_SCALES).exp()
+        s = u[..., :1].clamp(*self.logs).exp()
         return torch.cat((s, -s * u[..., 1:]), dim=-1)
 
     def coordinates(self, z_where: Tensor) -> Tensor:
         """See ``Poses.coordinates``."""
-        s = z_where[..., :1]
+        s = z_where[..., :1].clamp(min=math.exp(self.logs[0]))  # 0 where a rollout is padded
         return torch.cat((s.log(), -z_where[..., 1:] / s), dim=-1)
 
     def near(self, proposal: Tensor, prior_sd: Tensor) -> tuple[Tensor, Tensor | float, Tensor]:
         """See ``Poses.near``: a half window is the unit of the center."""
         half = 1 / proposal[..., :1]
-        unit = torch.cat((torch.ones_like(half), half, half), dim=-1)
-        return self.coordinates(proposal), unit, unit * unit.new_tensor(FIRST_SDS)
+        one = torch.ones_like(half)
+        unit = torch.cat((one, half, half), dim=-1)
+        of_size, of_place = FIRST_SDS
+        sd = torch.cat((of_size * one, of_place * half, of_place * half), dim=-1)
+        return self.coordinates(proposal), unit, sd
 
     def law(self, of_u: dist.Normal) -> dist.Distribution:
         """See ``Poses.law``."""

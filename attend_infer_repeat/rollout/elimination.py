@@ -38,11 +38,11 @@ def those_that_pay(model: SceneModel, drawn: Tensor, residual: Tensor, costs: Te
     )
     products, overlaps, energy = drawn @ drawn.T, drawn @ residual, residual.square().sum()
     left, would_pay = torch.ones_like(costs, dtype=torch.bool), alone >= costs
-    while left.any():
+    while (left & would_pay).any():
         without = energy + 2 * overlaps + products.diagonal()
         gains = log_prob(energy, num_pixels) - log_prob(without, num_pixels)
         worst = (gains - costs).masked_fill(~(left & would_pay), torch.inf).argmin()
-        if not would_pay[worst] or gains[worst] >= costs[worst]:
+        if gains[worst] >= costs[worst]:
             break
         left[worst], energy = False, without[worst]
         overlaps = overlaps + products[worst]

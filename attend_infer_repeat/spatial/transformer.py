@@ -181,7 +181,7 @@ def triangular_weights(
         scale, shift: (..., 1).
         num_points: number of points.
         num_pixels: number of pixels.
-        kernel_radius: half the kernel's width in pixels.
+        kernel_radius: half the kernel's width in pixels; the sum is 1 if it is a whole number.
     Returns: (..., num_points, num_pixels).
     """
     points = torch.addcmul(shift, scale, pixel_centers(num_points, scale))
@@ -197,7 +197,7 @@ def kernel_weights(
         points: (..., num_points), in [-1, 1] over the line.
         centers: (..., num), of pixels, likewise.
         num_pixels: of the whole line; (..., 1) where the lines differ.
-        kernel_radius: half the kernel's width in pixels.
+        kernel_radius: half the kernel's width in pixels; the sum is 1 if it is a whole number.
     Returns: (..., num_points, num).
     """
     # In pixels, 0 in the middle of the line, divided by kernel_radius^2 while the arrays are small.

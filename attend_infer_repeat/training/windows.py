@@ -27,8 +27,16 @@ WINDOW_RESOLUTION = 0.8
 """Window pixels for each canvas pixel that the window covers, as in the preset fast."""
 
 SMALL_SIZE, LARGE_SHARE = 6, 0.5
-"""Size of small ones in canvas pixels, from which little would be seen of them, and the share of
-the largest canvas that large ones have at most."""
+"""Size in canvas pixels to which small ones are reduced, and the share of the largest canvas that
+large ones have at most, which comes first."""
+
+LEAST_SIZE = 4
+"""Size in canvas pixels of the smallest windows' objects: of smaller ones little is seen."""
+
+OF_ONE_SIZE = frozenset(
+    {"size_range", "scale_prior_mean", "scale_prior_sd", "focus", "pos_prior_mean", "pos_prior_sd"}
+)
+"""Settings by which somebody says that objects are of one size: all but one have no effect else."""
 
 LARGE_RESOLUTION = 1 / 3
 """Window pixels for each canvas pixel that the window of a large one covers: small ones, which the
@@ -51,7 +59,7 @@ def many_sizes(choices: Choices, look: Survey) -> tuple[float, float] | None:
     """
     model, given = choices.config.model, choices.given
     wanted = model.pose.has_sizes
-    says_one = not wanted and {"size_range", "scale_prior_mean", "scale_prior_sd"} & set(given)
+    says_one = not wanted and OF_ONE_SIZE & set(given)
     if says_one or not model.inference.sees_residual:
         return None
     if look.sizes is not None:
@@ -91,13 +99,13 @@ def _choose_windows(
     choices: Choices, look: Survey, zoom: float, sides: tuple[float, float]
 ) -> None:
     """Choose windows of many sizes."""
-    small, large = (zoom * side for side in sides)
+    small, large = (max(zoom * side, LEAST_SIZE) for side in sides)
     canvas = choices.config.dataset.canvas or zoom * largest_size(look.looks)[0]
     least, most = (min(WINDOW_MARGIN * side, canvas) for side in (small, large))
     choices.decide(
         f"objects are of many sizes, {small:.0f} to {large:.0f} of the canvas's {canvas:.0f} "
         "pixels, and so are windows",
-        size_range=round(most / least, 2),
+        size_range=max(round(most / least, 2), 1.01),
         scale_prior_mean=round(canvas / math.sqrt(least * most), 2),
         window_size=int(np.clip(round(LARGE_RESOLUTION * most), MIN_WINDOW, MAX_WINDOW)),
         composite_zoom=1.0,

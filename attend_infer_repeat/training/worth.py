@@ -49,8 +49,11 @@ def choose_noise(choices: Choices, look: Survey, zoom: float) -> None:
     prior starts so low that a faint rendering, which gains little, does not pay either.
     """
     worth, energy = TYPICAL, look.energy
-    if choices.config.model.pose.has_sizes and look.sizes is not None:
+    pose = choices.config.model.pose
+    if pose.has_sizes and look.sizes is not None:
         worth, energy = SMALL, float(np.percentile(look.sizes.energies, SMALL_PERCENTILE))
+    elif pose.has_sizes:  # around a typical one, and energies are as areas
+        worth, energy = SMALL, energy / pose.size_range
     energy, noise = energy * zoom**2, float(look.tone(np.array(look.noise)))
     sd = round(max(float(np.sqrt(energy / (2 * worth.gain))), noise, MIN_SD), 3)
     choices.decide(f"a {worth.of} object has an energy of {energy:.0f}", likelihood_sd=sd)

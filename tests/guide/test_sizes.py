@@ -11,6 +11,7 @@ from torch import Tensor
 from attend_infer_repeat.config import ModelConfig
 from attend_infer_repeat.guide.sizes import SoughtSizes
 from attend_infer_repeat.model import Canvas, SceneModel
+from attend_infer_repeat.spatial.places import Place
 
 SIDE = 96
 CONFIG = ModelConfig(
@@ -69,9 +70,20 @@ def test_of_objects_equally_bright_the_large_one_comes_first() -> None:
         assert proposed(look, small + 0.2 * large)[2] < 9
 
 
-def test_scores_follow_what_changes_on_patches() -> None:
-    from attend_infer_repeat.spatial.places import Place
+def test_what_is_even_draws_no_look_even_at_the_border() -> None:
+    look = make_look()
+    even = look.scores(torch.full((1, 1, SIDE, SIDE), 0.7))
+    torch.testing.assert_close(even, torch.zeros_like(even))
+    for sign in (1, -1):  # a dim dot, wherever it lies
+        noise = 0.3 * torch.rand(1, 1, SIDE, SIDE)
+        x = SIDE / 2 + sign * (SIDE / 2 - 6)
+        found_x, found_y, half = proposed(look, noise + 0.4 * disc(x, x, 5))
+        assert abs(found_x - x) < 5
+        assert abs(found_y - x) < 5
+        assert 3 < half < 10
 
+
+def test_scores_follow_what_changes_on_patches() -> None:
     look, image, other = make_look(), torch.rand(3, 2, SIDE, SIDE), torch.rand(3, 2, SIDE, SIDE)
     corner = torch.tensor([[0, 0], [40, 17], [SIDE - 20, SIDE - 12]])
     changed, change = image.clone(), torch.zeros(3, 20, 12)

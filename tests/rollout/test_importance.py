@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from exact import (
+    TINY,
     assert_mean,
     drawn_terms,
     exact_posterior_scene,
@@ -17,12 +18,15 @@ from exact import (
     scenes_from,
 )
 
+from attend_infer_repeat.config import replace
+from attend_infer_repeat.distributions import gaussian
 from attend_infer_repeat.errors import ShapeError
 from attend_infer_repeat.rollout.importance import (
     effective_sample_size,
     importance_log_weights,
     importance_weighted_bound,
     importance_weighted_count_probs,
+    rollout_log_weights,
 )
 
 
@@ -82,6 +86,30 @@ def test_given_noise_gives_the_weights_that_the_same_noise_drawn_inside_gives() 
     torch.testing.assert_close(given, importance_log_weights(air.guide, images, 5), rtol=0, atol=0)
     alone = importance_log_weights(air.guide, images[2:3], 5, noise[:, 2:3])
     torch.testing.assert_close(alone, given[:, 2:3])
+
+
+@torch.no_grad()
+def test_weights_are_those_of_the_densities_where_objects_are_of_many_sizes() -> None:
+    """The Pyro programs' own; also in rollouts that some images have left."""
+    config = replace(TINY, guide="memoryless", size_range=4.0, unbounded=True, step_limit=4)
+    air = make_air(config, gain=2)
+    images = random_images(30, config)
+    rollout = air.rollout(images, counts=1 + torch.arange(30) % 4)
+    weights = rollout_log_weights(air.model, rollout)
+    assert not weights.isnan().any()
+    left = weights[:, 1:] > -torch.inf
+    assert left[:, 0].any()
+    assert not left.all()
+    law, where, what = air.model.poses.law, rollout.z_where[:, 0], rollout.z_what[:, 0]
+    own = [
+        gaussian(q.loc[:, 0], q.scale[:, 0]) for q in (rollout.z_where_dist, rollout.z_what_dist)
+    ]
+    p = law(air.model.z_where_dist()).log_prob(where) + air.model.z_what_dist().log_prob(what).sum(
+        1
+    )
+    q = law(own[0]).log_prob(where) + own[1].log_prob(what).sum(dim=1)
+    one = rollout.log_likelihood[:, 1] + air.model.count_prior.log_prob()[1] + p - q
+    torch.testing.assert_close(weights[left[:, 0], 1], one[left[:, 0]])
 
 
 @pytest.mark.parametrize("axis", range(4))

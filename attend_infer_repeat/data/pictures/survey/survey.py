@@ -172,7 +172,8 @@ class Survey:
         Of a large picture of small objects that is a busy part: crops of it are, too.
         """
         if self.sizes is not None:
-            return sum(len(found.areas) for found in self.components) / self.area
+            least = LEAST_IN_VIEW * self.shrink
+            return sum(int((found.sides >= least).sum()) for found in self.components) / self.area
         covered = sum(float(found.areas.sum()) for found in self.components)
         return covered / float(np.median(self.single.areas)) / self.area
 
