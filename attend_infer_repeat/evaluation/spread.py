@@ -74,8 +74,8 @@ def _centers(
     height, width = size
     low, high = boxes[:, :2], boxes[:, 2:]
     clear = (low >= edge) & (high <= np.array([width, height]) - edge)
-    clear = clear.all(axis=1)
-    return ((low + high) / 2)[clear], (high - low).max(axis=1)[clear]
+    these = clear.all(axis=1)
+    return ((low + high) / 2)[these], (high - low).max(axis=1)[these]
 
 
 def _distance(center: NDArray[np.floating], others: NDArray[np.floating]) -> float:

@@ -48,10 +48,13 @@ class SoughtSizes(Seeking):
         num = math.ceil(SIZES_PER_OCTAVE * math.log2(smallest / largest)) + 1
         scales = [largest * (smallest / largest) ** (k / (num - 1)) for k in range(num)]
         size = config.canvas_size
-        within = [EnergySearch(size, s, WITHIN, density=True) for s in scales]
+        # In whole pixels, kernels of small windows would be alike. What lies beyond the canvas is
+        # empty to a window, which shall not hang over, and unknown around it: else even noise would
+        # have a contrast at the borders.
+        within = [EnergySearch(size, s, WITHIN, whole=False) for s in scales]
         self.within = nn.ModuleList(within)
         self.around = nn.ModuleList(
-            EnergySearch(size, s, AROUND, own.num, density=True)
+            EnergySearch(size, s, AROUND, own.num, whole=False).averaging()
             for s, own in zip(scales, within, strict=True)
         )
         self.weights = [s**-SIZE_POWER for s in scales]

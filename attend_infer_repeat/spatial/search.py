@@ -28,8 +28,7 @@ class EnergySearch(nn.Module):
         scale: the window's, canvas width / window width.
         focus: window width / kernel width.
         num: points of the grid along an axis; as many as the kernel needs if None.
-        density: of the energy, the kernel's mean over the canvas rather than its sum; else its
-            radius is of whole pixels, for which its sum is 1 but at the canvas's borders.
+        whole: round the kernel's radius to whole pixels, for which its sum is exactly 1.
     """
 
     rows: Tensor
@@ -42,14 +41,14 @@ class EnergySearch(nn.Module):
         scale: float,
         focus: float = 1.0,
         num: int | None = None,
-        density: bool = False,
+        whole: bool = True,
     ) -> None:
         super().__init__()
         kernel = focus * scale
         one, zero = torch.ones(1), torch.zeros(1)
 
         def radius(pixels: float) -> float:
-            return max(pixels if density else round(pixels), 1)
+            return max(round(pixels) if whole else pixels, 1)
 
         # Along each axis: windows have the canvas's shape.
         if num is None:
@@ -59,8 +58,6 @@ class EnergySearch(nn.Module):
             triangular_weights(one, zero, num, pixels, radius(pixels / (2 * kernel)))
             for pixels in canvas_size
         )
-        if density:
-            rows, columns = (v / v.sum(dim=1, keepdim=True) for v in (rows, columns))
         centers = pixel_centers(num, one)
         y, x = torch.meshgrid(centers, centers, indexing="ij")
         # The window's middle, 0, is read by canvas point u where scale u + (x, y) = 0.
@@ -69,6 +66,12 @@ class EnergySearch(nn.Module):
         self.register_buffer("rows", rows.t().contiguous(), persistent=False)
         self.register_buffer("columns", columns.t().contiguous(), persistent=False)
         self.register_buffer("poses", poses.flatten(0, 1), persistent=False)
+
+    def averaging(self) -> EnergySearch:
+        """Let the kernel have the sum 1 on the canvas, also at its borders; return itself."""
+        for weights in (self.rows, self.columns):
+            weights /= weights.sum(dim=0)
+        return self
 
     @one_operation
     def scores(self, images: Tensor) -> Tensor:
