@@ -82,6 +82,14 @@ def test_an_exported_program_equals_infer_for_every_batch_size(guide: str) -> No
 
 
 @pytest.mark.long
+def test_objects_of_many_sizes_are_exported() -> None:
+    model = make(guide="memoryless", size_range=4.0, inhibition=0.8)
+    read = loaded(model)
+    for num in (1, 3):
+        assert_reads_as(model, read, num)
+
+
+@pytest.mark.long
 def test_color_ink_boxes_backgrounds_and_single_precision_are_exported() -> None:
     torch.set_default_dtype(torch.float32)
     model = make(guide="pursuit", channels=3, boxes="ink", background_model="learned")
