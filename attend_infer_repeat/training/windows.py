@@ -31,12 +31,15 @@ SMALL_SIZE, LARGE_SHARE = 6, 0.5
 large ones have at most, which comes first."""
 
 LEAST_SIZE = 4
-"""Size in canvas pixels of the smallest windows' objects: of smaller ones little is seen."""
+"""Size in canvas pixels of the smallest windows' objects, since little is seen of smaller ones."""
 
 OF_ONE_SIZE = frozenset(
     {"size_range", "scale_prior_mean", "scale_prior_sd", "focus", "pos_prior_mean", "pos_prior_sd"}
 )
-"""Settings by which somebody says that objects are of one size: all but one have no effect else."""
+"""Settings by which somebody says that objects are of one size."""
+
+SIZE_RANGES = 1.01, 100.0
+"""Bounds of the range of sizes, which is more than one size and what the setting allows."""
 
 LARGE_RESOLUTION = 1 / 3
 """Window pixels for each canvas pixel that the window of a large one covers: small ones, which the
@@ -105,7 +108,7 @@ def _choose_windows(
     choices.decide(
         f"objects are of many sizes, {small:.0f} to {large:.0f} of the canvas's {canvas:.0f} "
         "pixels, and so are windows",
-        size_range=max(round(most / least, 2), 1.01),
+        size_range=float(np.clip(round(most / least, 2), *SIZE_RANGES)),
         scale_prior_mean=round(canvas / math.sqrt(least * most), 2),
         window_size=int(np.clip(round(LARGE_RESOLUTION * most), MIN_WINDOW, MAX_WINDOW)),
         composite_zoom=1.0,

@@ -42,7 +42,7 @@ MANY_SIZES, SIZES_SHARE = 2.0, 0.2
 components, or the larger ones' of their area, from which objects are of many sizes."""
 
 SMALL_AND_LARGE = 5, 95
-"""Percentiles of the sides of objects of many sizes: of small and of large ones."""
+"""Percentiles of the sides of objects of many sizes, those of small and of large ones."""
 
 AS_DENSE, AS_SOLID, LEAST_IN_VIEW = 0.75, 0.08, 5
 """What tells an object of another size from debris and clusters: the share of a typical object's
