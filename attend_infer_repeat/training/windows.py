@@ -51,8 +51,7 @@ MIN_WINDOW, MAX_WINDOW = 8, 32
 
 def usual_zoom(size: float) -> float:
     """Return the zoom that reduces ``size`` pixels to ``OBJECT_SIZE``; 1 rather than enlarge."""
-    zoom = OBJECT_SIZE / size
-    return 1.0 if zoom > MAX_USEFUL_ZOOM else zoom
+    return _useful(OBJECT_SIZE / size)
 
 
 def many_sizes(choices: Choices, look: Survey) -> tuple[float, float] | None:
@@ -75,7 +74,10 @@ def many_sizes(choices: Choices, look: Survey) -> tuple[float, float] | None:
 def zoom_for(sides: tuple[float, float], largest: int) -> float:
     """Return the zoom for objects of many sizes, on a canvas of at most so many pixels."""
     small, large = sides
-    zoom = min(SMALL_SIZE / small, LARGE_SHARE * largest / large)
+    return _useful(min(SMALL_SIZE / small, LARGE_SHARE * largest / large))
+
+
+def _useful(zoom: float) -> float:
     return 1.0 if zoom > MAX_USEFUL_ZOOM else zoom
 
 
