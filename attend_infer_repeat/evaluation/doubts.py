@@ -137,16 +137,18 @@ class Doubts:
     def _about_sizes(self) -> str | None:
         if self._config.background.background_model != "none" or not self._canvases:
             return None  # what is behind the objects is no object
-        # Noise is filtered out, and thin things with it, of which only pieces are left: what is
-        # too small must be so unfiltered, too.
-        sides = [side for side in map(self._typical_side, (True, False)) if side is not None]
-        if not sides:
+        side = self._typical_side(noisy=True)
+        if side is None:
             return None
         large, small = (self._config.canvas_size[1] / s for s in self._config.pose.scale_range)
-        if sides[0] > SIZE_RATIO * large or SIZE_RATIO * max(sides) < small / WINDOW_MARGIN:
+        least = small / WINDOW_MARGIN / SIZE_RATIO
+        # Noise is filtered out, and thin things with it, of which only pieces are left: what is
+        # too small must be so unfiltered, too.
+        too_small = side < least and (self._typical_side(noisy=False) or side) < least
+        if side > SIZE_RATIO * large or too_small:
             window = f"{small:.0f} to {large:.0f}" if large > small else f"{large:.0f}"
             return (
-                f"a typical object is {sides[0]:.0f} pixels large on the canvas, where the model's "
+                f"a typical object is {side:.0f} pixels large on the canvas, where the model's "
                 f"window has {window}: zoom the pictures, or train on such as these"
             )
         return None

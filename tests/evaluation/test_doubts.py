@@ -57,6 +57,12 @@ def test_thin_things_are_as_large_as_they_are(width: int) -> None:
     assert told([frame(width)]) == ""
 
 
+def test_specks_that_are_filtered_out_are_no_objects() -> None:
+    image = scene(SIZE, 1)
+    image[0, 50:53, 10:60:6] = 0.9  # lines of a pixel by three
+    assert told([(image, 1, [(5, 6, 21, 22)], image), right(SIZE, 0)], num=8) == ""
+
+
 def test_windows_of_many_sizes_fit_all_of_them() -> None:
     config = replace(CONFIG, guide="memoryless", scale_prior_mean=SIDE / 12, size_range=9.0)
     for size in (4, 12, 16):
